@@ -1,0 +1,110 @@
+"""Stopping: Ctrl-C, SIGTERM and the deadline, as one request that breaks off an evaluation.
+
+A signal only takes note while adbo itself is at work, so that no message, record or transaction is
+cut in two; only while the objective runs does it raise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Reason(enum.Enum):
+    """Why a rank stops before its study is complete."""
+
+    DEADLINE = "the time was up"
+    SIGINT = "Ctrl-C"
+    SIGTERM = "SIGTERM"
+
+    @property
+    def is_signal(self) -> bool:
+        return self is not Reason.DEADLINE
+
+
+class BrokenOff(BaseException):
+    """Raised in the objective when the run is to end at once. Not an error of the objective."""
+
+
+class Interruption:
+    """Listens for signals and for a deadline while it is entered.
+
+    Outside the main thread Python delivers no signals; then only `check` sees the deadline.
+
+    Parameters
+    ----------
+    seconds
+        Until the deadline, counted from entering; None for no deadline.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self.reason: Reason | None = None
+        self.since: float | None = None
+        self._seconds = seconds
+        self._deadline: float | None = None
+        self._breakable = False
+        self._previous: dict[int, Any] = {}
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> Interruption:
+        if self._seconds is not None:
+            self._deadline = time.monotonic() + self._seconds
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+            if self._seconds is not None:
+                self._timer = threading.Timer(self._seconds, self._expire)
+                self._timer.daemon = True
+                self._timer.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
+
+    def check(self) -> Reason | None:
+        """Why to stop, if at all."""
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self.note(Reason.DEADLINE)
+        return self.reason
+
+    def note(self, reason: Reason) -> None:
+        """Stop for this reason, unless there was an earlier one."""
+        if self.reason is None:
+            self.reason, self.since = reason, time.monotonic()
+
+    @contextlib.contextmanager
+    def breakable(self) -> Iterator[None]:
+        """A stretch of user code that a signal or the deadline ends by `BrokenOff`."""
+        if self.check() is not None:
+            raise BrokenOff
+        self._breakable = True
+        try:
+            yield
+        finally:
+            self._breakable = False
+
+    def _expire(self) -> None:
+        # A real signal, since nothing else wakes a main thread that sleeps or waits.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.check()
+        self.note(Reason.SIGINT if number == signal.SIGINT else Reason.SIGTERM)
+        if self._breakable:
+            self._breakable = False
+            raise BrokenOff
