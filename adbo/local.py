@@ -1,16 +1,18 @@
-"""Transports within one process: none at all, and a network of queues that carries real bytes."""
+"""Ranks within one process: one that is alone, and a network of queues that carries real bytes."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from adbo.records import Batch, Decoder, Encoder, Evaluation, farewell, message
 
+T = TypeVar("T")
+
 
 class LocalTransport:
-    """One rank of a network within this process; alone it has no peers.
+    """One rank of a network within this process.
 
     Parameters
     ----------
@@ -20,7 +22,7 @@ class LocalTransport:
         Which of them is this rank's own.
     """
 
-    def __init__(self, inboxes: Sequence[deque[tuple[int, bytes]]] = (deque(),), rank: int = 0):
+    def __init__(self, inboxes: Sequence[deque[bytes]], rank: int) -> None:
         self.rank = rank
         self.size = len(inboxes)
         self.farewells: dict[int, dict[str, Any]] = {}
@@ -35,15 +37,11 @@ class LocalTransport:
 
     def receive(self) -> list[Batch]:
         """Everything in this rank's queue."""
-        batches: list[Batch] = []
         inbox = self._inboxes[self.rank]
-        while inbox:
-            source, data = inbox.popleft()
-            received = self._decoder.decode([data])
-            batches += received.batches
-            for statistics in received.farewells:
-                self.farewells[source] = statistics
-        return batches
+        received = self._decoder.decode([inbox.popleft() for _ in range(len(inbox))])
+        for statistics in received.farewells:
+            self.farewells[int(statistics["rank"])] = statistics
+        return received.batches
 
     def leave(self, statistics: Mapping[str, Any]) -> None:
         """Tell every peer that no record of this rank follows."""
@@ -59,10 +57,32 @@ class LocalTransport:
         data = message([frames])
         for peer, inbox in enumerate(self._inboxes):
             if peer != self.rank:
-                inbox.append((self.rank, data))
+                inbox.append(data)
 
 
 def network(size: int) -> list[LocalTransport]:
     """``size`` ranks in this process that hear each other."""
-    inboxes: list[deque[tuple[int, bytes]]] = [deque() for _ in range(size)]
+    inboxes: list[deque[bytes]] = [deque() for _ in range(size)]
     return [LocalTransport(inboxes, rank) for rank in range(size)]
+
+
+class Alone:
+    """The ranks of a run that has only one."""
+
+    rank = 0
+    size = 1
+
+    def transport(self) -> LocalTransport:
+        """A network without peers."""
+        return network(1)[0]
+
+    def agree(self, value: T) -> list[T]:
+        """What every rank says."""
+        return [value]
+
+    def share(self, make: Callable[[], T]) -> T:
+        """What rank 0 makes."""
+        return make()
+
+    def abort(self, status: int) -> None:
+        """Nobody else to end."""

@@ -10,7 +10,6 @@ per peer and proves the delivery of a stream without acknowledgements of our own
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -149,31 +148,42 @@ class MpiTransport:
         self._trimmed = max(self._trimmed, reached)
 
 
-def agree(comm: MPI.Intracomm, value: T) -> list[T]:
-    """What every rank says, on every rank."""
-    return comm.allgather(value)
+class MpiRanks:
+    """The ranks of a communicator.
 
+    Parameters
+    ----------
+    comm
+        The communicator; None for all ranks of the job.
+    """
 
-def share(comm: MPI.Intracomm, make: Callable[[], T]) -> T:
-    """What rank 0 makes, on every rank; an exception of it is raised on every rank."""
-    outcome: tuple[T | None, Exception | None] = (None, None)
-    if comm.Get_rank() == 0:
-        try:
-            outcome = (make(), None)
-        except Exception as error:
-            outcome = (None, error)
-    value, error = comm.bcast(outcome, root=0)
-    if error is not None:
-        raise error
-    return value  # type: ignore[return-value]
+    def __init__(self, comm: MPI.Intracomm | None = None) -> None:
+        self._comm = MPI.COMM_WORLD if comm is None else comm
+        self.rank = self._comm.Get_rank()
+        self.size = self._comm.Get_size()
 
+    def transport(self) -> MpiTransport:
+        """A way to the peers; collective."""
+        return MpiTransport(self._comm)
 
-def world() -> MPI.Intracomm:
-    """All ranks of this job."""
-    return MPI.COMM_WORLD
+    def agree(self, value: T) -> list[T]:
+        """What every rank says, by rank, on every rank; collective."""
+        return self._comm.allgather(value)
 
+    def share(self, make: Callable[[], T]) -> T:
+        """What rank 0 makes, or the exception it raises, on every rank; collective."""
+        value: T | None = None
+        error: Exception | None = None
+        if self.rank == 0:
+            try:
+                value = make()
+            except Exception as caught:  # whatever it is, every rank must hear of it
+                error = caught
+        value, error = self._comm.bcast((value, error), root=0)
+        if error is not None:
+            raise error
+        return value  # type: ignore[return-value]
 
-def abort(status: int) -> None:
-    """End the whole job: for a bug on one rank, which would leave the others waiting."""
-    MPI.COMM_WORLD.Abort(status)
-    os._exit(status)
+    def abort(self, status: int) -> None:
+        """End the whole job at once, without waiting for anybody."""
+        self._comm.Abort(status)

@@ -1,0 +1,74 @@
+"""How this process was started: alone, or by an MPI launcher as one of many ranks.
+
+MPI is imported only if a launcher was at work, so that everything else works without it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from adbo.local import Alone
+from adbo.settings import UsageError
+
+if TYPE_CHECKING:
+    from adbo.run import Ranks
+
+# Set for every rank: by MPICH, Intel MPI, Cray MPI and srun --mpi=pmi2; Open MPI; MVAPICH2.
+_RANK = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK")
+_SIZE = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+
+
+def rank_hint(environ: Mapping[str, str] = os.environ) -> int:
+    """The rank of this process as the launcher's environment has it; 0 if there is none.
+
+    For messages before MPI is up: only the first rank prints them.
+    """
+    return _first_number(environ, (*_RANK, "SLURM_PROCID"), default=0)
+
+
+def find_ranks(comm: Any = None) -> Ranks:
+    """All ranks of this job.
+
+    Parameters
+    ----------
+    comm
+        An mpi4py communicator; None to look at how the process was started.
+
+    Raises
+    ------
+    UsageError
+        If a launcher started several processes but MPI cannot connect them.
+    """
+    size = _first_number(os.environ, _SIZE, default=1)
+    launched = any(name in os.environ for name in _RANK)
+    if comm is None and not launched:
+        if size > 1:
+            raise UsageError(
+                f"srun started {size} tasks without MPI: use srun --mpi=pmi2 or --mpi=pmix"
+                " (srun --mpi=list shows what there is), or mpirun"
+            )
+        return Alone()
+    try:
+        from adbo.mpi import MpiRanks
+    except (ImportError, RuntimeError) as error:
+        raise UsageError(
+            f"no MPI library can be loaded ({' '.join(str(error).split())}): load your cluster's"
+            ' MPI module, or pip install "adbo[mpich]"'
+        ) from None
+    ranks = MpiRanks(comm)
+    if comm is None and ranks.size == 1 and size > 1:
+        raise UsageError(
+            f"the launcher started {size} processes but MPI connects none of them: mpiexec and the"
+            " MPI library that mpi4py loads must be of the same kind"
+        )
+    return ranks
+
+
+def _first_number(environ: Mapping[str, str], names: tuple[str, ...], *, default: int) -> int:
+    for name in names:
+        text = environ.get(name, "")
+        if text.isdigit():
+            return int(text)
+    return default
