@@ -1,174 +1,155 @@
-"""`optimize`: a whole run of one rank, from the opening of the study to its end.
-
-This is where the parts are put together: history, worker, transport, objective, mirror. The only
-choice of transport is made here, too.
-"""
+"""`optimize`: a whole study in one call, alone or on every rank of an MPI job."""
 
 from __future__ import annotations
 
-import functools
-import os
-import statistics
-import threading
+import datetime
+import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-import numpy as np
 import optuna
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from adbo import local, rdb
 from adbo.history import History
-from adbo.interruption import BrokenOff, Interruption, Reason
-from adbo.mirror import Mirror
-from adbo.objective import Objective, Trial, evaluate
-from adbo.optimizer import DIRECTIONS, KAPPA, propose
-from adbo.records import Batch, Decoder, Encoder, Evaluation, message
-from adbo.space import FloatArray
-from adbo.study import open_study, read_evaluations
-from adbo.worker import Transport, work
+from adbo.launch import find_ranks
+from adbo.objective import Objective
+from adbo.optimizer import KAPPA
+from adbo.records import Evaluation
+from adbo.run import Outcome, Silence, execute
+from adbo.settings import Settings, UsageError
 
-T = TypeVar("T")
-
-#: How long, in seconds, an interrupted rank waits for peers that do not answer, and for a database
-#: that does not accept. Slurm kills a job 30 s after SIGTERM by default (KillWait).
-PATIENCE = 10.0
-
-#: Longest sleep, in seconds, between two looks at the network while a rank waits for the others.
-_LONGEST_PAUSE = 0.02
+#: User attributes under which a trial carries its unique name.
+RANK, SEQ = "adbo:rank", "adbo:seq"
 
 
-class Ranks(Protocol):
-    """The ranks of a run as one of them sees them."""
-
-    rank: int
-    size: int
-
-    def transport(self) -> FinalTransport:
-        """A way to the peers; all ranks must make one together."""
-
-    def agree(self, value: T) -> list[T]:
-        """What every rank says, by rank, on every rank."""
-
-    def share(self, make: Callable[[], T]) -> T:
-        """What rank 0 makes, or the exception it raises, on every rank."""
-
-
-class FinalTransport(Transport, Protocol):
-    """A transport with an end."""
-
-    farewells: dict[int, dict[str, Any]]
-
-    def leave(self, statistics: Mapping[str, Any]) -> None:
-        """Tell every peer that no record of this rank follows."""
-
-    @property
-    def settled(self) -> bool:
-        """Whether every rank has left and every record is everywhere."""
-
-
-class UsageError(ValueError):
-    """Something the user asked for cannot be; the message is one line that says what can."""
-
-
-class RunError(RuntimeError):
-    """The run failed; what was evaluated before is kept."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user can choose about a run; see `optimize`."""
-
-    n_trials: int | None = None
-    timeout: float | None = None
-    direction: str = "minimize"
-    storage: str | BaseStorage | None = None
-    study_name: str | None = None
-    resume: bool = False
-    seed: int | None = None
-    kappa: float = KAPPA
-
-    def __post_init__(self) -> None:
-        if self.direction not in DIRECTIONS:
-            raise UsageError(f"direction is {self.direction!r}: use minimize or maximize")
-        if self.n_trials is not None and self.n_trials < 1:
-            raise UsageError(f"trials is {self.n_trials}: use a whole number from 1")
-        if self.timeout is not None and not 0 < self.timeout < threading.TIMEOUT_MAX:
-            raise UsageError(f"timeout is {self.timeout}: use a number of seconds above 0")
-        if not 0 <= self.kappa < float("inf"):
-            raise UsageError(f"kappa is {self.kappa}: use a number that is not negative")
-        if self.seed is not None and self.seed < 0:
-            raise UsageError(f"seed is {self.seed}: use a whole number that is not negative")
-
-
-@dataclass
-class Progress:
-    """The state of a run as a reporter may look at it, on the rank where it is."""
-
-    history: History
-    settings: Settings
-    n_ranks: int
-    n_before: int
-    study_name: str
-    storage: str
-    started: float = field(default_factory=time.time)
-
-
-class Reporter(Protocol):
-    """Whoever tells the user; on rank 0."""
-
-    def begin(self, progress: Progress) -> None:
-        """The run begins."""
-
-    def update(self) -> None:
-        """Something may have changed."""
-
-    def say(self, text: str) -> None:
-        """One line for the user."""
-
-    def end(self) -> None:
-        """No more updates."""
-
-
-class Silence:
-    """The reporter that says nothing."""
-
-    def begin(self, progress: Progress) -> None:
-        pass
-
-    def update(self) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-    def end(self) -> None:
-        pass
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended, on this rank."""
-
-    summary: dict[str, Any]
-    reason: Reason | None
-    history: History
-    study: optuna.Study | None
-    n_unwritten: int = 0
-
-
-def optimize(
+def optimize(  # noqa: PLR0913 - the choices of a run, all by keyword
     objective: Objective,
     n_trials: int | None = None,
     timeout: float | None = None,
+    *,
     direction: str = "minimize",
     storage: str | BaseStorage | None = "sqlite:///adbo.db",
     study_name: str | None = None,
     resume: bool = False,
     seed: int | None = None,
+    kappa: float = KAPPA,
     comm: Any = None,
-) -> optuna.Study:  # noqa: PLR0913 - the public signature
-    ...
+) -> optuna.Study:
+    """Optimize an objective with asynchronous decentralized Bayesian optimization.
+
+    Started by ``mpiexec``, ``mpirun`` or ``srun``, every rank must make the same call; alone, the
+    one process does the whole job. Ctrl-C and SIGTERM end the run early and lose nothing that is
+    finished.
+
+    Parameters
+    ----------
+    objective
+        A function of an Optuna trial that returns a float.
+    n_trials
+        Finished trials that the study shall have in the end, over all ranks and earlier runs; the
+        ranks may overshoot by the evaluations that were running. None for no limit.
+    timeout
+        Seconds after which running evaluations are abandoned. None for no limit.
+    direction
+        ``"minimize"`` or ``"maximize"``.
+    storage
+        Where rank 0 mirrors the results: a URL that Optuna knows, one of its storages, or None.
+    study_name
+        Default: the name of the objective and the time.
+    resume
+        Continue the study of that name; without it, an existing name is an error.
+    seed
+        Of all random streams; None for a fresh one.
+    kappa
+        Mean of the exponential distribution of the weight of the uncertainty.
+    comm
+        An mpi4py communicator; None for all ranks of the job.
+
+    Returns
+    -------
+    optuna.Study
+        On every rank. On rank 0 it is the mirrored one, elsewhere an equal one in memory.
+
+    Raises
+    ------
+    ValueError
+        On every rank, before anything is evaluated, if an argument is wrong or the study cannot
+        be opened.
+    RuntimeError
+        If ranks did not answer in the end, or the database did not take all evaluations.
+
+    Examples
+    --------
+    >>> import adbo
+    >>> study = adbo.optimize(lambda trial: trial.suggest_float("x", -5, 5) ** 2, n_trials=40,
+    ...                       storage=None, seed=0)
+    >>> study.best_value < 0.1
+    True
+    """
+    if not callable(objective):
+        raise UsageError(f"objective is a {type(objective).__name__}: give a function of a trial")
+    settings = Settings(
+        n_trials=n_trials,
+        timeout=timeout,
+        direction=direction,
+        storage=storage,
+        study_name=study_name or default_study_name(getattr(objective, "__name__", "study")),
+        resume=resume,
+        seed=seed,
+        kappa=kappa,
+    )
+    outcome = execute(objective, settings, find_ranks(comm), Silence())
+    if outcome.missing:
+        raise RuntimeError(f"ranks {outcome.missing} did not answer in the end")
+    if outcome.n_unwritten:
+        raise RuntimeError(f"{outcome.n_unwritten} evaluations are not in the database")
+    return study_of(outcome)
+
+
+def default_study_name(objective_name: str) -> str:
+    """A name that says what was optimized and when the run began."""
+    return f"{objective_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def study_of(outcome: Outcome) -> optuna.Study:
+    """The study of a run: the mirrored one where there is one, else one in memory."""
+    if outcome.study is not None:
+        return outcome.study
+    settings = outcome.progress.settings
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(
+            direction=settings.direction, study_name=outcome.progress.start.study_name
+        )
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    study.add_trials(trials(outcome.history))
+    return study
+
+
+def trials(history: History) -> list[FrozenTrial]:
+    """Every evaluation as an Optuna trial, in the order in which this rank heard of them."""
+    return [_trial(evaluation) for evaluation in history.evaluations()]
+
+
+def _trial(evaluation: Evaluation) -> FrozenTrial:
+    name = {RANK: evaluation.rank, SEQ: evaluation.seq} if evaluation.rank >= 0 else {}
+    has_value = evaluation.state != TrialState.FAIL and not math.isnan(evaluation.value)
+    trial = create_trial(
+        state=evaluation.state,
+        value=evaluation.value if has_value else None,
+        params=evaluation.params,
+        distributions=dict(evaluation.layout.distributions),
+        user_attrs={**evaluation.extras.user_attrs, **name},
+        system_attrs=dict(evaluation.extras.system_attrs),
+        intermediate_values=dict(evaluation.extras.intermediate_values),
+    )
+    trial.datetime_start = _local_time(evaluation.started)
+    trial.datetime_complete = _local_time(evaluation.finished)
+    return trial
+
+
+def _local_time(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds)

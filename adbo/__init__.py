@@ -1,0 +1,25 @@
+"""Asynchronous decentralized Bayesian optimization on supercomputers.
+
+``mpirun -n 4096 python -m adbo run objective.py:objective``: every MPI rank is a complete
+optimizer that sends its results to all others and waits for none.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adbo.api import optimize
+    from adbo.optimizer import Optimizer
+
+__version__ = "0.1.0"
+__all__ = ["Optimizer", "optimize"]
+
+_HOMES = {"Optimizer": "adbo.optimizer", "optimize": "adbo.api"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: the command line answers sooner."""
+    import importlib
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'adbo' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,8 @@
+"""``python -m adbo``."""
+
+import sys
+
+from adbo.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
