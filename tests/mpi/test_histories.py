@@ -1,0 +1,41 @@
+"""Every record reaches every rank, and nobody waits for anybody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+PROGRAM = str(Path(__file__).parent / "programs" / "histories.py")
+
+
+def _read(path: Path, name: str, ranks: int) -> list[dict]:
+    return [json.loads((path / f"{name}-{rank}.json").read_text()) for rank in range(ranks)]
+
+
+@pytest.mark.parametrize("ranks", [2, 4, 8])
+def test_every_rank_ends_with_every_record(start_job, tmp_path: Path, ranks: int) -> None:
+    status, _, err = start_job(ranks, PROGRAM, "100", "-1", "1").end()
+    assert status == 0, err
+    histories = _read(tmp_path, "history", ranks)
+    assert 100 <= len(histories[0]) < 100 + ranks
+    for history in histories[1:]:
+        assert history == histories[0]
+    late = [name for name, e in histories[0].items() if "late" in e[2]]
+    assert late
+    assert all(name.startswith("1:") for name in late)
+
+
+def test_fast_ranks_do_not_wait_for_a_slow_one(start_job, tmp_path: Path) -> None:
+    ranks = 8
+    status, _, err = start_job(ranks, PROGRAM, "300", "3", "50").end()
+    assert status == 0, err
+    histories = _read(tmp_path, "history", ranks)
+    for history in histories[1:]:
+        assert history == histories[0]
+    counts = _read(tmp_path, "summary", ranks)[0]["evaluations_per_rank"]
+    fast = [count for rank, count in enumerate(counts) if rank != 3]
+    # Were there any waiting, the slow rank would have as many as the others.
+    assert min(fast) > 3 * counts[3]
+    assert sum(counts) == len(histories[0])
