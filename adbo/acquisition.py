@@ -1,0 +1,77 @@
+"""qUCB: the candidate with the lowest ``mean - kappa * std``.
+
+Ranks differ because each ask draws its own kappa (Egele et al., arXiv 2207.00479, section III-B),
+its own trees and its own candidates; nothing else keeps them apart.
+
+Notation: ``X (m, d)`` the sample, ``N`` candidates, all in the unit cube.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adbo import candidates, forest
+from adbo.candidates import Geometry, Sample
+from adbo.space import FloatArray
+
+IsKnown = Callable[[FloatArray], NDArray[np.bool_]]
+
+
+def propose(
+    sample: Sample,
+    geometry: Geometry,
+    kappa: float,
+    rng: np.random.Generator,
+    is_known: IsKnown | None = None,
+) -> FloatArray:
+    """The next point to evaluate.
+
+    Parameters
+    ----------
+    sample
+        What is known.
+    geometry
+        What the columns are.
+    kappa
+        Weight of the standard deviation.
+    rng
+        Source of the trees and the candidates.
+    is_known
+        Tells which rows ``(N, d)`` were evaluated before; they are proposed only if there is
+        nothing else to be found.
+
+    Returns
+    -------
+    FloatArray
+        ``(d,)``, snapped and complete: parameters that are expected to be absent have values too,
+        should the objective ask for them.
+    """
+    X, cost, n_elites = sample.X, sample.cost, sample.n_elites
+    conditional = bool(np.isnan(X).any())
+    complete = candidates.impute(X, n_elites, rng) if conditional else X
+    points = candidates.generate(complete[:n_elites], geometry, rng)
+    seen = _as_seen(points, sample, complete) if conditional else points
+    if len(X):
+        surrogate = forest.fit(X, forest.targets(cost, n_elites), geometry.categories, rng)
+        mean, std = surrogate.predict(seen)
+        order = np.argsort(mean - kappa * std)
+    else:
+        order = np.arange(len(points))
+    if is_known is not None:
+        known = is_known(seen)
+        if known.all():
+            points = geometry.snap(rng.random(points.shape))
+            known = is_known(_as_seen(points, sample, complete) if conditional else points)
+            order = np.arange(len(points))
+        order = order[np.argsort(known[order], kind="stable")]
+    chosen: FloatArray = geometry.snap(points[order[:1]])[0]
+    return chosen
+
+
+def _as_seen(points: FloatArray, sample: Sample, complete: FloatArray) -> FloatArray:
+    """Points with NaN where a parameter is expected to be absent."""
+    present = forest.learn_presence(complete, ~np.isnan(sample.X), points)
+    return np.where(present, points, np.nan)
