@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from adbo.history import History
@@ -121,7 +122,8 @@ def study_of(outcome: Outcome) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(
-            direction=settings.direction, study_name=outcome.progress.start.study_name
+            direction=StudyDirection[settings.direction.upper()],
+            study_name=outcome.progress.start.study_name
         )
     finally:
         optuna.logging.set_verbosity(verbosity)

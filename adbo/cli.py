@@ -8,13 +8,17 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import adbo
 from adbo.launch import find_ranks, rank_hint
 from adbo.optimizer import DIRECTIONS, KAPPA
 from adbo.problems import NAMES
 from adbo.settings import Settings, UsageError
+
+if TYPE_CHECKING:
+    from adbo.objective import Objective
+    from adbo.run import Outcome, Ranks
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -153,37 +157,13 @@ def _add_study(parser: argparse.ArgumentParser, default_name: str) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     # Imported late: --help and wrong usage need no numerical libraries.
-    from adbo.api import default_study_name
-    from adbo.objective import ObjectiveError, load
-    from adbo.report import Quiet, Terminal, fail_reason_of_all, is_watched, last_words
+    from adbo.report import Quiet, Terminal, is_watched
     from adbo.run import Reporter, Silence, execute
     from adbo.study import StudyError
 
-    n_trials = options.trials
-    if n_trials is None and options.timeout is None and options.objective.split(":")[0] in NAMES:
-        n_trials = DEMONSTRATION_TRIALS
-    name = options.objective.rpartition("/")[2].replace(".py:", ".").replace(":", "-")
-    settings = Settings(
-        n_trials=n_trials,
-        timeout=options.timeout,
-        direction=options.direction,
-        storage=_storage(options.storage),
-        study_name=default_study_name(name) if options.study_name is None else options.study_name,
-        resume=options.resume,
-        seed=options.seed,
-        kappa=options.kappa,
-    )
+    settings = _settings(options)
     ranks = find_ranks()
-    objective, problem = None, None
-    try:
-        objective = load(options.objective)
-        _check_writable(options.json)
-    except (ObjectiveError, UsageError) as error:
-        problem = _one_line(error)
-    problems = [text for text in ranks.agree(problem) if text is not None]
-    if problems:
-        raise UsageError(problems[0])
-    assert objective is not None
+    objective = _objective(options, ranks)
     reporter: Reporter = Silence()
     if ranks.rank == 0 and options.quiet:
         reporter = Quiet(sys.stderr)
@@ -193,23 +173,73 @@ def _run(options: argparse.Namespace) -> int:
         outcome = execute(objective, settings, ranks, reporter)
     except StudyError as error:
         raise UsageError(str(error)) from None
-    failure = fail_reason_of_all(outcome)
-    status = DONE
-    if failure is not None or outcome.n_unwritten:
-        status = FAILED
-    if outcome.reason is not None and outcome.reason.is_signal:
-        status = INTERRUPTED
+    status = _status(outcome)
     if ranks.rank == 0:
-        if options.json is not None:
-            _write_json(options.json, outcome.summary)
-        if not options.quiet:
-            print("\n".join(last_words(outcome)), flush=True)
-        if failure is not None:
-            print(f"adbo: no evaluation succeeded ({failure})", file=sys.stderr, flush=True)
+        _conclude(outcome, options)
     if outcome.missing:
-        print(f"adbo: ranks {outcome.missing} did not answer", file=sys.stderr, flush=True)
         ranks.abort(status)
     return status
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    from adbo.api import default_study_name
+
+    n_trials = options.trials
+    if n_trials is None and options.timeout is None and options.objective.split(":")[0] in NAMES:
+        n_trials = DEMONSTRATION_TRIALS
+    name = options.objective.rpartition("/")[2].replace(".py:", ".").replace(":", "-")
+    return Settings(
+        n_trials=n_trials,
+        timeout=options.timeout,
+        direction=options.direction,
+        storage=_storage(options.storage),
+        study_name=default_study_name(name) if options.study_name is None else options.study_name,
+        resume=options.resume,
+        seed=options.seed,
+        kappa=options.kappa,
+    )
+
+
+def _objective(options: argparse.Namespace, ranks: Ranks) -> Objective:
+    """The objective, on every rank; what is wrong on any of them is raised on all."""
+    from adbo.objective import ObjectiveError, load
+
+    objective, problem = None, None
+    try:
+        objective = load(options.objective)
+        _check_writable(options.json)
+    except (ObjectiveError, UsageError) as error:
+        problem = str(error)
+    problems = [text for text in ranks.agree(problem) if text is not None]
+    if problems:
+        raise UsageError(problems[0])
+    assert objective is not None
+    return objective
+
+
+def _status(outcome: Outcome) -> int:
+    from adbo.report import common_failure
+
+    if outcome.reason is not None and outcome.reason.is_signal:
+        return INTERRUPTED
+    if outcome.n_unwritten or common_failure(outcome) is not None:
+        return FAILED
+    return DONE
+
+
+def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
+    """Say how the run ended; on rank 0."""
+    from adbo.report import common_failure, last_words
+
+    if options.json is not None:
+        _write_json(options.json, outcome.summary)
+    if not options.quiet:
+        print("\n".join(last_words(outcome)), flush=True)
+    failure = common_failure(outcome)
+    if failure is not None:
+        print(f"adbo: no evaluation succeeded ({failure})", file=sys.stderr, flush=True)
+    if outcome.missing:
+        print(f"adbo: ranks {outcome.missing} did not answer", file=sys.stderr, flush=True)
 
 
 def _report(options: argparse.Namespace) -> int:

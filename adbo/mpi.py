@@ -182,7 +182,7 @@ class MpiRanks:
         value, error = self._comm.bcast((value, error), root=0)
         if error is not None:
             raise error
-        return value  # type: ignore[return-value]
+        return value
 
     def abort(self, status: int) -> None:
         """End the whole job at once, without waiting for anybody."""

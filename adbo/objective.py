@@ -88,7 +88,8 @@ def _import_file(source: str) -> Any:
     if not path.is_file():
         raise ObjectiveError(f"no file {source!r}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # As `python file.py` would: its neighbours can be imported, and what it defines pickled.
     sys.path.insert(0, str(path.parent.resolve()))
@@ -307,8 +308,9 @@ class Trial(BaseTrial):
     def _choose(self, name: str, distribution: BaseDistribution) -> float:
         """The proposed value, moved into this trial's range; a random one if there is none."""
         column = self._space.column(name, distribution)
-        known = column is not None and column < len(self._proposal)
-        proposed = float(self._proposal[column]) if known else math.nan
+        proposed = math.nan
+        if column is not None and column < len(self._proposal):
+            proposed = float(self._proposal[column])
         if not math.isnan(proposed) and distribution._contains(proposed):
             return proposed
         alone = SearchSpace({name: distribution})

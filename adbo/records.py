@@ -84,7 +84,8 @@ class Layout:
     @cached_property
     def key(self) -> int:
         """64 bits that name this layout on every rank."""
-        return int.from_bytes(hashlib.blake2b(self.text.encode(), digest_size=8).digest(), "little")
+        digest = hashlib.blake2b(self.text.encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little")
 
     @cached_property
     def names(self) -> tuple[str, ...]:

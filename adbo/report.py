@@ -175,8 +175,8 @@ def fail_reason(user_attrs: Mapping[str, Any]) -> str:
     return str(user_attrs.get(FAIL_REASON, "no reason given"))
 
 
-def fail_reason_of_all(outcome: Outcome) -> str | None:
-    """Why the last evaluation failed, if all of this run did."""
+def common_failure(outcome: Outcome) -> str | None:
+    """Why the last evaluation of this run failed, if none of them succeeded."""
     history, n_before = outcome.history, outcome.progress.n_before
     states = history.column("state")[n_before:]
     if not states.size or (states != TrialState.FAIL.value).any():

@@ -160,9 +160,7 @@ class Outcome:
         return self.progress.history
 
 
-def execute(
-    objective: Objective, settings: Settings, ranks: Ranks, reporter: Reporter
-) -> Outcome:
+def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Reporter) -> Outcome:
     """Run one rank to the end of the study; all ranks must do so together.
 
     Raises
@@ -242,7 +240,7 @@ def _flush(mirror: Mirror | None, interruption: Interruption) -> None:
 
 
 class _Rank:
-    """The state of one rank while it optimizes, and its two stretches: until stopped, and after."""
+    """One rank in its two stretches of time: until it is stopped, and after."""
 
     def __init__(
         self,
@@ -262,9 +260,7 @@ class _Rank:
         self._n_evaluations = 0
         self._ask_seconds: deque[float] = deque(maxlen=_ASKS)
         # A resumed run must not repeat the random numbers of the one before.
-        seed = np.random.SeedSequence(
-            progress.start.entropy, spawn_key=(rank, progress.n_before)
-        )
+        seed = np.random.SeedSequence(progress.start.entropy, spawn_key=(rank, progress.n_before))
         ask_seed, trial_seed = seed.spawn(2)
         self._rng = np.random.default_rng(ask_seed)
         self._trial_rng = np.random.default_rng(trial_seed)

@@ -41,7 +41,7 @@ class Settings:
             raise UsageError(f"trials is {self.n_trials}: use a whole number from 1 on")
         if self.timeout is not None and not 0 < self.timeout <= threading.TIMEOUT_MAX:
             raise UsageError(f"timeout is {self.timeout}: use a number of seconds above 0")
-        if not (0 <= self.kappa and math.isfinite(self.kappa)):
+        if not (self.kappa >= 0 and math.isfinite(self.kappa)):
             raise UsageError(f"kappa is {self.kappa}: use a number that is not negative")
         if self.seed is not None and self.seed < 0:
             raise UsageError(f"seed is {self.seed}: use a whole number that is not negative")
