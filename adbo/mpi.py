@@ -61,18 +61,15 @@ class MpiTransport:
 
     def receive(self) -> list[Batch]:
         """Everything that has arrived; also moves waiting sends along."""
-        messages = []
-        status = MPI.Status()
-        while True:
-            waiting = self._comm.Improbe(MPI.ANY_SOURCE, MPI.ANY_TAG, status)
-            if waiting is None:
-                break
-            data = bytearray(status.Get_count(MPI.BYTE))
-            source = status.Get_source()
-            waiting.Recv([data, MPI.BYTE])
-            messages.append((source, bytes(data)))
+        messages: list[bytes] = []
+        # A look may be used up by the receipt of a message we sent, with more behind it.
+        while self._complete() + self._collect(messages):
+            pass
         self._advance()
-        return self._decode(messages)
+        received = self._decoder.decode(messages)
+        for statistics in received.farewells:
+            self.farewells[int(statistics["rank"])] = statistics
+        return received.batches
 
     def leave(self, statistics: Mapping[str, Any]) -> None:
         """Tell every peer that no record of this rank follows.
@@ -96,16 +93,34 @@ class MpiTransport:
     def _end(self) -> int:
         return self._trimmed + len(self._stream)
 
-    def _decode(self, messages: list[tuple[int, bytes]]) -> list[Batch]:
-        received = self._decoder.decode([data for _, data in messages])
-        for statistics in received.farewells:
-            self.farewells[int(statistics["rank"])] = statistics
-        return received.batches
+    def _collect(self, messages: list[bytes]) -> int:
+        """Take what a look at the network finds; return how many messages that were."""
+        before = len(messages)
+        status = MPI.Status()
+        while True:
+            waiting = self._comm.Improbe(MPI.ANY_SOURCE, MPI.ANY_TAG, status)
+            if waiting is None:
+                return len(messages) - before
+            data = bytearray(status.Get_count(MPI.BYTE))
+            waiting.Recv([data, MPI.BYTE])
+            messages.append(bytes(data))
+
+    def _complete(self) -> int:
+        """Let go of what was received by the peers; return how many messages that were."""
+        if not self._requests:
+            return 0
+        done = MPI.Request.Testsome(self._requests) or []
+        if done:
+            for index in done:
+                self._under_way[self._owners[index][0]] -= 1
+            finished = set(done)
+            keep = [i for i in range(len(self._requests)) if i not in finished]
+            self._requests = [self._requests[i] for i in keep]
+            self._owners = [self._owners[i] for i in keep]
+        return len(done)
 
     def _advance(self) -> None:
-        """Let go of what was received, and send what may be sent."""
-        if self._requests:
-            self._complete()
+        """Send what may be sent."""
         end = self._end
         cut: dict[int, tuple[int, bytes]] = {}  # peers at one cursor share one message
         for peer in self._peers:
@@ -114,22 +129,10 @@ class MpiTransport:
                 if start not in cut:
                     cut[start] = self._cut(start)
                 self._cursor[peer], data = cut[start]
-                request = self._comm.Issend([data, MPI.BYTE], dest=peer)
-                self._requests.append(request)
+                self._requests.append(self._comm.Issend([data, MPI.BYTE], dest=peer))
                 self._owners.append((peer, data))
                 self._under_way[peer] += 1
         self._trim()
-
-    def _complete(self) -> None:
-        done = MPI.Request.Testsome(self._requests)
-        if not done:
-            return
-        for index in done:
-            self._under_way[self._owners[index][0]] -= 1
-        finished = set(done)
-        keep = [i for i in range(len(self._requests)) if i not in finished]
-        self._requests = [self._requests[i] for i in keep]
-        self._owners = [self._owners[i] for i in keep]
 
     def _cut(self, start: int) -> tuple[int, bytes]:
         """One message of the stream from ``start`` on, and where the next one starts."""
