@@ -1,0 +1,384 @@
+"""The virtual clock: who knows what when, and what is counted."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+from collections import deque
+from functools import partial
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from adbo import history, local, optimizer
+from adbo.cohort import Entry, Machine, SharedHistory, Task
+from adbo.events import decentralized
+from adbo.history import History
+from adbo.objective import Trial, evaluate
+from adbo.records import Batch, Decoder, Encoder, Evaluation, Layout, message, to_batch
+from adbo.settings import UsageError
+from adbo.simulation import SimulationSettings, parse_duration, simulate
+from adbo.worker import work
+
+
+def sphere(trial):
+    return sum(trial.suggest_float(f"x{i}", -5, 5) ** 2 for i in range(3))
+
+
+def branching(trial):
+    """Conditional, partly discrete, sometimes pruned or failed, with attributes."""
+    x = trial.suggest_float("x", -5, 5)
+    kind = trial.suggest_categorical("kind", ["a", "b", "c"])
+    trial.set_user_attr("kind", kind)
+    if kind == "a":
+        return x**2 + trial.suggest_int("n", 1, 9)
+    if kind == "b":
+        trial.report(x, 1)
+        raise optuna.TrialPruned
+    if x > 4:
+        raise ValueError("too far")
+    return x**2 + trial.suggest_float("y", 1e-3, 1, log=True)
+
+
+def grid(trial):
+    return trial.suggest_int("a", 0, 7) * trial.suggest_int("b", 0, 7)
+
+
+def qucb(kappa, rng):
+    return lambda known: optimizer.propose(known, kappa, rng)
+
+
+def draw(rng):
+    return rng.exponential(10.0)
+
+
+@pytest.fixture
+def _small_sample(monkeypatch):
+    """Few rows suffice to make an ask draw from the history instead of taking all of it."""
+    monkeypatch.setattr(history, "ELITES", 8)
+    monkeypatch.setattr(optimizer, "UNIFORM_ROWS", 8)
+
+
+def shared(task: Task, machine: Machine, until: float, method=qucb) -> list[Evaluation]:
+    log = decentralized(task, machine, until, method=method)
+    return [evaluation_of(entry, Decoder()) for entry in with_layouts(log)]
+
+
+def with_layouts(log):
+    """Entries whose data can be decoded alone."""
+    decoder = Decoder()
+    known = History()
+    for entry in log:
+        known.extend(decoder.decode([entry.data]).batches)
+        data = message([Encoder().frames(known.evaluation(len(known) - 1))])
+        yield entry._replace(data=data)
+
+
+def evaluation_of(entry: Entry, decoder: Decoder) -> Evaluation:
+    known = History()
+    known.extend(decoder.decode([entry.data]).batches)
+    return known.evaluation(0)
+
+
+class PrivateRank:
+    """A rank with everything of its own: bytes, decoder, and a history made anew for each ask."""
+
+    def __init__(self, task: Task, machine: Machine, rank: int) -> None:
+        self.task, self.machine, self.rank = task, machine, rank
+        self.ask_rng, self.trial_rng, _ = machine.streams(rank)
+        self.durations = machine.durations(rank)
+        self.encoder, self.decoder = Encoder(), Decoder()
+        self.inbox: deque[tuple[float, bytes]] = deque()
+        self.heard: list[Batch] = []
+        self.own: list[Evaluation] = []
+
+    def ask(self, now: float) -> Evaluation:
+        while self.inbox and self.inbox[0][0] <= now:
+            self.heard += self.decoder.decode([self.inbox.popleft()[1]]).batches
+        known = History(self.task.sign)
+        known.extend(self.heard)
+        known.extend([to_batch(e) for e in self.own if e.finished <= now])
+        point = optimizer.propose(known, self.task.kappa, self.ask_rng)
+        started = now + self.machine.ask_cost
+        finished = started + next(self.durations)
+        number = len(self.own) * self.machine.workers + self.rank
+        trial = Trial(known.space, point, number, started, self.trial_rng)
+        name = (self.rank, len(self.own))
+        self.own.append(evaluate(self.task.objective, trial, name, lambda: finished))
+        return self.own[-1]
+
+
+def private(task: Task, machine: Machine, until: float) -> list[Evaluation]:
+    """The same rules with private histories, fed with bytes sent to every rank."""
+    ranks = [PrivateRank(task, machine, r) for r in range(machine.workers)]
+    running = [(e.finished, e.rank, e) for e in (rank.ask(0.0) for rank in ranks)]
+    heapq.heapify(running)
+    log = []
+    while running[0][0] <= until:
+        now, r, evaluation = heapq.heappop(running)
+        log.append(evaluation)
+        data = message([ranks[r].encoder.frames(evaluation)])
+        for peer in ranks:  # itself included: its own record takes its place among the others
+            peer.inbox.append((now + machine.latency, data))
+        following = ranks[r].ask(now)
+        heapq.heappush(running, (following.finished, r, following))
+    return log
+
+
+@pytest.mark.usefixtures("_small_sample")
+@pytest.mark.parametrize("objective", [sphere, branching, grid])
+@pytest.mark.parametrize("latency", [0.0, 0.5, 30.0])
+def test_a_shared_log_tells_every_rank_what_private_histories_would(objective, latency):
+    task = Task(objective, 1, 1.96)
+    machine = Machine(6, draw, latency=latency, ask_cost=0.25, seed=3)
+    expected = private(task, machine, 150.0)
+    assert len(expected) > 60
+    assert repr(shared(task, machine, 150.0)) == repr(expected)
+
+
+def sorted_qucb(kappa, rng):
+    """qUCB that depends on what is known, but not on the order in which it was heard."""
+
+    def propose(known):
+        evaluations = sorted(known.evaluations(), key=lambda e: (e.rank, e.seq))
+        ordered = History(known.sign)
+        ordered.extend([to_batch(e) for e in evaluations])
+        return optimizer.propose(ordered, kappa, rng)
+
+    return propose
+
+
+def test_the_log_is_that_of_real_workers_on_a_real_network():
+    task = Task(sphere, 1, 1.96)
+    machine = Machine(5, draw, ask_cost=0.0, seed=11)
+    loops, trial_rngs, durations, counts = [], [], [], [0] * 5
+    known = [History() for _ in range(5)]
+    for rank, transport in enumerate(local.network(5)):
+        ask_rng, trial_rng, _ = machine.streams(rank)
+        propose = sorted_qucb(task.kappa, ask_rng)
+        loops.append(work(known[rank], propose, transport, lambda: False))
+        trial_rngs.append(trial_rng)
+        durations.append(machine.durations(rank))
+
+    def begin(rank, now, point):
+        finished = now + next(durations[rank])
+        trial = Trial(known[rank].space, point, counts[rank] * 5 + rank, now, trial_rngs[rank])
+        name = (rank, counts[rank])
+        counts[rank] += 1
+        return finished, rank, evaluate(sphere, trial, name, lambda: finished)
+
+    running = [begin(rank, 0.0, next(loop)) for rank, loop in enumerate(loops)]
+    heapq.heapify(running)
+    expected = []
+    while running[0][0] <= 120.0:
+        now, rank, evaluation = heapq.heappop(running)
+        expected.append(evaluation)
+        heapq.heappush(running, begin(rank, now, loops[rank].send(evaluation)))
+    assert len(expected) > 30
+    assert repr(shared(task, machine, 120.0, sorted_qucb)) == repr(expected)
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.5])
+def test_processes_do_not_change_the_log(latency):
+    def run(processes):
+        machine = Machine(7, draw, latency, ask_cost=0.25, seed=5, processes=processes)
+        return repr(shared(Task(branching, 1, 1.96), machine, 60.0))
+
+    assert run(1) == run(2) == run(3)
+
+
+def test_an_overlay_leaves_no_trace():
+    layout = Layout({"a": optuna.distributions.IntDistribution(0, 9)})
+    other = Layout({"b": optuna.distributions.IntDistribution(0, 9)})
+
+    def record(seq, value, of=layout):
+        return to_batch(
+            Evaluation(0, seq, TrialState.COMPLETE, value, 0.0, 1.0, of, (float(seq),))
+        )
+
+    known = SharedHistory(1)
+    known.extend([record(0, 5.0), record(1, 4.0)])
+    expected = known.evaluations(), known.elites.tolist(), dict(known.counts)
+    for own in ([record(2, 1.0)], [record(3, 1.0, other)]):
+        with known.overlaid(own):
+            known.extend(own)
+            assert len(known) == 3
+            assert known.best == 2
+            assert known.contains(known.values(slice(None))).all()
+        assert (known.evaluations(), known.elites.tolist(), known.counts) == expected
+        assert known.space.names == ["a"]
+        assert known.contains(np.array([[0.0], [2.0], [3.0]])).tolist() == [True, False, False]
+    assert known.extend([record(2, 1.0), record(3, 1.0, other)]) == 2
+    assert known.space.names == ["a", "b"]
+    assert np.isnan(known.values(np.array([3]))[0, 0])
+
+
+def test_ranks_know_a_record_only_after_the_latency():
+    known = {}
+
+    def method(kappa, rng):
+        me = len(known)
+        known[me] = []
+
+        def propose(history):
+            known[me].append(sorted(zip(history.column("rank"), history.column("seq"))))
+            return np.empty(0)
+
+        return propose
+
+    machine = Machine(2, lambda rng: 10.0, latency=3.0, ask_cost=1.0)
+    list(decentralized(Task(sphere, 1, 1.96), machine, 40.0, method=method))
+    # Both ask at 0, 11 and 22, but what the other finished at 22 arrives at 25.
+    assert known[0] == [[], [(0, 0)], [(0, 0), (0, 1), (1, 0)]]
+    assert known[1] == [[], [(1, 0)], [(0, 0), (1, 0), (1, 1)]]
+
+
+def test_evaluations_cut_by_the_end_do_not_count():
+    run = partial(SimulationSettings, 3, seconds=35.0, duration="constant:10")
+    free = simulate(sphere, run(ask_cost=0.0))
+    costly = simulate(sphere, run(ask_cost=2.0))
+    assert len(free.history) == 9
+    assert free.utilization == free.attainable == pytest.approx(30 / 35)
+    assert free.avoidable_overhead == 0
+    assert len(costly.history) == 6
+    assert costly.utilization == pytest.approx(20 / 35)
+    assert costly.attainable == pytest.approx(30 / 35)
+    assert costly.overhead == pytest.approx(15 / 35 * 35 * 3 / 6)
+    assert costly.avoidable_overhead == pytest.approx(10 / 35 * 35 * 3 / 6)
+    assert costly.log["ask_seconds"].tolist() == [2.0] * 6
+    assert costly.log["finished"].tolist() == [12.0] * 3 + [24.0] * 3
+    assert costly.log["started"].tolist() == [2.0] * 3 + [14.0] * 3
+
+
+def test_the_measured_cost_of_an_ask_is_charged():
+    log = simulate(sphere, SimulationSettings(4, n_trials=60)).log
+    assert (log["ask_seconds"] > 0).all()
+    for rank in range(4):
+        mine = log[log["rank"] == rank]
+        free = np.concatenate([[0.0], mine["finished"][:-1]])
+        assert mine["started"] == pytest.approx(free + mine["ask_seconds"])
+
+
+def test_it_ends_with_the_last_trial_asked_for():
+    settings = SimulationSettings(4, n_trials=10, ask_cost=0.0, seconds=1e6)
+    simulation = simulate(sphere, settings)
+    assert len(simulation.history) == 10
+    assert simulation.seconds == simulation.log["finished"][-1]
+    assert not simulation.interrupted
+
+
+def test_the_seed_decides():
+    def run(seed):
+        settings = SimulationSettings(4, n_trials=30, ask_cost=0.01, seed=seed, latency=0.1)
+        return simulate(branching, settings).history.evaluations()
+
+    assert repr(run(1)) == repr(run(1))
+    assert repr(run(1)) != repr(run(2))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_interruption_keeps_what_is_done(processes):
+    calls = []
+
+    def progress(fraction, best):
+        calls.append((fraction, best))
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    settings = SimulationSettings(4, n_trials=20, ask_cost=0.0, processes=processes)
+    simulation = simulate(sphere, settings, progress)
+    assert simulation.interrupted
+    assert len(simulation.history) == 5
+    assert simulation.seconds == simulation.log["finished"][-1]
+    assert calls == [
+        ((n + 1) / 20, best) for n, best in enumerate(simulation.best_so_far.tolist())
+    ]
+
+
+def test_a_bug_in_a_process_is_raised():
+    def method(kappa, rng):
+        def propose(history):
+            raise ZeroDivisionError("a bug")
+
+        return propose
+
+    machine = Machine(4, draw, processes=2)
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(decentralized(Task(sphere, 1, 1.96), machine, 10.0, method=method))
+
+
+def test_failures_and_pruned_trials_have_no_part_in_the_best():
+    def objective(trial):
+        x = trial.suggest_float("x", 0, 1)
+        if trial.number % 3 == 0:
+            raise ValueError("no")
+        if trial.number % 3 == 1:
+            trial.report(2.0, 0)
+            raise optuna.TrialPruned
+        return x
+
+    settings = SimulationSettings(3, n_trials=30, ask_cost=0.0, direction="maximize")
+    simulation = simulate(objective, settings)
+    values = simulation.log["value"][simulation.history.column("state") == 1]
+    best = simulation.best_so_far
+    assert best[-1] == values.max() <= 1
+    assert (np.diff(best[~np.isnan(best)]) >= 0).all()
+    summary = json.loads(json.dumps(simulation.summary("name", "none")))
+    assert summary["best_value"] == best[-1]
+    assert summary["n_complete"] + summary["n_pruned"] + summary["n_fail"] == 30
+    assert min(summary["n_complete"], summary["n_pruned"], summary["n_fail"]) > 0
+    assert sum(summary["evaluations_per_rank"]) == 30
+    assert summary["direction"] == "maximize"
+    assert simulation.log["value"].size == 30
+
+
+def test_nothing_finished_is_a_result_too():
+    simulation = simulate(
+        sphere, SimulationSettings(2, seconds=1.0, duration="constant:5", ask_cost=0.0)
+    )
+    summary = simulation.summary("name", "none")
+    assert (summary["n_complete"], summary["best_value"], summary["utilization"]) == (0, None, 0)
+    assert math.isnan(simulation.overhead)
+
+
+@pytest.mark.parametrize(
+    ("text", "mean", "std"),
+    [
+        ("normal:60,20", 60, 20),
+        ("constant:3.5", 3.5, 0),
+        ("exponential:2", 2, 2),
+        ("lognormal:0,0.5", math.exp(0.125), math.exp(0.125) * math.sqrt(math.exp(0.25) - 1)),
+    ],
+)
+def test_durations(text, mean, std):
+    rng = np.random.default_rng(0)
+    seconds = np.array([parse_duration(text)(rng) for _ in range(20_000)])
+    assert seconds.min() >= 0
+    assert seconds.mean() == pytest.approx(mean, rel=0.02)
+    assert seconds.std() == pytest.approx(std, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "normal", "normal:60", "normal:a,b", "constant:0", "normal:60,-1", "weibull:1"]
+)
+def test_durations_that_make_no_sense(text):
+    with pytest.raises(UsageError, match="use one of|are above 0"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("workers", 0), ("n_trials", 0), ("seconds", -1.0), ("latency", -0.1), ("ask_cost", -1.0)]
+    + [("method", "magic"), ("direction", "up"), ("seed", -1), ("kappa", -1.0), ("processes", 0)],
+)
+def test_settings_that_make_no_sense(name, value):
+    with pytest.raises(UsageError, match=f"^{name} is .*: use "):
+        SimulationSettings(**{"workers": 2, "n_trials": 1, name: value})
+
+
+def test_a_simulation_needs_an_end():
+    with pytest.raises(UsageError, match="needs an end"):
+        SimulationSettings(4)
