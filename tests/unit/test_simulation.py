@@ -224,7 +224,7 @@ def test_ranks_know_a_record_only_after_the_latency():
         known[me] = []
 
         def propose(history):
-            known[me].append(sorted(zip(history.column("rank"), history.column("seq"))))
+            known[me].append(sorted((e.rank, e.seq) for e in history.evaluations()))
             return np.empty(0)
 
         return propose
@@ -365,14 +365,24 @@ def test_durations(text, mean, std):
     "text", ["", "normal", "normal:60", "normal:a,b", "constant:0", "normal:60,-1", "weibull:1"]
 )
 def test_durations_that_make_no_sense(text):
-    with pytest.raises(UsageError, match="use one of|are above 0"):
+    with pytest.raises(UsageError, match=r"use one of|are above 0"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("workers", 0), ("n_trials", 0), ("seconds", -1.0), ("latency", -0.1), ("ask_cost", -1.0)]
-    + [("method", "magic"), ("direction", "up"), ("seed", -1), ("kappa", -1.0), ("processes", 0)],
+    [
+        ("workers", 0),
+        ("n_trials", 0),
+        ("seconds", -1.0),
+        ("latency", -0.1),
+        ("ask_cost", -1.0),
+        ("method", "magic"),
+        ("direction", "up"),
+        ("seed", -1),
+        ("kappa", -1.0),
+        ("processes", 0),
+    ],
 )
 def test_settings_that_make_no_sense(name, value):
     with pytest.raises(UsageError, match=f"^{name} is .*: use "):
