@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
-import math
 import time
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from adbo.history import History
 from adbo.launch import find_ranks
 from adbo.objective import Objective
 from adbo.optimizer import KAPPA
-from adbo.records import Evaluation
 from adbo.run import Outcome, Silence, execute
 from adbo.settings import Settings, UsageError
-
-#: User attributes under which a trial carries its unique name.
-RANK, SEQ = "adbo:rank", "adbo:seq"
+from adbo.study import quietly, trial_of
 
 
 def optimize(  # noqa: PLR0913 - the choices of a run, all by keyword
@@ -118,40 +111,10 @@ def study_of(outcome: Outcome) -> optuna.Study:
     if outcome.study is not None:
         return outcome.study
     settings = outcome.progress.settings
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
+    with quietly():
         study = optuna.create_study(
             direction=StudyDirection[settings.direction.upper()],
-            study_name=outcome.progress.start.study_name
+            study_name=outcome.progress.start.study_name,
         )
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-    study.add_trials(trials(outcome.history))
+    study.add_trials(trial_of(evaluation) for evaluation in outcome.history.evaluations())
     return study
-
-
-def trials(history: History) -> list[FrozenTrial]:
-    """Every evaluation as an Optuna trial, in the order in which this rank heard of them."""
-    return [_trial(evaluation) for evaluation in history.evaluations()]
-
-
-def _trial(evaluation: Evaluation) -> FrozenTrial:
-    name = {RANK: evaluation.rank, SEQ: evaluation.seq} if evaluation.rank >= 0 else {}
-    has_value = evaluation.state != TrialState.FAIL and not math.isnan(evaluation.value)
-    trial = create_trial(
-        state=evaluation.state,
-        value=evaluation.value if has_value else None,
-        params=evaluation.params,
-        distributions=dict(evaluation.layout.distributions),
-        user_attrs={**evaluation.extras.user_attrs, **name},
-        system_attrs=dict(evaluation.extras.system_attrs),
-        intermediate_values=dict(evaluation.extras.intermediate_values),
-    )
-    trial.datetime_start = _local_time(evaluation.started)
-    trial.datetime_complete = _local_time(evaluation.finished)
-    return trial
-
-
-def _local_time(seconds: float) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(seconds)

@@ -71,8 +71,9 @@ class Mirror:
     writer
         Stores evaluations.
     source
-        Gives all evaluations from a cursor on, in the order in which they were appended. It is
-        called from the mirror's thread.
+        Gives the next evaluations from a cursor on, in the order in which they were appended, as
+        many as it likes to make at once; none if there are none. It is called from the mirror's
+        thread.
     report
         Takes one line for people. It is called from the mirror's thread.
     cursor
@@ -86,7 +87,7 @@ class Mirror:
         *,
         report: Callable[[str], None],
         cursor: int = 0,
-        pace: Pace = Pace(),  # noqa: B008 - immutable
+        pace: Pace = Pace(),
     ) -> None:
         self._writer = writer
         self._source = source
@@ -142,7 +143,12 @@ class Mirror:
     def unwritten(self) -> list[Evaluation]:
         """What is not known to be stored: refused, waiting, or being written right now."""
         with self._lock:
-            return [*self._refused.values(), *self._pending, *self._source(self._cursor)]
+            rest = [*self._refused.values(), *self._pending]
+            cursor = self._cursor
+            while page := self._source(cursor):
+                rest += page
+                cursor += len(page)
+        return rest
 
     def _run(self) -> None:
         while not self._abandoned.is_set():
@@ -159,11 +165,13 @@ class Mirror:
 
     def _copy(self) -> None:
         """Write all that the source has now."""
-        with self._lock:
-            news = self._source(self._cursor)
-            self._cursor += len(news)
-            self._pending.extend(news)
-        while self._pending and not self._abandoned.is_set():
+        while not self._abandoned.is_set():
+            if not self._pending:
+                with self._lock:
+                    self._pending = list(self._source(self._cursor))
+                    self._cursor += len(self._pending)
+            if not self._pending:
+                return
             batch = self._pending[: self._pace.batch]
             self._write(batch)
             with self._lock:

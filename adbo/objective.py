@@ -80,7 +80,7 @@ def load(text: str) -> Objective:
         raise ObjectiveError(
             f"{text} is a {type(function).__name__}: the objective must be a function of a trial"
         )
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _import_file(source: str) -> Any:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import datetime
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -271,3 +272,184 @@ def user_attrs(evaluation: Evaluation) -> dict[str, Any]:
 def is_name(rank: object, seq: object) -> bool:
     """Whether two user attributes are the name of a trial that adbo made."""
     return all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in (rank, seq))
+
+
+def _value_rows(trials: Iterable[tuple[int, Evaluation]]) -> list[_Row]:
+    rows = []
+    for trial_id, e in trials:
+        if has_value(e):
+            value, kind = models.TrialValueModel.value_to_stored_repr(e.value)
+            rows.append({"trial_id": trial_id, "objective": 0, "value": value, "value_type": kind})
+    return rows
+
+
+def _user_attr_rows(trials: Iterable[tuple[int, Evaluation]]) -> list[_Row]:
+    return _attr_rows((trial_id, user_attrs(e)) for trial_id, e in trials)
+
+
+def _system_attr_rows(trials: Iterable[tuple[int, Evaluation]]) -> list[_Row]:
+    return _attr_rows((trial_id, e.extras.system_attrs) for trial_id, e in trials)
+
+
+def _attr_rows(attributes: Iterable[tuple[int, Mapping[str, Any]]]) -> list[_Row]:
+    return [
+        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        for trial_id, attrs in attributes
+        for key, value in attrs.items()
+    ]
+
+
+def _step_rows(trials: Iterable[tuple[int, Evaluation]]) -> list[_Row]:
+    to_stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
+    rows = []
+    for trial_id, e in trials:
+        for step, intermediate in e.extras.intermediate_values.items():
+            value, kind = to_stored(intermediate)
+            rows.append(
+                {
+                    "trial_id": trial_id,
+                    "step": step,
+                    "intermediate_value": value,
+                    "intermediate_value_type": kind,
+                }
+            )
+    return rows
+
+
+def _utc(seconds: float) -> datetime.datetime:
+    """Seconds since the epoch as Optuna stores times: UTC without saying so."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(tzinfo=None)
+
+
+@contextmanager
+def _translated(engine: Engine) -> Iterator[None]:
+    """Tell what the database will never take from trouble that may pass."""
+    try:
+        yield
+    except sa.exc.DataError as error:
+        raise RefusedError(_first_line(error)) from error
+    except sa.exc.SQLAlchemyError as error:
+        raise DatabaseError(_first_line(error)) from error
+
+
+def _first_line(error: sa.exc.SQLAlchemyError) -> str:
+    """What the driver said, without statement and parameters."""
+    cause = getattr(error, "orig", None) or error
+    return next(iter(str(cause).splitlines()), "") or type(cause).__name__
+
+
+def is_supported(storage: RDBStorage) -> bool:
+    """Whether the database has the schema that this module knows."""
+    return storage.get_current_version() == REVISION
+
+
+def read(engine: Engine, study_id: int) -> list[Evaluation]:
+    """All finished trials of a study in the order of their numbers, as evaluations.
+
+    Six statements whatever the number of trials; Optuna's objects are not made.
+    """
+    with _translated(engine), engine.connect() as connection:
+        finished = (_TRIALS.c.study_id == study_id) & _TRIALS.c.state.in_(FINISHED_STATES)
+
+        def select(table: sa.Table, *columns: sa.ColumnElement[Any]) -> Iterator[tuple[Any, ...]]:
+            joined = sa.select(table.c.trial_id, *columns).join(
+                _TRIALS, _TRIALS.c.trial_id == table.c.trial_id
+            )
+            key = next(iter(table.primary_key))
+            yield from connection.execute(joined.where(finished).order_by(key)).tuples()
+
+        params = _grouped(
+            (trial_id, (name, value, text))
+            for trial_id, name, value, text in select(
+                _PARAMS, _PARAMS.c.param_name, _PARAMS.c.param_value, _PARAMS.c.distribution_json
+            )
+        )
+        values = {
+            trial_id: models.TrialValueModel.stored_repr_to_value(value, kind)
+            for trial_id, value, kind in select(_VALUES, _VALUES.c.value, _VALUES.c.value_type)
+        }
+        attributes = [
+            _grouped(
+                (trial_id, (key, text))
+                for trial_id, key, text in select(table, table.c.key, table.c.value_json)
+            )
+            for table in (_USER_ATTRS, _SYSTEM_ATTRS)
+        ]
+        to_value = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
+        steps = _grouped(
+            (trial_id, (step, to_value(value, kind)))
+            for trial_id, step, value, kind in select(
+                _STEPS,
+                _STEPS.c.step,
+                _STEPS.c.intermediate_value,
+                _STEPS.c.intermediate_value_type,
+            )
+        )
+        trials = connection.execute(
+            sa.select(
+                _TRIALS.c.trial_id,
+                _TRIALS.c.number,
+                _TRIALS.c.state,
+                _TRIALS.c.datetime_start,
+                _TRIALS.c.datetime_complete,
+            )
+            .where(finished)
+            .order_by(_TRIALS.c.number)
+        ).tuples()
+        layouts: dict[tuple[tuple[str, str], ...], Layout] = {}
+        evaluations = []
+        for trial_id, number, state, started, completed in trials:
+            own = params.get(trial_id, [])
+            user, system = (
+                {key: json.loads(text) for key, text in group.get(trial_id, [])}
+                for group in attributes
+            )
+            extras = Extras(user, system, dict(steps.get(trial_id, [])))
+            evaluations.append(
+                named(
+                    Evaluation(
+                        rank=-1,
+                        seq=number,
+                        state=state,
+                        value=values.get(trial_id, math.nan),
+                        started=_seconds(started, completed),
+                        finished=_seconds(completed, started),
+                        layout=_layout(layouts, tuple((name, text) for name, _, text in own)),
+                        internal=tuple(value for _, value, _ in own),
+                        extras=extras,
+                    )
+                )
+            )
+        return evaluations
+
+
+def named(evaluation: Evaluation) -> Evaluation:
+    """A trial as it was read, under the name that its user attributes tell, if they do."""
+    attrs = evaluation.extras.user_attrs
+    if not is_name(attrs.get(RANK), attrs.get(SEQ)):
+        return evaluation
+    others = {key: value for key, value in attrs.items() if key not in (RANK, SEQ)}
+    extras = Extras(others, evaluation.extras.system_attrs, evaluation.extras.intermediate_values)
+    return replace(evaluation, rank=attrs[RANK], seq=attrs[SEQ], extras=extras)
+
+
+def _grouped(rows: Iterable[tuple[int, Any]]) -> dict[int, list[Any]]:
+    groups: dict[int, list[Any]] = {}
+    for trial_id, row in rows:
+        groups.setdefault(trial_id, []).append(row)
+    return groups
+
+
+def _layout(
+    layouts: dict[tuple[tuple[str, str], ...], Layout], texts: tuple[tuple[str, str], ...]
+) -> Layout:
+    """The layout of a trial; there are few, and many trials."""
+    if texts not in layouts:
+        layouts[texts] = Layout({name: json_to_distribution(text) for name, text in texts})
+    return layouts[texts]
+
+
+def _seconds(time: datetime.datetime | None, otherwise: datetime.datetime | None) -> float:
+    """UTC as Optuna stores it in seconds since the epoch."""
+    moment = time or otherwise
+    return 0.0 if moment is None else moment.replace(tzinfo=datetime.UTC).timestamp()

@@ -1,0 +1,297 @@
+"""Optuna studies: opening them, reading them, and how evaluations get into them.
+
+What is wrong with a storage becomes one line for the user. This module knows Optuna's storages;
+their tables are the affair of `adbo.rdb`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import math
+from collections.abc import Iterator, Sequence
+
+import optuna
+import sqlalchemy as sa
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from adbo import rdb
+from adbo.mirror import Writer
+from adbo.records import FINISHED_STATES, Evaluation, Extras, Layout
+
+#: Seconds for which SQLite waits while another process reads or writes the file.
+_BUSY_SECONDS = 60
+
+
+class StudyError(ValueError):
+    """The study cannot be had; the message is one line for the user."""
+
+
+def open_study(
+    storage: str | BaseStorage, name: str, direction: str, resume: bool
+) -> optuna.Study:
+    """Create a study, or take up an existing one.
+
+    Parameters
+    ----------
+    storage
+        A URL that Optuna knows, or a storage.
+    name
+        Of the study.
+    direction
+        ``"minimize"`` or ``"maximize"``.
+    resume
+        Whether it may exist already.
+
+    Raises
+    ------
+    StudyError
+        If the storage cannot be used, the study exists and shall not be resumed, or it has other
+        directions.
+    """
+    with _explained(storage), quietly():
+        opened = _storage(storage)
+        try:
+            return optuna.create_study(
+                storage=opened, study_name=name, direction=StudyDirection[direction.upper()]
+            )
+        except optuna.exceptions.DuplicatedStudyError:
+            if not resume:
+                raise StudyError(
+                    f"there is a study {name!r} in {storage_name(storage)} already: continue it"
+                    " with --resume, or choose another --study-name"
+                ) from None
+        study = optuna.load_study(storage=opened, study_name=name)
+    directions = [d.name.lower() for d in study.directions]
+    if directions != [direction]:
+        raise StudyError(
+            f"the study {name!r} has direction {', '.join(directions)}, not {direction}"
+        )
+    return study
+
+
+def load_study(storage: str | BaseStorage, name: str | None) -> optuna.Study:
+    """An existing study; without a name the one that was created last.
+
+    Raises
+    ------
+    StudyError
+        If there is no such study or the storage cannot be used.
+    """
+    with _explained(storage), quietly():
+        opened = _storage(storage)
+        names = [study.study_name for study in opened.get_all_studies()]
+        if not names:
+            raise StudyError(f"there is no study in {storage_name(storage)}")
+        if name is not None and name not in names:
+            raise StudyError(
+                f"there is no study {name!r} in {storage_name(storage)}:"
+                f" the latest is {names[-1]!r}"
+            )
+        return optuna.load_study(storage=opened, study_name=names[-1] if name is None else name)
+
+
+def read_evaluations(study: optuna.Study) -> list[Evaluation]:
+    """All finished trials of a study as evaluations, in the order of their numbers.
+
+    Trials that adbo did not make get rank -1 and their number as ``seq``.
+
+    Raises
+    ------
+    StudyError
+        If the database fails.
+    """
+    database = _database(study)
+    if database is not None:
+        try:
+            return rdb.read(database.engine, study._study_id)
+        except rdb.DatabaseError as error:
+            raise StudyError(f"cannot read the study: {error}") from None
+    trials = study.get_trials(deepcopy=False, states=FINISHED_STATES)
+    return [evaluation_of(trial) for trial in trials]
+
+
+def writer_for(study: optuna.Study) -> Writer:
+    """The fastest way to store evaluations in a study."""
+    database = _database(study)
+    if database is not None:
+        return rdb.BulkWriter(database.engine, study._study_id)
+    return TrialWriter(study)
+
+
+class TrialWriter:
+    """Stores evaluations through Optuna's public interface, one by one, for any storage.
+
+    Parameters
+    ----------
+    study
+        Where they go. No other process may write trials of adbo to it.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+        self._stored: rdb.Names | None = None
+
+    def write(self, evaluations: Sequence[Evaluation]) -> None:
+        """Store those of the evaluations that are not stored yet.
+
+        Raises
+        ------
+        adbo.rdb.RefusedError
+            If the storage will never take one of them.
+        """
+        for evaluation in evaluations:
+            rdb.check(evaluation)
+        try:
+            stored = self._names()
+            for evaluation in evaluations:
+                name = (evaluation.rank, evaluation.seq)
+                if evaluation.rank >= 0 and name not in stored:
+                    self._study.add_trial(trial_of(evaluation))
+                    stored.add(*name)
+        except Exception:
+            # Whether the last one was stored is unknown: look it up next time.
+            self._stored = None
+            raise
+
+    def _names(self) -> rdb.Names:
+        if self._stored is None:
+            self._stored = rdb.Names()
+            for trial in self._study.get_trials(deepcopy=False, states=FINISHED_STATES):
+                own = evaluation_of(trial)
+                if own.rank >= 0:
+                    self._stored.add(own.rank, own.seq)
+        return self._stored
+
+
+def evaluation_of(trial: FrozenTrial) -> Evaluation:
+    """A finished Optuna trial as an evaluation."""
+    distributions = {name: trial.distributions[name] for name in trial.params}
+    times = [t.timestamp() for t in (trial.datetime_start, trial.datetime_complete) if t]
+    return rdb.named(
+        Evaluation(
+            rank=-1,
+            seq=trial.number,
+            state=trial.state,
+            value=math.nan if trial.values is None else float(trial.values[0]),
+            started=min(times, default=0.0),
+            finished=max(times, default=0.0),
+            layout=Layout(distributions),
+            internal=tuple(
+                d.to_internal_repr(trial.params[name]) for name, d in distributions.items()
+            ),
+            extras=Extras(trial.user_attrs, trial.system_attrs, trial.intermediate_values),
+        )
+    )
+
+
+def trial_of(evaluation: Evaluation) -> FrozenTrial:
+    """An evaluation as a finished Optuna trial; its number is for a storage to give."""
+    named = evaluation.rank >= 0
+    return FrozenTrial(
+        number=-1,
+        trial_id=-1,
+        state=evaluation.state,
+        value=evaluation.value if rdb.has_value(evaluation) else None,
+        datetime_start=datetime.datetime.fromtimestamp(evaluation.started),
+        datetime_complete=datetime.datetime.fromtimestamp(evaluation.finished),
+        params=evaluation.params,
+        distributions=dict(evaluation.layout.distributions),
+        user_attrs=rdb.user_attrs(evaluation) if named else dict(evaluation.extras.user_attrs),
+        system_attrs=dict(evaluation.extras.system_attrs),
+        intermediate_values=dict(evaluation.extras.intermediate_values),
+    )
+
+
+def storage_name(storage: str | BaseStorage) -> str:
+    """A storage as one may print it: its URL without password, or its class."""
+    if isinstance(storage, _CachedStorage):
+        storage = storage._backend
+    if isinstance(storage, RDBStorage):
+        storage = storage.url
+    if not isinstance(storage, str):
+        return type(storage).__name__
+    try:
+        return sa.make_url(storage).render_as_string(hide_password=True)
+    except sa.exc.ArgumentError:
+        scheme, _, rest = storage.rpartition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}" if scheme else rest.rpartition("@")[2]
+
+
+def _storage(storage: str | BaseStorage) -> BaseStorage:
+    if not isinstance(storage, str):
+        return optuna.storages.get_storage(storage)
+    if storage.startswith(("redis://", "journal:")):
+        raise StudyError(
+            f"{storage_name(storage)} is no URL of a database: use sqlite:///FILE,"
+            " postgresql://... or mysql://..."
+        )
+    url = sa.make_url(storage)
+    if url.get_backend_name() == "mysql" and url.drivername == "mysql":
+        url = url.set(drivername="mysql+pymysql")  # what the extra mysql brings
+    text = url.render_as_string(hide_password=False)
+    arguments = {}
+    if url.get_backend_name() == "sqlite":
+        arguments = {"connect_args": {"timeout": _BUSY_SECONDS}}
+    return optuna.storages.get_storage(RDBStorage(text, engine_kwargs=arguments))
+
+
+def _database(study: optuna.Study) -> RDBStorage | None:
+    """The database behind a study, if it is one whose tables are known."""
+    storage = study._storage
+    if isinstance(storage, _CachedStorage):
+        storage = storage._backend
+    if isinstance(storage, RDBStorage) and rdb.is_supported(storage):
+        return storage
+    return None
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Optuna's remarks on creating studies are not the user's concern."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+#: What the extras are called that bring the driver of a kind of database.
+_EXTRAS = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
+
+
+@contextlib.contextmanager
+def _explained(storage: str | BaseStorage) -> Iterator[None]:
+    """Turn what goes wrong with a storage into one line, without a password in it."""
+    name = storage_name(storage)
+    try:
+        yield
+    except ImportError:
+        kind = name.partition(":")[0].partition("+")[0]
+        extra = _EXTRAS.get(kind)
+        remedy = f'pip install "adbo[{extra}]"' if extra else "install it"
+        raise StudyError(f"the driver for {name} is missing: {remedy}") from None
+    except sa.exc.NoSuchModuleError:
+        raise StudyError(
+            f"{name}: no such kind of database; use sqlite:///FILE, postgresql://... or mysql://..."
+        ) from None
+    except sa.exc.ArgumentError:
+        raise StudyError(
+            f"{name} is no URL of a database: use sqlite:///FILE, postgresql://... or mysql://..."
+        ) from None
+    except (sa.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise StudyError(f"cannot use {name}: {_cause(error)}") from None
+    except RuntimeError as error:  # Optuna's word on another version's schema
+        raise StudyError(f"cannot use {name}: {' '.join(str(error).split())}") from None
+
+
+def _cause(error: BaseException) -> str:
+    """What the database's driver said: the innermost error, on one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    original = getattr(error, "orig", None) or error
+    return " ".join(str(original).split()) or type(original).__name__
