@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import importlib.util
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import optuna
 import sqlalchemy as sa
@@ -82,6 +84,7 @@ def load_study(storage: str | BaseStorage, name: str | None) -> optuna.Study:
         If there is no such study or the storage cannot be used.
     """
     with _explained(storage), quietly():
+        _check_exists(storage)
         opened = _storage(storage)
         names = [study.study_name for study in opened.get_all_studies()]
         if not names:
@@ -229,14 +232,36 @@ def _storage(storage: str | BaseStorage) -> BaseStorage:
             f"{storage_name(storage)} is no URL of a database: use sqlite:///FILE,"
             " postgresql://... or mysql://..."
         )
-    url = sa.make_url(storage)
-    if url.get_backend_name() == "mysql" and url.drivername == "mysql":
-        url = url.set(drivername="mysql+pymysql")  # what the extra mysql brings
+    url = _with_driver(sa.make_url(storage))
     text = url.render_as_string(hide_password=False)
     arguments = {}
     if url.get_backend_name() == "sqlite":
         arguments = {"connect_args": {"timeout": _BUSY_SECONDS}}
     return optuna.storages.get_storage(RDBStorage(text, engine_kwargs=arguments))
+
+
+def _check_exists(storage: str | BaseStorage) -> None:
+    """Refuse an SQLite file that is not there: opening it would make an empty one."""
+    if isinstance(storage, str):
+        url = sa.make_url(storage)
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+            raise StudyError(f"there is no file {url.database}")
+
+
+#: Drivers by kind of database, those that SQLAlchemy would not choose by itself among them.
+_DRIVERS = {
+    "postgresql": ("psycopg2", "psycopg"),
+    "mysql": ("MySQLdb", "pymysql"),
+    "mariadb": ("MySQLdb", "pymysql"),
+}
+
+
+def _with_driver(url: sa.URL) -> sa.URL:
+    """A URL that names no driver, with the first that is installed."""
+    for module in _DRIVERS.get(url.drivername, ()):
+        if importlib.util.find_spec(module) is not None:
+            return url.set(drivername=f"{url.drivername}+{module.lower()}")
+    return url
 
 
 def _database(study: optuna.Study) -> RDBStorage | None:

@@ -1,0 +1,106 @@
+"""The command line in one process. Under a launcher: tests/mpi."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import optuna
+import pytest
+
+from adbo.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+
+
+def test_run_reports_where_the_study_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "sphere:2", "--trials", "12", "--study-name", "s"]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0].startswith("best value ")
+    assert lines[1].startswith("12 trials (12 complete, 0 pruned, 0 failed), 12 of them now on 1 ")
+    assert "study s in sqlite:///adbo.db" in lines
+    assert err == ""
+    assert len(optuna.load_study(study_name="s", storage="sqlite:///adbo.db").trials) == 12
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "sphere:2", "--trials", "5", "--quiet", "--storage", "none"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_environment_names_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///other.db")
+    assert main(["run", "sphere:2", "--trials", "5", "--study-name", "s"]) == 0
+    assert len(optuna.load_study(study_name="s", storage="sqlite:///other.db").trials) == 5
+    assert not Path("adbo.db").exists()
+
+
+def test_the_default_name_tells_objective_and_time() -> None:
+    Path("my.py").write_text("def f(trial):\n    return trial.suggest_float('x', 0, 1)\n")
+    assert main(["run", "my.py:f", "--trials", "3", "--json", "s.json"]) == 0
+    summary = json.loads(Path("s.json").read_text())
+    assert summary["study_name"].startswith("my.f-2")
+    assert summary["evaluations_per_rank"] == [3]
+
+
+def test_resuming_a_complete_study_evaluates_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["run", "sphere:2", "--trials", "8", "--study-name", "s"]
+    assert main(options) == 0
+    assert main([*options, "--resume"]) == 0
+    assert "8 trials (8 complete, 0 pruned, 0 failed), 0 of them now" in capsys.readouterr().out
+    assert len(optuna.load_study(study_name="s", storage="sqlite:///adbo.db").trials) == 8
+
+
+def test_maximize(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("my.py").write_text("def f(trial):\n    return -trial.suggest_float('x', -3, 5) ** 2\n")
+    options = ["--trials", "40", "--direction", "maximize", "--seed", "0", "--json", "s.json"]
+    assert main(["run", "my.py:f", *options]) == 0
+    assert json.loads(Path("s.json").read_text())["best_value"] > -0.01
+
+
+def test_report(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["run", "sphere:2", "--trials", "9", "--study-name", "s", "--json", "run.json"])
+    capsys.readouterr()
+    assert main(["report", "--json", "report.json"]) == 0
+    out, _ = capsys.readouterr()
+    assert "study s in sqlite:///adbo.db" in out
+    assert "9 complete, 0 pruned, 0 failed" in out
+    run, report = (json.loads(Path(f"{name}.json").read_text()) for name in ("run", "report"))
+    for key in ("best_value", "best_params", "n_complete", "n_ranks", "evaluations_per_rank"):
+        assert report[key] == run[key]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["run", "ackley", "--trials", "0"], "trials is 0: use a whole number from 1 on"),
+        (["run", "akley"], "no objective 'akley'"),
+        (["run", "gone.py:f"], "no file 'gone.py'"),
+        (["run", "ackley", "--json", "gone/s.json"], "there is no directory gone"),
+        (["run", "ackley", "--storage", "oracel://x"], "oracel"),
+        (["fly"], "invalid choice: 'fly'"),
+    ],
+)
+def test_bad_input(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("adbo: ")
+    assert complaint in err
+    assert not Path("adbo.db").exists()
+
+
+def test_only_the_first_rank_complains(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PMI_RANK", "3")
+    assert main(["run", "ackley", "--trials", "0"]) == 2
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,114 @@
+"""The live line and the last words."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import time
+
+import numpy as np
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+
+from adbo.history import History
+from adbo.records import Evaluation, Extras, Layout, to_batch
+from adbo.report import Meter, Terminal, is_watched
+from adbo.run import Progress, Start
+from adbo.settings import Settings
+
+LAYOUT = Layout({"x": FloatDistribution(0, 1)})
+START = 1000.0
+
+
+def _progress(n_ranks: int = 2, **settings: float) -> Progress:
+    start = Start("s", "none", 0, [])
+    return Progress(History(), Settings(**settings), start, n_ranks, 0, START)
+
+
+def _finish(progress: Progress, rank: int, seq: int, span: tuple[float, float], **more) -> None:
+    more = {"state": TrialState.COMPLETE, "value": 1.0, "extras": Extras(), **more}
+    evaluation = Evaluation(
+        rank=rank,
+        seq=seq,
+        started=span[0],
+        finished=span[1],
+        layout=LAYOUT,
+        internal=(0.5,),
+        **more,
+    )
+    progress.history.extend([to_batch(evaluation)])
+
+
+def test_utilization_does_not_count_what_is_still_running() -> None:
+    progress = _progress()
+    _finish(progress, 0, 0, (START + 1, START + 10))
+    meter = Meter(progress)
+    meter.update()
+    assert meter.utilization == pytest.approx(0.9)
+    _finish(progress, 1, 0, (START + 10, START + 20))
+    meter.update()
+    assert meter.utilization == pytest.approx(19 / 30)
+
+
+def test_the_text_of_the_live_line() -> None:
+    progress = _progress(n_trials=40)
+    meter = Meter(progress)
+    assert meter.text(START + 1) == "0/s, utilization 0%"
+    for seq in range(10):
+        _finish(progress, 0, seq, (START + seq, START + seq + 1), value=3.0 - seq)
+    meter.update()
+    text = meter.text(START + 10)
+    assert text == "best -6, 1/s, utilization 100%, 00:30 left"
+
+
+def test_time_left_is_the_nearer_of_both_limits() -> None:
+    progress = _progress(n_trials=1000, timeout=60.0)
+    _finish(progress, 0, 0, (START, START + 1))
+    assert Meter(progress).text(START + 10).endswith("00:50 left")
+
+
+def test_the_first_failure_is_told_once() -> None:
+    stream = io.StringIO()
+    terminal = Terminal(stream, live=False)
+    progress = _progress(n_trials=10)
+    reason = Extras({"adbo:fail_reason": "ValueError: no mesh"})
+    terminal.begin(progress)
+    for seq in range(3):
+        _finish(
+            progress,
+            0,
+            seq,
+            (START, START + 1),
+            state=TrialState.FAIL,
+            value=np.nan,
+            extras=reason,
+        )
+    terminal.end()
+    assert stream.getvalue() == (
+        "adbo: an evaluation failed (ValueError: no mesh); the run goes on\n"
+    )
+
+
+def test_a_live_line_on_a_terminal() -> None:
+    main, terminal_end = pty.openpty()
+    with os.fdopen(terminal_end, "w") as stream:
+        assert is_watched(stream)
+        terminal = Terminal(stream, live=True)
+        progress = _progress(n_trials=4)
+        terminal.begin(progress)
+        _finish(progress, 0, 0, (START, START + 1), value=0.25)
+        time.sleep(0.1)
+        terminal.say("a line in between")
+        terminal.end()
+        shown = os.read(main, 100_000).decode()
+    os.close(main)
+    assert "1/4" in shown
+    assert "best 0.25" in shown
+    assert "adbo: a line in between" in shown
+
+
+def test_a_file_is_not_watched(tmp_path) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        assert not is_watched(stream)
