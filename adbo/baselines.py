@@ -1,15 +1,18 @@
-"""What simulated workers can do: adbo itself, and what it is compared with."""
+"""What simulated workers can do, by name: adbo, and what it is compared with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from adbo import optimizer
-from adbo.cohort import Entry, Machine, Propose, Task
-from adbo.events import decentralized
+from adbo import optimizer, published
+from adbo.central import BatchManager, MakeManager, TPEManager, managed, stored
+from adbo.cohort import Entry, Machine, Method, Propose, Task
+from adbo.events import decentralized, synchronous
+from adbo.halving import HalvingTrial, Rungs
 from adbo.history import History
 from adbo.space import FloatArray
 
@@ -24,15 +27,61 @@ def adbo(kappa_mean: float, rng: np.random.Generator) -> Propose:
 
 def random_search(kappa_mean: float, rng: np.random.Generator) -> Propose:
     """Uniform in the unit cube, whatever is known."""
+    return lambda history: random_batch(history, 1, rng)[0]
 
-    def propose(history: History) -> FloatArray:
-        points = history.space.from_unit(rng.random((1, len(history.space))))
-        return np.asarray(points[0])
 
-    return propose
+def random_batch(history: History, size: int, rng: np.random.Generator) -> FloatArray:
+    """Points ``(size, d)`` uniform in the unit cube."""
+    return history.space.from_unit(rng.random((size, len(history.space))))
+
+
+def _adbo_2022(task: Task, machine: Machine, until: float) -> Generator[Entry, None, None]:
+    method = Method(partial(published.adbo_2022, forest=published.SharedForest()))
+    return decentralized(task, machine, until, method=method)
+
+
+def _sdbo(
+    task: Task, machine: Machine, until: float, *, evaluations: int
+) -> Generator[Entry, None, None]:
+    method = Method(partial(published.sdbo, forest=published.SharedForest()))
+    return synchronous(task, machine, until, method=method, evaluations=evaluations)
+
+
+def _asha(task: Task, machine: Machine, until: float) -> Generator[Entry, None, None]:
+    method = Method(random_search, partial(HalvingTrial, Rungs()), lambda trial: trial.share)
+    # Pruning makes an evaluation shorter than what `adbo.events` relies on to run ahead.
+    return decentralized(task, replace(machine, processes=1), until, method=method)
+
+
+def _by_batch(propose: Callable[[History, int, np.random.Generator], FloatArray]) -> MakeManager:
+    return lambda task, rng: BatchManager(task, rng, propose)
+
+
+def _by_liar(fit: published.Fit) -> MakeManager:
+    return lambda task, rng: BatchManager(
+        task, rng, partial(published.liar_batch, kappa=task.kappa, fit=fit)
+    )
+
+
+def _by_qucb(task: Task, rng: np.random.Generator) -> BatchManager:
+    return BatchManager(task, rng, partial(published.qucb_batch, kappa_mean=task.kappa))
+
+
+def _each(batch: int) -> int:
+    return batch
 
 
 METHODS: Mapping[str, Run] = {
-    "adbo": partial(decentralized, method=adbo),
-    "random": partial(decentralized, method=random_search),
+    "adbo": partial(decentralized, method=Method(adbo)),
+    "adbo-2022": _adbo_2022,
+    "sdbo": partial(_sdbo, evaluations=1),
+    "sdbo-10": partial(_sdbo, evaluations=10),
+    "acbo-rf": partial(managed, make_manager=_by_qucb),
+    "acbo-rf-liar": partial(managed, make_manager=_by_liar(published.fit_forest), fits=_each),
+    "acbo-gp": partial(managed, make_manager=_by_liar(published.fit_process), fits=_each),
+    "acbo-random": partial(managed, make_manager=_by_batch(random_batch)),
+    "random": partial(decentralized, method=Method(random_search)),
+    "asha": _asha,
+    "tpe": partial(managed, make_manager=TPEManager, fits=_each),
+    "tpe-rdb": partial(stored, make_manager=TPEManager),
 }

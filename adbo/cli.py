@@ -229,12 +229,16 @@ def _status(outcome: Outcome) -> int:
 
 def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
     """Say how the run ended; on rank 0."""
-    from adbo.report import common_failure, last_words
+    from adbo.report import common_failure, is_watched, last_words
 
     if options.json is not None:
         _write_json(options.json, outcome.summary)
     if not options.quiet:
-        print("\n".join(last_words(outcome)), flush=True)
+        # Under a launcher the two streams are pipes that overtake each other: where somebody
+        # watches the live line, what follows it goes the same way.
+        piped = is_watched(sys.stderr) and not sys.stderr.isatty()
+        lines = "\n".join(last_words(outcome))
+        print(lines, file=sys.stderr if piped else sys.stdout, flush=True)
     failure = common_failure(outcome)
     if failure is not None:
         print(f"adbo: no evaluation succeeded ({failure})", file=sys.stderr, flush=True)

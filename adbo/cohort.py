@@ -19,7 +19,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -34,8 +34,28 @@ from adbo.worker import work
 
 Propose = Callable[[History], FloatArray]
 
-#: Makes the optimizer of a rank from the mean of kappa and the rank's random stream.
-Method = Callable[[float, np.random.Generator], Propose]
+
+@dataclass(frozen=True)
+class Method:
+    """What a rank does with its history.
+
+    Parameters
+    ----------
+    make_propose
+        Makes the optimizer of a rank from the mean of kappa and the rank's random stream.
+    make_trial
+        Makes the trial of a point from the history, the point, its number, when it started, and
+        the rank's random stream for parameters that nobody knows yet.
+    share
+        The fraction of its duration that an evaluated trial really took.
+    """
+
+    make_propose: Callable[[float, np.random.Generator], Propose]
+    make_trial: Callable[[History, FloatArray, int, float, np.random.Generator], Trial] = (
+        lambda history, *rest: Trial(history.space, *rest)
+    )
+    share: Callable[[Trial], float] = lambda trial: 1.0
+
 
 #: Records over which the cost of receiving one is measured.
 _RECEIVED = 1000
@@ -54,8 +74,8 @@ class Machine:
     latency
         Seconds until a peer knows a record.
     ask_cost
-        Seconds charged for an ask; None for the CPU time that it takes here, and that a rank would
-        need to receive what has arrived since its last one.
+        Seconds charged for an ask, from the number of evaluations known; None for the CPU time
+        that it takes here, and that a rank would need to receive what has arrived meanwhile.
     seed
         Of all random streams.
     processes
@@ -65,7 +85,7 @@ class Machine:
     workers: int
     duration: Callable[[np.random.Generator], float]
     latency: float = 0.0
-    ask_cost: float | None = None
+    ask_cost: Callable[[int], float] | None = None
     seed: int = 0
     processes: int = 1
 
@@ -111,6 +131,13 @@ class Entry(NamedTuple):
     """The evaluation as a message."""
 
 
+def entry_of(evaluation: Evaluation, ask_seconds: float, data: bytes, sign: int) -> Entry:
+    """An evaluation as an entry of the log."""
+    complete = evaluation.state is TrialState.COMPLETE
+    cost = sign * evaluation.value if complete else math.nan
+    return Entry(evaluation.finished, evaluation.rank, ask_seconds, cost, data)
+
+
 class SharedHistory(History):
     """A history that many ranks read, each with its own unpublished records on top."""
 
@@ -139,6 +166,15 @@ class SharedHistory(History):
                 self._forget(slice(self._published, self._n))
                 self.__dict__.update(before)
 
+    @property
+    def n_published(self) -> int:
+        """Rows that every rank knows; within `overlaid`, the others are the asking rank's own."""
+        return self._published
+
+    def knows(self, evaluation: Evaluation) -> bool:
+        """Whether it is here."""
+        return _name(evaluation.rank, evaluation.seq) in self._seen
+
     def contains(self, values: FloatArray) -> NDArray[np.bool_]:
         """Which points ``(m, d)`` of internal values have been evaluated, ``(m,)``."""
         n, self._n = self._n, min(self._n, self._published)  # what is in the set stays in it
@@ -149,12 +185,15 @@ class SharedHistory(History):
         return found
 
     def _forget(self, rows: slice) -> None:
-        header = self._header[rows]
-        keys = header["rank"].astype(np.int64) << 32 | header["seq"].astype(np.int64)
-        self._seen.difference_update(keys.tolist())
         for row in range(rows.start, rows.stop):
+            header = self._header[row]
+            self._seen.discard(_name(int(header["rank"]), int(header["seq"])))
             self._extras.pop(row, None)
         self._values[rows] = np.nan
+
+
+def _name(rank: int, seq: int) -> int:
+    return rank << 32 | seq
 
 
 class _Delivered:
@@ -177,8 +216,8 @@ class _Rank:
     encoder: Encoder
     seq: int = 0
     n_known: int = 0
-    running: Evaluation | None = None
-    unpublished: Sequence[Evaluation] = ()
+    newest: Evaluation | None = None
+    unpublished: list[Evaluation] = field(default_factory=list)
 
 
 class Cohort:
@@ -201,43 +240,43 @@ class Cohort:
         for data in request.arrivals:  # one by one, since a decoder groups records by layout
             self._history.extend(self._decoder.decode([data]).batches)
         rank = self._ranks.get(request.rank) or self._begin(request.rank)
-        machine = self._machine
-        earlier = [e for e in rank.unpublished if e.finished + machine.latency > request.now]
-        newest = [] if rank.running is None else [rank.running]
-        with self._history.overlaid([to_batch(e) for e in [*earlier, *newest]]):
-            self._history.extend([to_batch(e) for e in earlier])
+        rank.unpublished = [e for e in rank.unpublished if not self._history.knows(e)]
+        own = [to_batch(e) for e in rank.unpublished]
+        with self._history.overlaid(own):
+            self._history.extend(own)
             began = time.thread_time()
-            point = next(rank.loop) if rank.running is None else rank.loop.send(rank.running)
+            point = next(rank.loop) if rank.newest is None else rank.loop.send(rank.newest)
             ask_seconds = self._charge(rank, time.thread_time() - began)
             started = request.now + ask_seconds
-            finished = started + request.seconds
-            number = rank.seq * machine.workers + request.rank
-            trial = Trial(self._history.space, point, number, started, rank.rng)
-            name = (request.rank, rank.seq)
-            evaluation = evaluate(self._task.objective, trial, name, lambda: finished)
-        rank.unpublished = [*earlier, *newest]
-        rank.running = evaluation
+            number = rank.seq * self._machine.workers + request.rank
+            trial = self._method.make_trial(self._history, point, number, started, rank.rng)
+            evaluation = evaluate(
+                self._task.objective,
+                trial,
+                (request.rank, rank.seq),
+                lambda: started + request.seconds * self._method.share(trial),
+            )
+        rank.unpublished.append(evaluation)
+        rank.newest = evaluation
         rank.seq += 1
-        complete = evaluation.state is TrialState.COMPLETE
-        cost = self._task.sign * evaluation.value if complete else math.nan
         data = message([rank.encoder.frames(evaluation)])
-        return Entry(finished, request.rank, ask_seconds, cost, data)
+        return entry_of(evaluation, ask_seconds, data, self._task.sign)
 
     def _begin(self, number: int) -> _Rank:
         ask_rng, trial_rng, _ = self._machine.streams(number)
-        propose = self._method(self._task.kappa, ask_rng)
+        propose = self._method.make_propose(self._task.kappa, ask_rng)
         loop = work(self._history, propose, _Delivered(), lambda: False)
         rank = self._ranks[number] = _Rank(loop, trial_rng, Encoder())
         return rank
 
     def _charge(self, rank: _Rank, seconds: float) -> float:
         """What this ask costs on the virtual clock."""
+        n_known = len(self._history)
+        n_new, rank.n_known = n_known - rank.n_known - 1, n_known
         if self._machine.ask_cost is not None:
-            return self._machine.ask_cost
-        if self._receive_seconds is None and rank.running is not None:
-            self._receive_seconds = receive_seconds(rank.running)
-        n_new = len(self._history) - rank.n_known - 1
-        rank.n_known = len(self._history)
+            return self._machine.ask_cost(n_known)
+        if self._receive_seconds is None and rank.newest is not None:
+            self._receive_seconds = receive_seconds(rank.newest)
         return seconds + max(n_new, 0) * (self._receive_seconds or 0.0)
 
 

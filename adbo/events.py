@@ -69,22 +69,58 @@ def decentralized(
     method
         Makes the optimizer of a rank.
     """
-    kind = _Here if machine.processes == 1 else _Forked
-    ranks: _Ranks = kind(lambda: Cohort(task, method, machine), machine.processes)
+    ranks = _start(task, method, machine)
     try:
-        yield from _run(ranks, machine, until)
+        yield from _asynchronous(ranks, machine, until)
     finally:
         ranks.close()
 
 
-def _run(ranks: _Ranks, machine: Machine, until: float) -> Generator[Entry, None, None]:
+def synchronous(
+    task: Task, machine: Machine, until: float, *, method: Method, evaluations: int
+) -> Generator[Entry, None, None]:
+    """Run all ranks with a barrier each time that all have made so many ``evaluations``.
+
+    Records are exchanged at the barrier only; for the rest see `decentralized`.
+    """
+    ranks = _start(task, method, machine)
+    try:
+        yield from _in_rounds(ranks, machine, until, evaluations)
+    finally:
+        ranks.close()
+
+
+def _start(task: Task, method: Method, machine: Machine) -> _Ranks:
+    kind = _Here if machine.processes == 1 else _Forked
+    return kind(lambda: Cohort(task, method, machine), machine.processes)
+
+
+class _Log:
+    """The evaluations so far, and how much of them each process has."""
+
+    def __init__(self, n_processes: int) -> None:
+        self.entries: list[Entry] = []
+        self.n_public = 0
+        self._n_handed_over = [0] * n_processes
+
+    def publish(self, now: float, latency: float) -> None:
+        """Make public what has arrived by now."""
+        entries = self.entries
+        while self.n_public < len(entries) and entries[self.n_public].finished + latency <= now:
+            self.n_public += 1
+
+    def news(self, process: int) -> list[bytes]:
+        """What is public and this process does not have yet."""
+        start, self._n_handed_over[process] = self._n_handed_over[process], self.n_public
+        return [entry.data for entry in self.entries[start : self.n_public]]
+
+
+def _asynchronous(ranks: _Ranks, machine: Machine, until: float) -> Generator[Entry, None, None]:
     durations = [machine.durations(rank) for rank in range(machine.workers)]
     free: list[tuple[float, int, Entry | None]] = [(0.0, r, None) for r in range(machine.workers)]
     asking: dict[int, float] = {}  # rank to the earliest moment at which it can be free again
-    log: list[Entry] = []
-    n_public = 0
-    n_handed_over = [0] * ranks.n_processes
-    while free or asking:
+    log = _Log(ranks.n_processes)
+    while True:
         settled = bool(free) and all(free[0][:2] < (bound, r) for r, bound in asking.items())
         if not settled or not ranks.has_room(free[0][1] % ranks.n_processes):
             entry = ranks.collect()
@@ -93,20 +129,47 @@ def _run(ranks: _Ranks, machine: Machine, until: float) -> Generator[Entry, None
             continue
         now, rank, finished = heapq.heappop(free)
         if now > until:
-            continue
+            return
         if finished is not None:
-            log.append(finished)
+            log.entries.append(finished)
             yield finished
+        log.publish(now, machine.latency)
         seconds = next(durations[rank])
-        if now + seconds > until:
-            continue
-        while n_public < len(log) and log[n_public].finished + machine.latency <= now:
-            n_public += 1
         process = rank % ranks.n_processes
-        arrivals = [entry.data for entry in log[n_handed_over[process] : n_public]]
-        n_handed_over[process] = n_public
-        ranks.submit(process, Request(rank, now, seconds, arrivals))
+        ranks.submit(process, Request(rank, now, seconds, log.news(process)))
         asking[rank] = now + seconds
+
+
+def _in_rounds(
+    ranks: _Ranks, machine: Machine, until: float, evaluations: int
+) -> Generator[Entry, None, None]:
+    durations = [machine.durations(rank) for rank in range(machine.workers)]
+    log = _Log(ranks.n_processes)
+    barrier = 0.0
+    while barrier <= until:
+        log.n_public = len(log.entries)
+        free = deque((barrier, rank) for rank in range(machine.workers))
+        left = [evaluations] * machine.workers
+        finished: list[Entry] = []
+        n_asking = 0
+        while free or n_asking:
+            if free and ranks.has_room(free[0][1] % ranks.n_processes):
+                now, rank = free.popleft()
+                process = rank % ranks.n_processes
+                request = Request(rank, now, next(durations[rank]), log.news(process))
+                ranks.submit(process, request)
+                n_asking += 1
+                continue
+            entry = ranks.collect()
+            n_asking -= 1
+            left[entry.rank] -= 1
+            finished.append(entry)
+            if left[entry.rank] and entry.finished <= until:
+                free.append((entry.finished, entry.rank))
+        finished.sort()
+        log.entries += finished
+        yield from (entry for entry in finished if entry.finished <= until)
+        barrier = finished[-1].finished + machine.latency
 
 
 class _Here:

@@ -356,7 +356,7 @@ def read(engine: Engine, study_id: int) -> list[Evaluation]:
                 _TRIALS, _TRIALS.c.trial_id == table.c.trial_id
             )
             key = next(iter(table.primary_key))
-            yield from connection.execute(joined.where(finished).order_by(key)).tuples()
+            yield from connection.execute(joined.where(finished).order_by(key))
 
         params = _grouped(
             (trial_id, (name, value, text))
@@ -395,7 +395,7 @@ def read(engine: Engine, study_id: int) -> list[Evaluation]:
             )
             .where(finished)
             .order_by(_TRIALS.c.number)
-        ).tuples()
+        )
         layouts: dict[tuple[tuple[str, str], ...], Layout] = {}
         evaluations = []
         for trial_id, number, state, started, completed in trials:

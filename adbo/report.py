@@ -76,8 +76,8 @@ class Terminal:
                 initial=min(progress.n_before, n_trials or progress.n_before),
                 file=self._stream,
                 bar_format=_OPEN_END if n_trials is None else _BAR,
-                dynamic_ncols=self._stream.isatty(),
-                ncols=None if self._stream.isatty() else 100,
+                dynamic_ncols=_has_size(self._stream),
+                ncols=None if _has_size(self._stream) else 100,
                 unit=" trials",
             )
         self._thread.start()
@@ -204,6 +204,14 @@ def is_watched(stream: TextIO) -> bool:
         except (OSError, ValueError):
             return False
     return False
+
+
+def _has_size(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that knows how wide it is."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False
 
 
 def _is_launcher(name: str) -> bool:

@@ -114,9 +114,10 @@ class SimulationSettings:
         Seconds of an evaluation, see `parse_duration`.
     latency
         Seconds until a finished evaluation is known to the other workers.
-    ask_cost
-        Seconds that an ask takes; None for the CPU time it takes here. With a number, the seed
-        determines the result.
+    ask_cost, ask_cost_per_evaluation
+        Seconds that an ask takes, and more for each evaluation known; without the former, an ask
+        takes the CPU time that it takes here. With it, the seed determines the result (save for
+        methods that share a surrogate, on more than one process).
     method
         A name of `adbo.baselines.METHODS`.
     direction, seed, kappa
@@ -136,6 +137,7 @@ class SimulationSettings:
     duration: str = "normal:60,20"
     latency: float = 0.0
     ask_cost: float | None = None
+    ask_cost_per_evaluation: float = 0.0
     method: str = "adbo"
     direction: str = "minimize"
     seed: int = 0
@@ -153,6 +155,10 @@ class SimulationSettings:
                 self.ask_cost is None or 0 <= self.ask_cost < math.inf,
                 "a number of seconds that is not negative",
             ),
+            "ask_cost_per_evaluation": (
+                0 <= self.ask_cost_per_evaluation < math.inf,
+                "a number of seconds that is not negative",
+            ),
             "method": (self.method in METHODS, f"one of {', '.join(METHODS)}"),
             "direction": (self.direction in DIRECTIONS, "minimize or maximize"),
             "seed": (self.seed >= 0, "a whole number that is not negative"),
@@ -167,11 +173,12 @@ class SimulationSettings:
 
     @property
     def machine(self) -> Machine:
+        cost = self.ask_cost
         return Machine(
             self.workers,
             parse_duration(self.duration),
             self.latency,
-            self.ask_cost,
+            None if cost is None else partial(_ask_cost, cost, self.ask_cost_per_evaluation),
             self.seed,
             self.processes,
         )
@@ -330,6 +337,10 @@ def simulate(
         last if complete or interrupted else until,
         interrupted,
     )
+
+
+def _ask_cost(fixed: float, per_evaluation: float, n_known: int) -> float:
+    return fixed + per_evaluation * n_known
 
 
 def _fraction(settings: SimulationSettings, n: int, now: float) -> float:

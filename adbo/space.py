@@ -112,9 +112,7 @@ class SearchSpace:
         """The params of one row of internal floats ``(d,)``; the exact inverse of `encode`."""
         return {
             name: distribution.to_external_repr(float(value))
-            for name, distribution, value in zip(
-                self.names, self.distributions, row, strict=True
-            )
+            for name, distribution, value in zip(self.names, self.distributions, row, strict=True)
             if not math.isnan(value)
         }
 

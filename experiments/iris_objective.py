@@ -7,12 +7,11 @@ On four ranks without a manager: mpiexec -n 4 python -m adbo run \
 Source: Optuna's first example on its front page and in its repository of examples (sklearn).
 """
 
+import optuna
 import sklearn.datasets
 import sklearn.ensemble
 import sklearn.model_selection
 import sklearn.svm
-
-import optuna
 
 
 def objective(trial):

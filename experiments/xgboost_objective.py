@@ -9,12 +9,11 @@ with a shared PostgreSQL follows.
 """
 
 import numpy as np
+import optuna
 import sklearn.datasets
 import sklearn.metrics
 import xgboost as xgb
 from sklearn.model_selection import train_test_split
-
-import optuna
 
 
 def objective(trial):

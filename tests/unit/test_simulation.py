@@ -14,7 +14,7 @@ import pytest
 from optuna.trial import TrialState
 
 from adbo import history, local, optimizer
-from adbo.cohort import Entry, Machine, SharedHistory, Task
+from adbo.cohort import Entry, Machine, Method, SharedHistory, Task
 from adbo.events import decentralized
 from adbo.history import History
 from adbo.objective import Trial, evaluate
@@ -47,12 +47,16 @@ def grid(trial):
     return trial.suggest_int("a", 0, 7) * trial.suggest_int("b", 0, 7)
 
 
-def qucb(kappa, rng):
+def adbo(kappa, rng):
     return lambda known: optimizer.propose(known, kappa, rng)
 
 
 def draw(rng):
     return rng.exponential(10.0)
+
+
+def quarter(n_known):
+    return 0.25
 
 
 @pytest.fixture
@@ -62,8 +66,8 @@ def _small_sample(monkeypatch):
     monkeypatch.setattr(optimizer, "UNIFORM_ROWS", 8)
 
 
-def shared(task: Task, machine: Machine, until: float, method=qucb) -> list[Evaluation]:
-    log = decentralized(task, machine, until, method=method)
+def shared(task: Task, machine: Machine, until: float, make_propose=adbo) -> list[Evaluation]:
+    log = decentralized(task, machine, until, method=Method(make_propose))
     return [evaluation_of(entry, Decoder()) for entry in with_layouts(log)]
 
 
@@ -102,7 +106,7 @@ class PrivateRank:
         known.extend(self.heard)
         known.extend([to_batch(e) for e in self.own if e.finished <= now])
         point = optimizer.propose(known, self.task.kappa, self.ask_rng)
-        started = now + self.machine.ask_cost
+        started = now + self.machine.ask_cost(len(known))
         finished = started + next(self.durations)
         number = len(self.own) * self.machine.workers + self.rank
         trial = Trial(known.space, point, number, started, self.trial_rng)
@@ -133,7 +137,7 @@ def private(task: Task, machine: Machine, until: float) -> list[Evaluation]:
 @pytest.mark.parametrize("latency", [0.0, 0.5, 30.0])
 def test_a_shared_log_tells_every_rank_what_private_histories_would(objective, latency):
     task = Task(objective, 1, 1.96)
-    machine = Machine(6, draw, latency=latency, ask_cost=0.25, seed=3)
+    machine = Machine(6, draw, latency=latency, ask_cost=quarter, seed=3)
     expected = private(task, machine, 150.0)
     assert len(expected) > 60
     assert repr(shared(task, machine, 150.0)) == repr(expected)
@@ -153,7 +157,7 @@ def sorted_qucb(kappa, rng):
 
 def test_the_log_is_that_of_real_workers_on_a_real_network():
     task = Task(sphere, 1, 1.96)
-    machine = Machine(5, draw, ask_cost=0.0, seed=11)
+    machine = Machine(5, draw, ask_cost=lambda n_known: 0.0, seed=11)
     loops, trial_rngs, durations, counts = [], [], [], [0] * 5
     known = [History() for _ in range(5)]
     for rank, transport in enumerate(local.network(5)):
@@ -184,7 +188,7 @@ def test_the_log_is_that_of_real_workers_on_a_real_network():
 @pytest.mark.parametrize("latency", [0.0, 0.5])
 def test_processes_do_not_change_the_log(latency):
     def run(processes):
-        machine = Machine(7, draw, latency, ask_cost=0.25, seed=5, processes=processes)
+        machine = Machine(7, draw, latency, ask_cost=quarter, seed=5, processes=processes)
         return repr(shared(Task(branching, 1, 1.96), machine, 60.0))
 
     assert run(1) == run(2) == run(3)
@@ -229,8 +233,8 @@ def test_ranks_know_a_record_only_after_the_latency():
 
         return propose
 
-    machine = Machine(2, lambda rng: 10.0, latency=3.0, ask_cost=1.0)
-    list(decentralized(Task(sphere, 1, 1.96), machine, 40.0, method=method))
+    machine = Machine(2, lambda rng: 10.0, latency=3.0, ask_cost=lambda n_known: 1.0)
+    list(decentralized(Task(sphere, 1, 1.96), machine, 40.0, method=Method(method)))
     # Both ask at 0, 11 and 22, but what the other finished at 22 arrives at 25.
     assert known[0] == [[], [(0, 0)], [(0, 0), (0, 1), (1, 0)]]
     assert known[1] == [[], [(1, 0)], [(0, 0), (1, 0), (1, 1)]]
@@ -307,7 +311,7 @@ def test_a_bug_in_a_process_is_raised():
 
     machine = Machine(4, draw, processes=2)
     with pytest.raises(RuntimeError, match="a bug"):
-        list(decentralized(Task(sphere, 1, 1.96), machine, 10.0, method=method))
+        list(decentralized(Task(sphere, 1, 1.96), machine, 10.0, method=Method(method)))
 
 
 def test_failures_and_pruned_trials_have_no_part_in_the_best():
