@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from adbo.api import optimize
     from adbo.optimizer import Optimizer
+    from adbo.sampler import QUCBSampler
 
 __version__ = "0.1.0"
-__all__ = ["Optimizer", "optimize"]
+__all__ = ["Optimizer", "QUCBSampler", "optimize"]
 
-_HOMES = {"Optimizer": "adbo.optimizer", "optimize": "adbo.api"}
+_HOMES = {
+    "Optimizer": "adbo.optimizer",
+    "QUCBSampler": "adbo.sampler",
+    "optimize": "adbo.api",
+}
 
 
 def __getattr__(name: str) -> Any:

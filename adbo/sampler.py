@@ -1,0 +1,146 @@
+"""The optimizer as a sampler of plain Optuna.
+
+It keeps one history per study and takes in what has finished since it last looked, by whomever, so
+it works from threads and from distributed workers over one database.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from adbo.history import History
+from adbo.optimizer import KAPPA, propose
+from adbo.records import FINISHED_STATES, to_batch
+from adbo.space import SearchSpace
+from adbo.study import evaluation_of
+
+
+class QUCBSampler(BaseSampler):
+    """qUCB on a random forest, by the same code as every rank of `adbo.optimize`.
+
+    All parameters met so far are sampled jointly, conditional ones included; a parameter that no
+    finished trial had is drawn uniformly.
+
+    Parameters
+    ----------
+    seed
+        Of the random stream; None for a fresh one.
+    kappa
+        Mean of the exponential distribution of the weight of the uncertainty.
+
+    Raises
+    ------
+    ValueError
+        If kappa is negative; when sampling, if the study has several directions.
+
+    Examples
+    --------
+    >>> import optuna
+    >>> import adbo
+    >>> study = optuna.create_study(sampler=adbo.QUCBSampler(seed=0))
+    >>> study.optimize(lambda trial: trial.suggest_float("x", -5, 5) ** 2, n_trials=40)
+    >>> study.best_value < 0.1
+    True
+    """
+
+    def __init__(self, *, seed: int | None = None, kappa: float = KAPPA) -> None:
+        if not kappa >= 0:
+            raise ValueError(f"kappa is {kappa!r}: use a number that is not negative")
+        self._kappa = kappa
+        self._rng = np.random.default_rng(seed)
+        self._lock = threading.Lock()
+        self._known: weakref.WeakKeyDictionary[Any, dict[int, _Known]]
+        self._known = weakref.WeakKeyDictionary()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What other processes need: not the lock, nor what they can read themselves."""
+        return {"kappa": self._kappa, "rng": self._rng}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(kappa=state["kappa"])  # type: ignore[misc]
+        self._rng = state["rng"]
+
+    def reseed_rng(self) -> None:
+        """Start a fresh random stream, as every process of a parallel study must."""
+        self._rng = np.random.default_rng()
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Every parameter that a finished trial had; see `optuna.samplers.BaseSampler`."""
+        with self._lock:
+            space = self._history(study).space
+            names = {name: space.known(name) for name in space.names}
+        return {name: distribution for name, distribution in names.items() if distribution}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The next point; see `optuna.samplers.BaseSampler`."""
+        with self._lock:
+            history = self._history(study)
+            if not search_space or not len(history):
+                return {}
+            columns = {n: history.space.column(n, d) for n, d in search_space.items()}
+            point = propose(history, self._kappa, self._rng)
+            return {
+                name: search_space[name].to_external_repr(float(point[column]))
+                for name, column in columns.items()
+                if column is not None
+                and not np.isnan(point[column])
+                and search_space[name]._contains(float(point[column]))
+            }
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """A uniform draw; see `optuna.samplers.BaseSampler`."""
+        _direction_sign(study)
+        with self._lock:
+            units = self._rng.random((1, 1))
+        value = SearchSpace({param_name: param_distribution}).from_unit(units)[0, 0]
+        return param_distribution.to_external_repr(float(value))
+
+    def _history(self, study: Study) -> History:
+        studies = self._known.setdefault(study._storage, {})
+        if study._study_id not in studies:
+            studies[study._study_id] = _Known(_direction_sign(study))
+        return studies[study._study_id].update(study)
+
+
+class _Known:
+    """The finished trials of a study, as far as they were looked at."""
+
+    def __init__(self, sign: int) -> None:
+        self.history = History(sign)
+        self._numbers: set[int] = set()
+
+    def update(self, study: Study) -> History:
+        """Take in what has finished since the last time."""
+        trials = study._get_trials(deepcopy=False, states=FINISHED_STATES, use_cache=True)
+        if len(trials) > len(self._numbers):
+            new = [trial for trial in trials if trial.number not in self._numbers]
+            self.history.extend(to_batch(evaluation_of(trial)) for trial in new)
+            self._numbers.update(trial.number for trial in new)
+        return self.history
+
+
+def _direction_sign(study: Study) -> int:
+    if len(study.directions) != 1:
+        raise ValueError(
+            f"QUCBSampler has one objective, but the study has {len(study.directions)} directions"
+        )
+    return -1 if study.direction == StudyDirection.MAXIMIZE else 1

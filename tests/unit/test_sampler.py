@@ -1,0 +1,107 @@
+"""`adbo.QUCBSampler`, first by the tests that Optuna ships for samplers."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.samplers import BaseSampler
+from optuna.testing.pytest_samplers import (
+    BasicSamplerTestCase,
+    RelativeSamplerTestCase,
+    SingleOnlySamplerTestCase,
+)
+
+import adbo
+
+
+class TestOptunasCases(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return lambda: adbo.QUCBSampler(seed=0)
+
+
+def _objective(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("x", -5, 5)
+    if trial.suggest_categorical("branch", ["a", "b"]) == "a":
+        return (x - 1) ** 2
+    return (x + 2) ** 2 + trial.suggest_float("y", 0, 1) + 0.5
+
+
+def _values(sampler: BaseSampler, n_trials: int, **options: int) -> list[float]:
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(_objective, n_trials=n_trials, **options)
+    return [trial.value for trial in study.trials]
+
+
+def test_finds_a_minimum_of_a_conditional_space() -> None:
+    assert min(_values(adbo.QUCBSampler(seed=1), 60)) < 0.6  # each branch has one
+
+
+def test_a_seed_determines_the_trials() -> None:
+    first, second, other = (_values(adbo.QUCBSampler(seed=s), 15) for s in (3, 3, 4))
+    assert first == second
+    assert first != other
+
+
+def test_reseeding_changes_the_stream() -> None:
+    sampler = adbo.QUCBSampler(seed=3)
+    sampler.reseed_rng()
+    assert _values(sampler, 5) != _values(adbo.QUCBSampler(seed=3), 5)
+
+
+def test_threads_share_one_sampler() -> None:
+    values = _values(adbo.QUCBSampler(seed=0), 40, n_jobs=4)
+    assert len(values) == 40
+    assert min(values) < 0.1
+
+
+def test_maximize() -> None:
+    study = optuna.create_study(sampler=adbo.QUCBSampler(seed=0), direction="maximize")
+    study.optimize(lambda trial: -((trial.suggest_float("x", -5, 5) - 1) ** 2), n_trials=40)
+    assert study.best_value > -1e-2
+
+
+def test_trials_of_others_are_used(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/s.db"
+    first = optuna.create_study(storage=storage, study_name="s", sampler=adbo.QUCBSampler(seed=0))
+    second = optuna.load_study(storage=storage, study_name="s", sampler=adbo.QUCBSampler(seed=1))
+    first.optimize(_objective, n_trials=30)
+    best = first.best_value
+    second.optimize(_objective, n_trials=10)
+    # From its first trial on it works around the elites of the other.
+    late = [t.value for t in second.trials[30:]]
+    assert np.median(late) < np.median([t.value for t in second.trials[:10]])
+    assert second.best_value <= best
+
+
+def _worker(storage: str) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.load_study(storage=storage, study_name="s", sampler=adbo.QUCBSampler())
+    study.optimize(_objective, n_trials=10)
+
+
+def test_distributed_workers_over_a_database(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/s.db"
+    study = optuna.create_study(storage=storage, study_name="s")
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(_worker, [storage] * 2))
+    points = {tuple(trial.params.values()) for trial in study.trials}
+    assert len(points) == len(study.trials) == 20
+
+
+def test_pickling_keeps_the_stream() -> None:
+    sampler = adbo.QUCBSampler(seed=5)
+    _values(sampler, 3)
+    copy = pickle.loads(pickle.dumps(sampler))
+    assert _values(copy, 5) == _values(sampler, 5)
+
+
+def test_a_negative_kappa_is_refused() -> None:
+    with pytest.raises(ValueError, match="kappa is -1"):
+        adbo.QUCBSampler(kappa=-1)
