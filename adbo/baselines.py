@@ -12,7 +12,7 @@ from adbo import optimizer, published
 from adbo.central import BatchManager, MakeManager, TPEManager, managed, stored
 from adbo.cohort import Entry, Machine, Method, Propose, Task
 from adbo.events import decentralized, synchronous
-from adbo.halving import HalvingTrial, Rungs
+from adbo.halving import HalvingTrial, Rungs, share
 from adbo.history import History
 from adbo.space import FloatArray
 
@@ -48,7 +48,7 @@ def _sdbo(
 
 
 def _asha(task: Task, machine: Machine, until: float) -> Generator[Entry, None, None]:
-    method = Method(random_search, partial(HalvingTrial, Rungs()), lambda trial: trial.share)
+    method = Method(random_search, partial(HalvingTrial, Rungs()), share)
     # Pruning makes an evaluation shorter than what `adbo.events` relies on to run ahead.
     return decentralized(task, replace(machine, processes=1), until, method=method)
 

@@ -25,6 +25,7 @@ from optuna.trial import TrialState
 
 from adbo.baselines import METHODS
 from adbo.cohort import Entry, Machine, Task
+from adbo.durations import parse_duration
 from adbo.history import History
 from adbo.objective import Objective
 from adbo.optimizer import DIRECTIONS, KAPPA
@@ -45,59 +46,6 @@ _LOG = np.dtype(
         ("ask_seconds", "<f8"),
     ]
 )
-
-
-def _normal(mean: float, std: float, rng: np.random.Generator) -> float:
-    return max(rng.normal(mean, std), 0.0)
-
-
-def _lognormal(mu: float, sigma: float, rng: np.random.Generator) -> float:
-    return rng.lognormal(mu, sigma)
-
-
-def _exponential(mean: float, rng: np.random.Generator) -> float:
-    return rng.exponential(mean)
-
-
-def _constant(seconds: float, rng: np.random.Generator) -> float:
-    return seconds
-
-
-#: Name to draw, and its parameters as the user is told.
-_DURATIONS: dict[str, tuple[Callable[..., float], str]] = {
-    "normal": (_normal, "MEAN,STD"),
-    "constant": (_constant, "SECONDS"),
-    "lognormal": (_lognormal, "MU,SIGMA"),
-    "exponential": (_exponential, "MEAN"),
-}
-
-
-def parse_duration(text: str) -> Callable[[np.random.Generator], float]:
-    """What draws the seconds of an evaluation.
-
-    Parameters
-    ----------
-    text
-        ``normal:MEAN,STD`` (clipped at 0), ``constant:SECONDS``, ``lognormal:MU,SIGMA`` or
-        ``exponential:MEAN``.
-
-    Raises
-    ------
-    UsageError
-        If it is none of these.
-    """
-    known = ", ".join(f"{name}:{usage}" for name, (_, usage) in _DURATIONS.items())
-    name, _, rest = text.partition(":")
-    draw, usage = _DURATIONS.get(name, (None, ""))
-    try:
-        numbers = [float(word) for word in rest.split(",")]
-    except ValueError:
-        numbers = []
-    if draw is None or len(numbers) != len(usage.split(",")) or not np.isfinite(numbers).all():
-        raise UsageError(f"duration is {text!r}: use one of {known}")
-    if (name != "lognormal" and numbers[0] <= 0) or min(numbers[1:], default=0) < 0:
-        raise UsageError(f"duration is {text!r}: durations are above 0, spreads not below")
-    return partial(draw, *numbers)
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,13 @@ from optuna.trial import TrialState
 
 from adbo import history, local, optimizer
 from adbo.cohort import Entry, Machine, Method, SharedHistory, Task
+from adbo.durations import parse_duration
 from adbo.events import decentralized
 from adbo.history import History
 from adbo.objective import Trial, evaluate
 from adbo.records import Batch, Decoder, Encoder, Evaluation, Layout, message, to_batch
 from adbo.settings import UsageError
-from adbo.simulation import SimulationSettings, parse_duration, simulate
+from adbo.simulation import SimulationSettings, simulate
 from adbo.worker import work
 
 
@@ -234,7 +235,7 @@ def test_ranks_know_a_record_only_after_the_latency():
         return propose
 
     machine = Machine(2, lambda rng: 10.0, latency=3.0, ask_cost=lambda n_known: 1.0)
-    list(decentralized(Task(sphere, 1, 1.96), machine, 40.0, method=Method(method)))
+    list(decentralized(Task(sphere, 1, 1.96), machine, 32.0, method=Method(method)))
     # Both ask at 0, 11 and 22, but what the other finished at 22 arrives at 25.
     assert known[0] == [[], [(0, 0)], [(0, 0), (0, 1), (1, 0)]]
     assert known[1] == [[], [(1, 0)], [(0, 0), (1, 0), (1, 1)]]

@@ -1,0 +1,150 @@
+"""What simulated workers do when they do not run adbo."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import optuna
+import pytest
+
+from adbo import published
+from adbo.baselines import METHODS
+from adbo.settings import UsageError
+from adbo.simulation import SimulationSettings, simulate
+
+
+def sphere(trial):
+    return sum(trial.suggest_float(f"x{i}", -5, 5) ** 2 for i in range(2))
+
+
+def mixed(trial):
+    x = trial.suggest_float("x", 1e-3, 1, log=True)
+    if trial.suggest_categorical("kind", ["a", "b"]) == "a":
+        return x + trial.suggest_int("n", 1, 5)
+    if x > 0.5:
+        raise ValueError("too large")
+    return x
+
+
+def training(trial):
+    """Nine epochs that approach the value x."""
+    x = trial.suggest_float("x", 0, 1)
+    for epoch in range(9):
+        trial.report(x + 1 / (epoch + 1), epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+    return x
+
+
+SETTINGS = SimulationSettings(5, n_trials=40, duration="normal:10,4", ask_cost=0.5, seed=2)
+
+
+@pytest.fixture(autouse=True)
+def _small_surrogates(monkeypatch):
+    monkeypatch.setattr(published, "TREES", 5)
+    monkeypatch.setattr(published, "CANDIDATES", 300)
+
+
+def by_rank(log):
+    for rank in np.unique(log["rank"]):
+        yield log[log["rank"] == rank]
+
+
+@pytest.mark.parametrize("objective", [sphere, mixed])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method(method, objective):
+    settings = replace(SETTINGS, method=method, latency=0.25)
+    simulation = simulate(objective, settings)
+    log = simulation.log
+    assert len(log) == 40
+    assert (np.diff(log["finished"]) >= 0).all()
+    for mine in by_rank(log):
+        assert mine["seq"].tolist() == list(range(len(mine)))
+        assert (mine["started"][1:] >= mine["finished"][:-1] + 0.5 - 1e-9).all()
+    again = simulate(objective, settings)
+    assert repr(again.history.evaluations()) == repr(simulation.history.evaluations())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_durations_are_the_same_for_every_method(method):
+    durations = SETTINGS.machine.durations(1)
+    log = simulate(sphere, replace(SETTINGS, method=method, seconds=80.0, n_trials=None)).log
+    mine = log[log["rank"] == 1]
+    expected = [next(durations) for _ in mine]
+    assert len(mine) > 3
+    assert mine["finished"] - mine["started"] == pytest.approx(expected)
+    assert log["finished"].max() <= 80
+
+
+@pytest.mark.parametrize(("method", "evaluations"), [("sdbo", 1), ("sdbo-10", 10)])
+def test_a_barrier_waits_for_the_slowest(method, evaluations):
+    settings = replace(SETTINGS, method=method, latency=0.25, n_trials=100)
+    log = simulate(sphere, settings).log
+    of_round = log["seq"] // evaluations
+    for r in range(1, of_round.max() + 1):
+        last, first = log[of_round == r - 1], log[(of_round == r)]
+        first = first[first["seq"] == r * evaluations]
+        assert first["started"] == pytest.approx(last["finished"].max() + 0.25 + 0.5)
+    assert of_round.max() >= 1
+
+
+@pytest.mark.parametrize("method", ["acbo-rf", "acbo-gp", "acbo-random", "acbo-rf-liar", "tpe"])
+def test_workers_queue_at_a_manager(method):
+    """With asks as long as evaluations, one at a time, four workers cannot be kept busy."""
+    settings = replace(SETTINGS, method=method, duration="constant:1", n_trials=30)
+    settings = replace(settings, ask_cost=1.0, ask_cost_per_evaluation=0.1, latency=0.25)
+    log = simulate(sphere, settings).log
+    assert 0 not in log["rank"]
+    starts = np.unique(log["started"])
+    sizes = [np.count_nonzero(log["started"] == start) for start in starts]
+    n_fits = [1 if method in ("acbo-rf", "acbo-random") else size for size in sizes]
+    assert starts[0] == pytest.approx(n_fits[0] * 1.0 + 0.25)
+    n_told = 0
+    for before, start, size, fits in zip(starts, starts[1:], sizes, n_fits[1:], strict=False):
+        n_told += size
+        # Told, after the way there, computed, and the way back.
+        assert start >= before + fits * (1.0 + 0.1 * n_told) - 1e-9
+        assert start >= before + 1.0 + 0.25 + fits * (1.0 + 0.1 * n_told) + 0.25 - 1e-9
+
+
+def test_a_manager_alone_is_refused():
+    with pytest.raises(UsageError, match="2 or more"):
+        simulate(sphere, replace(SETTINGS, workers=1, method="acbo-rf"))
+
+
+def test_a_storage_has_no_queue():
+    settings = replace(SETTINGS, method="tpe-rdb", latency=0.25, ask_cost=1.0)
+    log = simulate(sphere, settings).log
+    for mine in by_rank(log):
+        assert mine["started"][1:] == pytest.approx(mine["finished"][:-1] + 0.25 + 1.0 + 0.25)
+
+
+def test_halving_prunes_the_worse_and_saves_their_time():
+    settings = replace(SETTINGS, method="asha", duration="constant:9", n_trials=80, ask_cost=0.0)
+    simulation = simulate(training, settings)
+    evaluations = simulation.history.evaluations()
+    pruned = [e for e in evaluations if e.state.name == "PRUNED"]
+    complete = [e for e in evaluations if e.state.name == "COMPLETE"]
+    assert len(pruned) > len(complete) > 0
+    late = evaluations[10:]
+    for evaluation in late:
+        n_reports = len(evaluation.extras.intermediate_values)
+        assert n_reports in (1, 4, 9)
+        assert evaluation.finished - evaluation.started == pytest.approx(n_reports)
+    mean = {
+        name: np.mean([e.params["x"] for e in late if e.state.name == name])
+        for name in ("PRUNED", "COMPLETE")
+    }
+    assert mean["COMPLETE"] < mean["PRUNED"]
+
+
+@pytest.mark.parametrize("method", ["adbo", "adbo-2022", "sdbo", "acbo-rf", "acbo-gp", "tpe"])
+def test_every_optimizer_beats_random_search(method):
+    settings = replace(SETTINGS, n_trials=80, ask_cost=0.0)
+    best = simulate(sphere, replace(settings, method=method)).best_so_far[-1]
+    random = [
+        simulate(sphere, replace(settings, method="random", seed=seed)).best_so_far[-1]
+        for seed in range(9)
+    ]
+    assert best < np.median(random)
