@@ -1,0 +1,215 @@
+"""The weak scaling experiment of Egele et al. (arXiv 2207.00479, section IV) on a virtual clock.
+
+    python experiments/ackley_scaling.py --output results --workers 128 256 512 --seeds 14 42
+
+Every combination of method, problem, number of workers and seed is one part with files of its own;
+parts that are finished are not repeated, so the same command continues after an interruption. In
+the end it prints a table beside the published figures and draws them.
+
+The number of workers is varied on the first problem; the dimensions and the other problems are
+taken at the largest number of workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scaling_figures import PUBLISHED, Part, draw
+from tqdm import tqdm
+
+from adbo import problems
+from adbo.baselines import METHODS
+from adbo.settings import UsageError
+from adbo.simulation import Simulation, SimulationSettings, simulate
+
+#: Seeds of the published experiment.
+SEEDS = (14, 42, 60, 71, 92)
+
+#: Points kept of the curves of a part.
+CURVE_POINTS = 2000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is missing, then print and draw all there is."""
+    options = _parser().parse_args(arguments)
+    try:
+        _check_folder(options)
+        parts = list(plan(options))
+        missing = [part for part in parts if not part.path(options.output).exists()]
+        interrupted = not _run(missing, options)
+    except UsageError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        return 2
+    results = load(options.output, parts)
+    if results.empty:
+        return 130 if interrupted else 0
+    print(table(results))
+    draw(results, options.output)
+    print(f"figures and files in {options.output}")
+    return 130 if interrupted else 0
+
+
+def plan(options: argparse.Namespace) -> Iterable[Part]:
+    """All parts, the cheap ones first."""
+    first, *others = options.problems
+    largest = max(options.workers)
+    runs = [(first, workers) for workers in sorted(options.workers)]
+    runs += [(f"ackley:{d}", largest) for d in options.dimensions]
+    runs += [(problem, largest) for problem in others]
+    for problem, workers in dict.fromkeys(runs):
+        for method in options.methods:
+            for seed in options.seeds:
+                yield Part(method, problem, workers, seed)
+
+
+def run(part: Part, options: argparse.Namespace, bar: tqdm) -> Simulation:
+    """Simulate one part."""
+    problem = problems.parse(part.problem)
+    if options.shifted:
+        problem = problems.shifted(problem, np.random.default_rng(part.seed))
+    settings = SimulationSettings(
+        workers=part.workers,
+        seconds=options.seconds,
+        duration=options.duration,
+        latency=options.latency,
+        ask_cost=options.ask_cost,
+        ask_cost_per_evaluation=options.ask_cost_per_evaluation,
+        method=part.method,
+        seed=part.seed,
+        processes=options.processes,
+    )
+    before = bar.n
+
+    def progress(fraction: float, best: float | None) -> None:
+        bar.update(before + fraction * part.workers - bar.n)
+
+    bar.set_description(part.name)
+    return simulate(problem.objective, settings, progress)
+
+
+def save(part: Part, simulation: Simulation, folder: Path) -> None:
+    """Write the files of a part, the summary last: it says that the part is finished."""
+    log = simulation.log
+    n_known = np.searchsorted(log["finished"], log["started"] - log["ask_seconds"], "right")
+    kept = np.unique(np.linspace(0, len(log) - 1, CURVE_POINTS).astype(int))
+    best = simulation.best_so_far
+    improved = np.flatnonzero(np.diff(best, prepend=np.inf) < 0)
+    curve = np.union1d(kept, improved)
+    pd.DataFrame(
+        {"seconds": log["finished"][curve], "evaluations": curve + 1, "best": best[curve]}
+    ).to_csv(part.path(folder, ".curve"), index=False)
+    pd.DataFrame(
+        {"evaluations_known": n_known[kept], "ask_seconds": log["ask_seconds"][kept]}
+    ).to_csv(part.path(folder, ".asks"), index=False)
+    summary = {
+        **asdict(part),
+        "evaluations": len(log),
+        "utilization": simulation.utilization,
+        "attainable": simulation.attainable,
+        "overhead": simulation.overhead,
+        "avoidable_overhead": simulation.avoidable_overhead,
+        "best": best[-1] if len(log) else np.nan,
+        "ask_seconds_median": np.median(log["ask_seconds"]) if len(log) else np.nan,
+    }
+    path = part.path(folder)
+    temporary = path.with_suffix(".part")
+    pd.DataFrame([summary]).to_csv(temporary, index=False)
+    temporary.replace(path)
+
+
+def load(folder: Path, parts: Iterable[Part]) -> pd.DataFrame:
+    """The summaries of the parts that are finished."""
+    paths = [path for part in parts if (path := part.path(folder)).exists()]
+    return pd.concat(map(pd.read_csv, paths), ignore_index=True) if paths else pd.DataFrame()
+
+
+def table(results: pd.DataFrame) -> str:
+    """Means over the seeds beside the published figures; the best value is a median, too."""
+    means = results.groupby(["problem", "method", "workers"]).agg(
+        seeds=("seed", "size"),
+        evaluations=("evaluations", "mean"),
+        utilization=("utilization", "mean"),
+        attainable=("attainable", "mean"),
+        avoidable_overhead=("avoidable_overhead", "mean"),
+        best=("best", "mean"),
+        best_median=("best", "median"),
+        ask_seconds=("ask_seconds_median", "mean"),
+    )
+    return (
+        f"{means.to_string(float_format='{:.4g}'.format)}\n\n"
+        "published, ackley:5, means over 5 seeds, overhead in seconds for each evaluation:\n"
+        f"{PUBLISHED.to_string(index=False, float_format='{:.4g}'.format)}"
+    )
+
+
+def _run(parts: Sequence[Part], options: argparse.Namespace) -> bool:
+    """Run parts; False if the user broke it off."""
+    total = sum(part.workers for part in parts)
+    with tqdm(
+        total=total, bar_format="{desc}: {percentage:.0f}%|{bar}| {elapsed}<{remaining}"
+    ) as bar:
+        for part in parts:
+            simulation = run(part, options, bar)
+            if simulation.interrupted:
+                return False
+            save(part, simulation, options.output)
+    return True
+
+
+def _check_folder(options: argparse.Namespace) -> None:
+    """Keep results of different machines apart."""
+    options.output.mkdir(parents=True, exist_ok=True)
+    machine = {
+        name: getattr(options, name)
+        for name in (
+            "seconds",
+            "duration",
+            "latency",
+            "ask_cost",
+            "ask_cost_per_evaluation",
+            "shifted",
+        )
+    }
+    path = options.output / "machine.json"
+    if path.exists() and json.loads(path.read_text()) != machine:
+        raise UsageError(f"{options.output} has results for other settings, see {path}")
+    path.write_text(json.dumps(machine, indent=2) + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--output", type=Path, default=Path("ackley_scaling"), help="folder of the results")
+    add("--workers", type=int, nargs="+", default=[128 * 2**i for i in range(6)])
+    add("--seeds", type=int, nargs="+", default=list(SEEDS))
+    add("--seconds", type=float, default=1800.0, help="virtual (default: 1800)")
+    add(
+        "--methods",
+        nargs="+",
+        default=["adbo"],
+        choices=METHODS,
+        metavar="METHOD",
+        help=f"of {', '.join(METHODS)} (default: adbo)",
+    )
+    add("--problems", nargs="+", default=["ackley:5"], help="the first one for all workers")
+    add("--dimensions", type=int, nargs="*", default=[], help="of Ackley")
+    add("--duration", default="normal:60,20", help="of an evaluation (default: normal:60,20)")
+    add("--latency", type=float, default=0.001, help="seconds (default: 0.001)")
+    add("--ask-cost", type=float, help="seconds (default: the CPU time that asks take here)")
+    add("--ask-cost-per-evaluation", type=float, default=0.0, help="seconds, for each one known")
+    add("--shifted", action="store_true", help="move the optimum to a random place, by the seed")
+    add("--processes", type=int, default=1, help="that compute the asks (default: 1)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The figures of the scaling experiment, and the published numbers they show beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+#: Means over five seeds of Ackley in 5 dimensions, 1,800 s.
+PUBLISHED = pd.DataFrame(
+    [
+        ("ADBO 2022", 128, 2975, 0.928, 4.18, 5.6),
+        ("ADBO 2022", 256, 5912, 0.918, 4.00, 6.4),
+        ("ADBO 2022", 512, 11702, 0.909, 3.50, 7.1),
+        ("ADBO 2022", 1024, 22863, 0.893, 3.08, 8.7),
+        ("ADBO 2022", 2048, 43914, 0.855, 2.87, 12.1),
+        ("ADBO 2022", 4096, 79473, 0.773, 2.81, 21.0),
+        ("SDBO 2022", 128, 1658, 0.519, 11.41, np.nan),
+        ("SDBO 2022", 256, 3301, 0.517, 8.31, np.nan),
+        ("SDBO 2022", 512, 6633, 0.518, 6.51, np.nan),
+        ("SDBO 2022", 1024, 13154, 0.513, 5.44, np.nan),
+        ("SDBO 2022", 2048, 25599, 0.499, 3.95, np.nan),
+        ("SDBO 2022", 4096, 49964, 0.486, 3.96, np.nan),
+    ],
+    columns=["method", "workers", "evaluations", "utilization", "best", "overhead"],
+)
+
+#: Utilization of the published ADBO at 4,096 workers by the dimension of Ackley.
+PUBLISHED_DIMENSIONS = {5: 0.748, 10: 0.659, 30: 0.486, 50: 0.296, 100: 0.147}
+
+#: Seconds of a fit on the published machine: fixed, and for each evaluation known.
+PUBLISHED_FIT = (5.0, 0.0004)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One simulation."""
+
+    method: str
+    problem: str
+    workers: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        problem = self.problem.replace(":", "-")
+        return f"{self.method}_{problem}_{self.workers}_{self.seed}"
+
+    def path(self, folder: Path, kind: str = "") -> Path:
+        """One of its files: the summary, the ``.curve`` of best values, the ``.asks``."""
+        return folder / f"{self.name}{kind}.csv"
+
+    @classmethod
+    def of(cls, row: pd.Series) -> Part:
+        """The part that a summary is of."""
+        return cls(row["method"], row["problem"], row["workers"], row["seed"])
+
+
+def draw(results: pd.DataFrame, folder: Path) -> None:
+    """All figures there are results for."""
+    first = results["problem"].iloc[0]
+    scaling = results[results["problem"] == first]
+    _save(folder / "best.png", lambda axes: _draw_best(axes, scaling, folder))
+    _save(folder / "utilization.png", lambda axes: _draw_utilization(axes, scaling))
+    _save(folder / "overhead.png", lambda axes: _draw_overhead(axes, scaling))
+    _save(folder / "asks.png", lambda axes: _draw_asks(axes, scaling, folder))
+    dimensions = results[results["problem"].str.match(r"ackley:\d+$")]
+    if dimensions["problem"].nunique() > 1:
+        _save(folder / "dimensions.png", lambda axes: _draw_dimensions(axes, dimensions))
+
+
+def _draw_best(axes: Axes, results: pd.DataFrame, folder: Path) -> None:
+    for (method, workers), group in results.groupby(["method", "workers"]):
+        times = np.linspace(
+            0, pd.read_csv(Part.of(group.iloc[0]).path(folder, ".curve"))["seconds"].max(), 300
+        )
+        curves = []
+        for _, row in group.iterrows():
+            curve = pd.read_csv(Part.of(row).path(folder, ".curve"))
+            last = np.searchsorted(curve["seconds"], times, "right") - 1
+            curves.append(np.where(last >= 0, curve["best"].to_numpy()[last], np.nan))
+        axes.plot(times, np.median(curves, axis=0), label=f"{method}, {workers:,} workers")
+    axes.set(xlabel="virtual time (s)", ylabel="best value (median of seeds)", yscale="log")
+
+
+def _draw_utilization(axes: Axes, results: pd.DataFrame) -> None:
+    for method, group in results.groupby("method"):
+        means = group.groupby("workers")["utilization"].mean()
+        axes.plot(means.index, means, "o-", label=method)
+    attainable = results.groupby("workers")["attainable"].mean()
+    axes.plot(attainable.index, attainable, "k:", label="attainable (free asks)")
+    for method, group in PUBLISHED.groupby("method"):
+        axes.plot(group["workers"], group["utilization"], "s--", alpha=0.6, label=method)
+    axes.set(xlabel="workers", ylabel="utilization", ylim=(0, 1.02))
+    axes.set_xscale("log", base=2)
+
+
+def _draw_overhead(axes: Axes, results: pd.DataFrame) -> None:
+    for method, group in results.groupby("method"):
+        means = group.groupby("workers")[["overhead", "avoidable_overhead"]].mean()
+        [line] = axes.plot(means.index, means["overhead"], "o-", label=method)
+        avoidable = means["avoidable_overhead"].clip(lower=1e-4)
+        axes.plot(
+            means.index,
+            avoidable,
+            "o:",
+            color=line.get_color(),
+            label=f"{method}, without what the end cut off",
+        )
+    published = PUBLISHED.dropna()
+    axes.plot(published["workers"], published["overhead"], "s--", alpha=0.6, label="ADBO 2022")
+    axes.set(xlabel="workers", ylabel="overhead of an evaluation (s)", yscale="log")
+    axes.set_xscale("log", base=2)
+
+
+def _draw_asks(axes: Axes, results: pd.DataFrame, folder: Path) -> None:
+    for method, group in results.groupby("method"):
+        asks = pd.concat(
+            [pd.read_csv(Part.of(row).path(folder, ".asks")) for _, row in group.iterrows()]
+        )
+        asks = asks[(asks["evaluations_known"] > 0) & (asks["ask_seconds"] > 0)]
+        bins = np.round(np.log10(asks["evaluations_known"]) * 8) / 8
+        medians = asks.groupby(bins)["ask_seconds"].median()
+        axes.plot(10**medians.index, medians, "o-", label=method)
+    n = np.geomspace(100, 200_000, 50)
+    fixed, each = PUBLISHED_FIT
+    axes.plot(n, fixed + each * n, "--", alpha=0.6, label="ADBO 2022 (fit)")
+    axes.set(xlabel="evaluations known", ylabel="ask (s)", xscale="log", yscale="log")
+
+
+def _draw_dimensions(axes: Axes, results: pd.DataFrame) -> None:
+    largest = results[results["workers"] == results["workers"].max()]
+    dimension = largest["problem"].str.partition(":")[2].astype(int)
+    largest = largest.assign(dimension=dimension)
+    for method, group in largest.groupby("method"):
+        means = group.groupby("dimension")["utilization"].mean()
+        axes.plot(means.index, means, "o-", label=method)
+    axes.plot(
+        PUBLISHED_DIMENSIONS.keys(),
+        PUBLISHED_DIMENSIONS.values(),
+        "s--",
+        alpha=0.6,
+        label="ADBO 2022, 4,096 workers",
+    )
+    workers = largest["workers"].iloc[0]
+    axes.set(
+        xlabel=f"dimension of Ackley, {workers:,} workers", ylabel="utilization", xscale="log"
+    )
+    axes.set_ylim(0, 1.02)
+
+
+def _save(path: Path, plot: Callable[[Axes], None]) -> None:
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    plot(axes)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=150)
