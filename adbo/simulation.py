@@ -184,12 +184,17 @@ class Simulation:
     @property
     def overhead(self) -> float:
         """Seconds of a worker for each evaluation that were not spent on one that finished."""
-        return self._per_evaluation(1.0 - self.utilization)
+        n = len(self.history)
+        lost = self.seconds * self.settings.workers - self.history.busy_seconds
+        return lost / n if n else math.nan
 
     @property
-    def avoidable_overhead(self) -> float:
-        """Overhead without what the end cut off; see `attainable`."""
-        return self._per_evaluation(self.attainable - self.utilization)
+    def idle(self) -> float:
+        """Mean seconds between the evaluations of a worker: overhead without the cut at the end."""
+        last = np.zeros(self.settings.workers)
+        np.maximum.at(last, self.history.column("rank"), self.history.column("finished"))
+        n = len(self.history)
+        return float(last.sum() - self.history.busy_seconds) / n if n else math.nan
 
     @property
     def best_so_far(self) -> FloatArray:
@@ -222,10 +227,6 @@ class Simulation:
                 history.column("rank"), minlength=self.settings.workers
             ).tolist(),
         }
-
-    def _per_evaluation(self, fraction: float) -> float:
-        n = len(self.history)
-        return fraction * self.seconds * self.settings.workers / n if n else math.nan
 
 
 def simulate(

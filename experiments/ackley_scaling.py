@@ -114,7 +114,7 @@ def save(part: Part, simulation: Simulation, folder: Path) -> None:
         "utilization": simulation.utilization,
         "attainable": simulation.attainable,
         "overhead": simulation.overhead,
-        "avoidable_overhead": simulation.avoidable_overhead,
+        "idle": simulation.idle,
         "best": best[-1] if len(log) else np.nan,
         "ask_seconds_median": np.median(log["ask_seconds"]) if len(log) else np.nan,
     }
@@ -137,7 +137,8 @@ def table(results: pd.DataFrame) -> str:
         evaluations=("evaluations", "mean"),
         utilization=("utilization", "mean"),
         attainable=("attainable", "mean"),
-        avoidable_overhead=("avoidable_overhead", "mean"),
+        overhead=("overhead", "mean"),
+        idle=("idle", "mean"),
         best=("best", "mean"),
         best_median=("best", "median"),
         ask_seconds=("ask_seconds_median", "mean"),

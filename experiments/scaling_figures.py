@@ -103,16 +103,10 @@ def _draw_utilization(axes: Axes, results: pd.DataFrame) -> None:
 
 def _draw_overhead(axes: Axes, results: pd.DataFrame) -> None:
     for method, group in results.groupby("method"):
-        means = group.groupby("workers")[["overhead", "avoidable_overhead"]].mean()
+        means = group.groupby("workers")[["overhead", "idle"]].mean()
         [line] = axes.plot(means.index, means["overhead"], "o-", label=method)
-        avoidable = means["avoidable_overhead"].clip(lower=1e-4)
-        axes.plot(
-            means.index,
-            avoidable,
-            "o:",
-            color=line.get_color(),
-            label=f"{method}, without what the end cut off",
-        )
+        label = f"{method}, between evaluations"
+        axes.plot(means.index, means["idle"], "o:", color=line.get_color(), label=label)
     published = PUBLISHED.dropna()
     axes.plot(published["workers"], published["overhead"], "s--", alpha=0.6, label="ADBO 2022")
     axes.set(xlabel="workers", ylabel="overhead of an evaluation (s)", yscale="log")

@@ -247,12 +247,12 @@ def test_evaluations_cut_by_the_end_do_not_count():
     costly = simulate(sphere, run(ask_cost=2.0))
     assert len(free.history) == 9
     assert free.utilization == free.attainable == pytest.approx(30 / 35)
-    assert free.avoidable_overhead == 0
+    assert free.idle == 0
     assert len(costly.history) == 6
     assert costly.utilization == pytest.approx(20 / 35)
     assert costly.attainable == pytest.approx(30 / 35)
     assert costly.overhead == pytest.approx(15 / 35 * 35 * 3 / 6)
-    assert costly.avoidable_overhead == pytest.approx(10 / 35 * 35 * 3 / 6)
+    assert costly.idle == pytest.approx(2.0)
     assert costly.log["ask_seconds"].tolist() == [2.0] * 6
     assert costly.log["finished"].tolist() == [12.0] * 3 + [24.0] * 3
     assert costly.log["started"].tolist() == [2.0] * 3 + [14.0] * 3
