@@ -190,7 +190,7 @@ class Simulation:
 
     @property
     def idle(self) -> float:
-        """Mean seconds between the evaluations of a worker: overhead without the cut at the end."""
+        """Mean seconds between the evaluations of a worker: the overhead but for the end."""
         last = np.zeros(self.settings.workers)
         np.maximum.at(last, self.history.column("rank"), self.history.column("finished"))
         n = len(self.history)
