@@ -52,7 +52,7 @@ def propose(
     X, cost, n_elites = sample.X, sample.cost, sample.n_elites
     conditional = bool(np.isnan(X).any())
     complete = candidates.impute(X, n_elites, rng) if conditional else X
-    points = candidates.generate(complete[:n_elites], geometry, rng)
+    points = candidates.generate(complete, n_elites, geometry, rng)
     seen = _as_seen(points, sample, complete) if conditional else points
     if len(X):
         surrogate = forest.fit(X, forest.targets(cost, n_elites), geometry.categories, rng)

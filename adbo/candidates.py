@@ -52,35 +52,57 @@ class Sample:
     n_elites: int
 
 
-#: Candidates of an ask, and how many of them are uniform.
+#: Candidates of an ask, and the share of them that is uniform.
 CANDIDATES = 1000
 UNIFORM_SHARE = 0.1
 
-#: The pool of an ask is the best w elites, log w uniform between these.
+#: The pool of an ask has w elites, log w uniform between these.
 POOL_LOW, POOL_HIGH = 4, 128
 
-#: Up to so many elites are averaged to a base point.
-PARENTS = 8
+#: Share of the asks whose pool is a niche: the elites next to a random one, not the best ones.
+NICHE_SHARE = 0.3
+
+#: Up to so many elites are averaged to a base point, the number log-uniform.
+PARENTS = 32
+
+#: Share of the base points made by crossover instead.
+CROSSOVER_SHARE = 0.3
 
 #: Steps are the pool's standard deviation times 10^U(low, high).
 STEP_EXPONENTS = (-1.5, 0.3)
 
+#: The step, in the unit cube, where the pool is too small to tell.
+_UNKNOWN_SPREAD = 0.1
 
-def generate(elites: FloatArray, geometry: Geometry, rng: np.random.Generator) -> FloatArray:
-    """Candidates ``(N, d)`` from complete elites ``(e, d)``, best first; ``e`` may be 0.
 
-    Raises
-    ------
-    ValueError
-        If there are no columns.
+def generate(
+    X: FloatArray, n_elites: int, geometry: Geometry, rng: np.random.Generator
+) -> FloatArray:
+    """Candidates for one ask.
+
+    Parameters
+    ----------
+    X
+        Complete rows ``(m, d)``, the elites first and best first; there may be none.
+    n_elites
+        Number of elites.
+    geometry
+        What the columns are.
+    rng
+        Source of all choices.
+
+    Returns
+    -------
+    FloatArray
+        ``(N, d)``, snapped where values are discrete.
     """
     d = len(geometry.levels)
-    n_uniform = int(CANDIDATES * UNIFORM_SHARE) if len(elites) else CANDIDATES
-    parts = [rng.random((n_uniform, d))]
-    if len(elites):
-        width = round(float(np.exp(rng.uniform(np.log(POOL_LOW), np.log(POOL_HIGH)))))
-        parts.append(_around(elites[:width], CANDIDATES - n_uniform, geometry, rng))
-    candidates = np.concatenate(parts)
+    n_local = round(CANDIDATES * (1 - UNIFORM_SHARE)) if n_elites else 0
+    candidates = rng.random((CANDIDATES, d))
+    if n_local:
+        pool = choose_pool(X[:n_elites], rng)
+        base = _bases(pool, X, geometry, n_local, rng)
+        candidates[:n_local] = mutate(base, _spread(pool), geometry, rng)
     return geometry.snap(candidates) if np.isfinite(geometry.levels).any() else candidates
 
 
@@ -103,40 +125,100 @@ def reflect(X: FloatArray) -> FloatArray:
     return np.minimum(folded, 2.0 - folded)
 
 
-def _around(pool: FloatArray, n: int, geometry: Geometry, rng: np.random.Generator) -> FloatArray:
-    """Steps around means of elites ``(n, d)``."""
-    d = pool.shape[1]
-    first = rng.integers(len(pool), size=n)
-    base = _recombine(pool, first, rng)
-    spread = pool.std(axis=0)
-    # A pool of one point, or of equal values, still has to be left.
-    spread = np.where(spread > 0, spread, 0.1) if len(pool) < 3 else spread
+def choose_pool(elites: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """The elites this ask works with ``(w, d)``, out of all of them, best first."""
+    width = round(float(np.exp(rng.uniform(np.log(POOL_LOW), np.log(POOL_HIGH)))))
+    niche = rng.random() < NICHE_SHARE
+    if len(elites) <= width:
+        return elites
+    if not niche:
+        return elites[:width]
+    centre = elites[rng.integers(len(elites))]
+    spread = elites.std(axis=0)
+    scaled = np.divide(elites - centre, spread, out=np.zeros_like(elites), where=spread > 0)
+    return elites[np.argsort(np.sum(scaled**2, axis=1), kind="stable")[:width]]
+
+
+def mutate(
+    base: FloatArray, spread: FloatArray, geometry: Geometry, rng: np.random.Generator
+) -> FloatArray:
+    """Rows ``(N, d)`` moved in a random subset of their columns, at least one.
+
+    Numbers take Gaussian steps, discrete ones at least one level; a categorical takes another
+    choice.
+
+    Parameters
+    ----------
+    base
+        Complete rows ``(N, d)``.
+    spread
+        Typical step of each column ``(d,)``.
+    geometry, rng
+        As for `generate`.
+    """
+    n, d = base.shape
+    movable = np.flatnonzero(geometry.levels > 1)
+    if not movable.size:
+        return base
     length = 10.0 ** rng.uniform(*STEP_EXPONENTS, size=(n, 1))
     step = rng.standard_normal((n, d)) * spread * length
-    discrete = np.isfinite(geometry.levels)
-    if discrete.any():
-        width = 1.0 / geometry.levels[discrete]
-        part = step[:, discrete]
-        sign = np.where(rng.random(part.shape) < 0.5, -1.0, 1.0)
-        step[:, discrete] = np.where(np.abs(part) < width, sign * width, part)
-    rate = np.exp(rng.uniform(np.log(1.0 / d), 0.0, size=(n, 1)))
+    discrete = np.flatnonzero(np.isfinite(geometry.levels) & (geometry.categories == 0))
+    if discrete.size:
+        step[:, discrete] = _level_steps(base[:, discrete], step[:, discrete], geometry, discrete)
+    rate = np.exp(rng.uniform(-np.log(d), 0.0, size=(n, 1)))
     changed = rng.random((n, d)) < rate
-    changed[np.arange(n), rng.integers(d, size=n)] = True
-    candidates = reflect(base + np.where(changed, step, 0.0))
-    categorical = geometry.categories > 0
-    if categorical.any():
-        fresh = rng.random((n, int(categorical.sum())))
-        candidates[:, categorical] = np.where(
-            changed[:, categorical], fresh, pool[first][:, categorical]
+    changed[np.arange(n), rng.choice(movable, n)] = True
+    rows = reflect(base + np.where(changed, step, 0.0))
+    for column in np.flatnonzero(geometry.categories):
+        rows[:, column] = np.where(
+            changed[:, column],
+            _other_choice(base[:, column], int(geometry.categories[column]), rng),
+            base[:, column],
         )
-    return candidates
+    return rows
 
 
-def _recombine(pool: FloatArray, first: IntArray, rng: np.random.Generator) -> FloatArray:
-    """Means of 1 to `PARENTS` elites, ``first`` being one of them."""
-    n = len(first)
+def _bases(
+    pool: FloatArray, X: FloatArray, geometry: Geometry, n: int, rng: np.random.Generator
+) -> FloatArray:
+    """Points to step from ``(n, d)``.
+
+    Means of elites, as an evolution strategy's recombination (Beyer and Schwefel, Natural
+    Computing 1, 2002), whose categories are copied from one of the parents; or elites that got
+    some columns from any other row, which combines what was found in different basins.
+    """
     parents = rng.integers(len(pool), size=(n, PARENTS))
-    parents[:, 0] = first
-    count = rng.integers(1, PARENTS + 1, size=n)
+    count = np.floor(np.exp(rng.uniform(0.0, np.log(PARENTS + 1), size=n)))
     weight = (np.arange(PARENTS) < count[:, None]) / count[:, None]
-    return np.einsum("np,npd->nd", weight, pool[parents])
+    first = pool[parents[:, 0]]
+    base = np.einsum("np,npd->nd", weight, pool[parents])
+    base = np.where(geometry.categories > 0, first, base)
+    k, d = round(n * CROSSOVER_SHARE), X.shape[1]
+    rate = np.exp(rng.uniform(-np.log(d), 0.0, size=(k, 1)))
+    exchanged = rng.random((k, d)) < rate
+    exchanged[np.arange(k), rng.integers(d, size=k)] = True
+    base[:k] = np.where(exchanged, X[rng.integers(len(X), size=k)], first[:k])
+    return base
+
+
+def _spread(pool: FloatArray) -> FloatArray:
+    """Standard deviation of each column of the pool ``(d,)``."""
+    spread = np.asarray(pool.std(axis=0))
+    return np.where(spread > 0, spread, _UNKNOWN_SPREAD) if len(pool) < 3 else spread
+
+
+def _level_steps(
+    base: FloatArray, step: FloatArray, geometry: Geometry, columns: IntArray
+) -> FloatArray:
+    """Steps of at least one level, turned round where they would leave the cube."""
+    cell = 1.0 / geometry.levels[columns]
+    step = np.copysign(np.maximum(np.abs(step), cell), step)
+    outside = np.abs(base + step - 0.5) > 0.5
+    return np.where(outside, -step, step)
+
+
+def _other_choice(units: FloatArray, n_choices: int, rng: np.random.Generator) -> FloatArray:
+    """Another choice than the present one, uniformly, as the middle of its cell."""
+    index = np.clip((units * n_choices).astype(np.intp), 0, n_choices - 1)
+    shift = rng.integers(1, n_choices, size=len(units)) if n_choices > 1 else 0
+    return ((index + shift) % n_choices + 0.5) / n_choices

@@ -71,7 +71,7 @@ def propose(history: History, kappa_mean: float, rng: np.random.Generator) -> Fl
     def is_known(units: FloatArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
         return history.contains(space.from_unit(units))
 
-    point = propose_unit(sample, geometry, kappa, rng, is_known if space.is_discrete else None)
+    point = propose_unit(sample, geometry, kappa, rng, is_known if space.has_grid else None)
     return space.from_unit(point[None, :])[0]
 
 
