@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -91,21 +92,27 @@ def test_a_barrier_waits_for_the_slowest(method, evaluations):
 
 @pytest.mark.parametrize("method", ["acbo-rf", "acbo-gp", "acbo-random", "acbo-rf-liar", "tpe"])
 def test_workers_queue_at_a_manager(method):
-    """With asks as long as evaluations, one at a time, four workers cannot be kept busy."""
-    settings = replace(SETTINGS, method=method, duration="constant:1", n_trials=30)
+    """The manager answers one batch after the other, each for those that had returned."""
+    settings = replace(SETTINGS, method=method, duration="normal:2,1", n_trials=60)
     settings = replace(settings, ask_cost=1.0, ask_cost_per_evaluation=0.1, latency=0.25)
     log = simulate(sphere, settings).log
     assert 0 not in log["rank"]
-    starts = np.unique(log["started"])
-    sizes = [np.count_nonzero(log["started"] == start) for start in starts]
-    n_fits = [1 if method in ("acbo-rf", "acbo-random") else size for size in sizes]
-    assert starts[0] == pytest.approx(n_fits[0] * 1.0 + 0.25)
+    starts = np.unique(log["started"])[:10]
+    batches = [log[log["started"] == start] for start in starts]
+    one_fit = method in ("acbo-rf", "acbo-random")
+    end = sum(1.0 for _ in batches[0][: 1 if one_fit else None])
     n_told = 0
-    for before, start, size, fits in zip(starts, starts[1:], sizes, n_fits[1:], strict=False):
-        n_told += size
-        # Told, after the way there, computed, and the way back.
-        assert start >= before + fits * (1.0 + 0.1 * n_told) - 1e-9
-        assert start >= before + 1.0 + 0.25 + fits * (1.0 + 0.1 * n_told) + 0.25 - 1e-9
+    for batch, following in itertools.pairwise(batches):
+        assert batch["started"] == pytest.approx(end + 0.25)
+        waiting = following["rank"]
+        returned = [
+            log[(log["rank"] == rank) & (log["started"] < following["started"][0])][-1]["finished"]
+            for rank in waiting
+        ]
+        begin = max(end, min(returned) + 0.25)
+        assert max(returned) + 0.25 <= begin + 1e-9
+        n_told += len(following)
+        end = begin + (1 if one_fit else len(following)) * (1.0 + 0.1 * n_told)
 
 
 def test_a_manager_alone_is_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import json
 import math
 from collections import deque
@@ -13,13 +14,23 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from adbo import history, local, optimizer
+from adbo import cohort, history, local, optimizer
 from adbo.cohort import Entry, Machine, Method, SharedHistory, Task
 from adbo.durations import parse_duration
-from adbo.events import decentralized
+from adbo.events import decentralized, synchronous
 from adbo.history import History
 from adbo.objective import Trial, evaluate
-from adbo.records import Batch, Decoder, Encoder, Evaluation, Layout, message, to_batch
+from adbo.records import (
+    NO_EXTRAS,
+    Batch,
+    Decoder,
+    Encoder,
+    Evaluation,
+    Extras,
+    Layout,
+    message,
+    to_batch,
+)
 from adbo.settings import UsageError
 from adbo.simulation import SimulationSettings, simulate
 from adbo.worker import work
@@ -199,30 +210,33 @@ def test_an_overlay_leaves_no_trace():
     layout = Layout({"a": optuna.distributions.IntDistribution(0, 9)})
     other = Layout({"b": optuna.distributions.IntDistribution(0, 9)})
 
-    def record(seq, value, of=layout):
-        return to_batch(
-            Evaluation(0, seq, TrialState.COMPLETE, value, 0.0, 1.0, of, (float(seq),))
-        )
+    def record(seq, value, of=layout, extras=NO_EXTRAS):
+        state = TrialState.COMPLETE
+        return to_batch(Evaluation(0, seq, state, value, 0.0, 1.0, of, (float(seq),), extras))
 
     known = SharedHistory(1)
     known.extend([record(0, 5.0), record(1, 4.0)])
     expected = known.evaluations(), known.elites.tolist(), dict(known.counts)
-    for own in ([record(2, 1.0)], [record(3, 1.0, other)]):
-        with known.overlaid(own):
-            known.extend(own)
+    first = record(2, 1.0, extras=Extras({"a": 1}))
+    second = record(3, 1.0, other)
+    for own in (first, first, second):
+        with known.overlaid([own]):
+            known.extend([own])
             assert len(known) == 3
+            assert known.n_published == 2
             assert known.best == 2
             assert known.contains(known.values(slice(None))).all()
         assert (known.evaluations(), known.elites.tolist(), known.counts) == expected
         assert known.space.names == ["a"]
         assert known.contains(np.array([[0.0], [2.0], [3.0]])).tolist() == [True, False, False]
-    assert known.extend([record(2, 1.0), record(3, 1.0, other)]) == 2
+    assert known.extend([second, first]) == 2
     assert known.space.names == ["a", "b"]
-    assert np.isnan(known.values(np.array([3]))[0, 0])
+    assert np.isnan(known.values(np.array([2]))[0, 0])
+    assert [e.extras.user_attrs for e in known.evaluations(2)] == [{}, {"a": 1}]
 
 
-def test_ranks_know_a_record_only_after_the_latency():
-    known = {}
+def listener(known):
+    """A method whose ranks write down what they know at each ask."""
 
     def method(kappa, rng):
         me = len(known)
@@ -234,11 +248,38 @@ def test_ranks_know_a_record_only_after_the_latency():
 
         return propose
 
+    return Method(method)
+
+
+def test_ranks_know_a_record_only_after_the_latency():
+    known = {}
     machine = Machine(2, lambda rng: 10.0, latency=3.0, ask_cost=lambda n_known: 1.0)
-    list(decentralized(Task(sphere, 1, 1.96), machine, 32.0, method=Method(method)))
+    list(decentralized(Task(sphere, 1, 1.96), machine, 32.0, method=listener(known)))
     # Both ask at 0, 11 and 22, but what the other finished at 22 arrives at 25.
     assert known[0] == [[], [(0, 0)], [(0, 0), (0, 1), (1, 0)]]
     assert known[1] == [[], [(1, 0)], [(0, 0), (1, 0), (1, 1)]]
+
+
+def test_ranks_know_only_their_own_records_until_the_barrier():
+    known = {}
+    machine = Machine(2, lambda rng: 10.0, ask_cost=lambda n_known: 0.0)
+    task = Task(sphere, 1, 1.96)
+    list(synchronous(task, machine, 49.0, method=listener(known), evaluations=2))
+    both = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert known[0][:4] == [[], [(0, 0)], both, sorted([*both, (0, 2)])]
+    assert known[1][:4] == [[], [(1, 0)], both, sorted([*both, (1, 2)])]
+
+
+def test_receiving_is_charged_by_the_record(monkeypatch):
+    monkeypatch.setattr(cohort, "receive_seconds", lambda evaluation: 100.0)
+    log = simulate(sphere, SimulationSettings(3, n_trials=40, duration="constant:100")).log
+    for rank in range(3):
+        mine, others = log[log["rank"] == rank], log[log["rank"] != rank]
+        n_known = 0
+        for before, after in itertools.pairwise(mine):
+            n_now = np.count_nonzero(others["finished"] <= before["finished"])
+            assert after["ask_seconds"] // 100.0 == n_now - n_known
+            n_known = n_now
 
 
 def test_evaluations_cut_by_the_end_do_not_count():
