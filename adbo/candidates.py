@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adbo.space import FloatArray, IntArray
 
@@ -73,6 +74,9 @@ STEP_EXPONENTS = (-1.5, 0.3)
 
 #: The step, in the unit cube, where the pool is too small to tell.
 _UNKNOWN_SPREAD = 0.1
+
+#: How often a step that rounding undid is made half as long again.
+_ENLARGEMENTS = 20
 
 
 def generate(
@@ -162,12 +166,12 @@ def mutate(
         return base
     length = 10.0 ** rng.uniform(*STEP_EXPONENTS, size=(n, 1))
     step = rng.standard_normal((n, d)) * spread * length
-    discrete = np.flatnonzero(np.isfinite(geometry.levels) & (geometry.categories == 0))
-    if discrete.size:
-        step[:, discrete] = _level_steps(base[:, discrete], step[:, discrete], geometry, discrete)
     rate = np.exp(rng.uniform(-np.log(d), 0.0, size=(n, 1)))
     changed = rng.random((n, d)) < rate
     changed[np.arange(n), rng.choice(movable, n)] = True
+    stepped = changed & np.isfinite(geometry.levels) & (geometry.categories == 0)
+    if stepped.any():
+        step = _level_steps(base, step, stepped, geometry)
     rows = reflect(base + np.where(changed, step, 0.0))
     for column in np.flatnonzero(geometry.categories):
         rows[:, column] = np.where(
@@ -208,13 +212,26 @@ def _spread(pool: FloatArray) -> FloatArray:
 
 
 def _level_steps(
-    base: FloatArray, step: FloatArray, geometry: Geometry, columns: IntArray
+    base: FloatArray, step: FloatArray, stepped: NDArray[np.bool_], geometry: Geometry
 ) -> FloatArray:
-    """Steps of at least one level, turned round where they would leave the cube."""
-    cell = 1.0 / geometry.levels[columns]
-    step = np.copysign(np.maximum(np.abs(step), cell), step)
-    outside = np.abs(base + step - 0.5) > 0.5
-    return np.where(outside, -step, step)
+    """Steps ``(n, d)`` that reach another level where ``stepped (n, d)``.
+
+    They start from one even cell, and grow where that is lost in rounding, as it is at the low
+    end of a logarithmic range.
+    """
+    here = geometry.snap(base)
+    stepped = stepped & (geometry.levels > 1)
+    step = np.where(
+        stepped, np.copysign(np.maximum(np.abs(step), 1 / geometry.levels), step), step
+    )
+    for _ in range(_ENLARGEMENTS):
+        outside = np.abs(base + step - 0.5) > 0.5
+        step = np.where(stepped & outside, -step, step)
+        stuck = stepped & (geometry.snap(reflect(base + step)) == here)
+        if not stuck.any():
+            break
+        step = np.where(stuck, 1.5 * step, step)
+    return step
 
 
 def _other_choice(units: FloatArray, n_choices: int, rng: np.random.Generator) -> FloatArray:

@@ -1,0 +1,146 @@
+"""The acquisition: proposals are good, new, different from each other, and always possible."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adbo.acquisition import propose
+from adbo.candidates import Geometry, Sample
+
+
+def continuous(d):
+    return Geometry(np.zeros(d, dtype=np.int64), np.full(d, np.inf), lambda units: units)
+
+
+def grid(levels, categories=None):
+    levels = np.array(levels, dtype=float)
+
+    def snap(units):
+        return (np.clip(np.floor(units * levels), 0, levels - 1) + 0.5) / levels
+
+    return Geometry(np.array(categories or [0] * len(levels)), levels, snap)
+
+
+def sample_of(X, cost):
+    order = np.argsort(cost)
+    return Sample(X[order], cost[order], int((~np.isnan(cost)).sum()))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+class TestPropose:
+    def test_near_the_minimum_of_a_bowl(self, rng):
+        X = rng.random((400, 2))
+        sample = sample_of(X, ((X - 0.3) ** 2).sum(axis=1))
+        points = np.array([propose(sample, continuous(2), 0.0, rng) for _ in range(20)])
+        assert np.median(np.abs(points - 0.3)) < 0.03
+
+    def test_large_kappa_explores(self, rng):
+        X = np.concatenate([0.3 + 0.01 * rng.standard_normal((200, 2)), rng.random((20, 2))])
+        sample = sample_of(X, ((X - 0.3) ** 2).sum(axis=1))
+
+        def distance(kappa):
+            points = [propose(sample, continuous(2), kappa, rng) for _ in range(20)]
+            return np.abs(np.array(points) - 0.3).mean()
+
+        assert distance(1000.0) > 5 * distance(0.0)
+
+    def test_a_seed_determines_it(self):
+        X = np.random.default_rng(0).random((50, 3))
+        sample = sample_of(X, X.sum(axis=1))
+        first, second = (
+            propose(sample, continuous(3), 1.0, np.random.default_rng(7)) for _ in range(2)
+        )
+        np.testing.assert_array_equal(first, second)
+
+    def test_asks_on_one_history_differ(self, rng):
+        X = rng.random((300, 5))
+        sample = sample_of(X, ((X - 0.3) ** 2).sum(axis=1))
+        points = [propose(sample, continuous(5), 1.0, rng).tobytes() for _ in range(64)]
+        assert len(set(points)) == 64
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.integers(0, 30),
+        st.integers(1, 4),
+        st.sampled_from([0.0, 0.3, 1.0]),
+        st.sampled_from([0.0, 0.3, 1.0]),
+        st.sampled_from([1e-308, 1.0, 1e308, np.inf]),
+        st.integers(0, 2**32 - 1),
+    )
+    def test_complete_and_inside_whatever_was_seen(self, m, d, absent, failed, scale, seed):
+        rng = np.random.default_rng(seed)
+        X = rng.random((m, d))
+        X[rng.random((m, d)) < absent] = np.nan
+        cost = np.where(rng.random(m) < failed, np.nan, scale * rng.choice([-1.0, 0.5, 1.0], m))
+        with np.errstate(over="raise", invalid="raise"):
+            point = propose(sample_of(X, cost), continuous(d), 1.0, rng)
+        assert point.shape == (d,)
+        assert ((point >= 0) & (point <= 1)).all()
+
+    def test_absent_branch_is_not_mistaken_for_its_values(self, rng):
+        # The parameter of the good branch is absent in the bad one, and best at 0.8.
+        X = rng.random((300, 2))
+        X[:, 0] = np.where(X[:, 0] < 0.5, 0.25, 0.75)
+        good = X[:, 0] == 0.25
+        cost = np.where(good, np.abs(X[:, 1] - 0.8), 5.0)
+        X[~good, 1] = np.nan
+        geometry = Geometry(
+            np.array([2, 0]),
+            np.array([2.0, np.inf]),
+            lambda units: np.column_stack([np.where(units[:, 0] < 0.5, 0.25, 0.75), units[:, 1]]),
+        )
+        points = np.array([propose(sample_of(X, cost), geometry, 0.1, rng) for _ in range(20)])
+        assert (points[:, 0] == 0.25).mean() > 0.9
+        assert np.median(np.abs(points[:, 1] - 0.8)) < 0.05
+
+    def test_region_that_fails_is_left_alone(self, rng):
+        X = rng.random((400, 2))
+        cost = np.where(X[:, 0] < 0.4, np.nan, X[:, 0] + X[:, 1])
+        points = np.array(
+            [propose(sample_of(X, cost), continuous(2), 1.0, rng) for _ in range(40)]
+        )
+        assert (points[:, 0] < 0.38).mean() < 0.25
+
+
+class TestRepeats:
+    def test_a_finite_space_is_enumerated_before_anything_is_repeated(self, rng):
+        geometry = grid([3, 4], categories=[3, 0])
+        rows: list[np.ndarray] = []
+
+        def is_known(units):
+            known = {row.tobytes() for row in rows}
+            return np.array([unit.tobytes() in known for unit in units])
+
+        for _ in range(12):
+            X = np.array(rows).reshape(-1, 2)
+            sample = sample_of(X, X.sum(axis=1))
+            rows.append(propose(sample, geometry, 1.0, rng, is_known))
+        assert len({row.tobytes() for row in rows}) == 12
+        X = np.array(rows)
+        again = propose(sample_of(X, X.sum(axis=1)), geometry, 1.0, rng, is_known)
+        assert is_known(again[None, :]).all()
+
+    def test_distant_unknown_point_is_found_by_uniform_draws(self, rng):
+        geometry = grid([50, 50])
+        target = np.array([49.5, 49.5]) / 50
+
+        def is_known(units):
+            return (units != target).any(axis=1)
+
+        X = geometry.snap(0.05 * rng.random((30, 2)))
+        sample = sample_of(X, X.sum(axis=1))
+        found = [propose(sample, geometry, 0.0, rng, is_known) for _ in range(10)]
+        assert any(np.array_equal(point, target) for point in found)
+
+    def test_proposals_are_snapped(self, rng):
+        geometry = grid([7, 2])
+        X = geometry.snap(rng.random((30, 2)))
+        point = propose(sample_of(X, X.sum(axis=1)), geometry, 1.0, rng)
+        np.testing.assert_array_equal(point, geometry.snap(point[None, :])[0])

@@ -1,0 +1,168 @@
+"""Candidates: inside the cube, near the elites, and moved in the way each kind of column can."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from adbo import candidates
+from adbo.candidates import Geometry
+from adbo.space import SearchSpace
+
+DISTRIBUTIONS = st.one_of(
+    st.just(FloatDistribution(-1, 2)),
+    st.just(FloatDistribution(1e-5, 1, log=True)),
+    st.just(FloatDistribution(0, 1, step=0.25)),
+    st.just(IntDistribution(1, 1000, log=True)),
+    st.integers(0, 12).map(lambda high: IntDistribution(0, high)),
+    st.integers(1, 5).map(lambda n: CategoricalDistribution(list(range(n)))),
+)
+SPACES = st.lists(DISTRIBUTIONS, min_size=1, max_size=5).map(
+    lambda ds: SearchSpace({f"p{i}": d for i, d in enumerate(ds)})
+)
+
+
+def geometry_of(space):
+    return Geometry(space.categories, space.levels, space.snap)
+
+
+def continuous(d):
+    return Geometry(np.zeros(d, dtype=np.int64), np.full(d, np.inf), lambda units: units)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+class TestGenerate:
+    @settings(max_examples=50, deadline=None)
+    @given(SPACES, st.integers(0, 40), st.integers(0, 2**32 - 1))
+    def test_rows_that_the_space_can_hold(self, space, m, seed):
+        rng = np.random.default_rng(seed)
+        X = space.snap(rng.random((m, len(space))))
+        points = candidates.generate(X, m // 2, geometry_of(space), rng)
+        assert points.shape == (candidates.CANDIDATES, len(space))
+        assert ((points >= 0) & (points <= 1)).all()
+        if space.has_grid:
+            np.testing.assert_allclose(points, space.snap(points), atol=1e-12)
+
+    def test_most_are_near_the_elites_and_some_anywhere(self, rng):
+        X = 0.7 + 0.001 * rng.standard_normal((300, 3))
+        points = candidates.generate(X, 300, continuous(3), rng)
+        near = (np.abs(points - 0.7) < 0.02).all(axis=1).mean()
+        assert 0.85 < near < 0.95
+        far = points[(np.abs(points - 0.7) > 0.02).all(axis=1)]
+        assert far.min() < 0.1
+        assert far.max() > 0.9
+
+    def test_uniform_without_elites(self, rng):
+        points = candidates.generate(np.empty((0, 4)), 0, continuous(4), rng)
+        np.testing.assert_allclose(points.mean(axis=0), 0.5, atol=0.05)
+        np.testing.assert_allclose(points.std(axis=0), 12**-0.5, atol=0.03)
+
+    def test_columns_are_exchanged_between_basins(self, rng):
+        # Two basins, each with one good coordinate: crossover finds the point that has both.
+        X = np.concatenate([np.tile([0.1, 0.2], (20, 1)), np.tile([0.9, 0.8], (20, 1))])
+        X += 1e-4 * rng.standard_normal(X.shape)
+        hits = [
+            (np.abs(candidates.generate(X, 40, continuous(2), rng) - [0.1, 0.8]) < 0.05)
+            .all(axis=1)
+            .mean()
+            for _ in range(10)
+        ]
+        assert np.mean(hits) > 0.005
+
+    def test_one_elite_is_left(self, rng):
+        points = candidates.generate(np.full((1, 2), 0.5), 1, continuous(2), rng)
+        assert (points != 0.5).any(axis=1).all()
+        assert 1e-3 < np.abs(points - 0.5).mean() < 0.3
+
+
+class TestMutate:
+    @settings(max_examples=60, deadline=None)
+    @given(SPACES, st.integers(0, 2**32 - 1))
+    def test_every_row_moves_to_another_point(self, space, seed):
+        rng = np.random.default_rng(seed)
+        base = space.snap(rng.random((200, len(space))))
+        moved = candidates.mutate(base, np.full(len(space), 0.05), geometry_of(space), rng)
+        differs = (space.from_unit(moved) != space.from_unit(base)).any(axis=1)
+        assert differs.all() or (space.levels == 1).all()
+
+    def test_categories_reach_all_other_choices_alike(self, rng):
+        geometry = Geometry(np.array([5]), np.array([5.0]), lambda units: units)
+        base = np.full((8000, 1), 2.5 / 5)
+        choices = np.floor(candidates.mutate(base, np.array([0.01]), geometry, rng) * 5)
+        share = np.bincount(choices.ravel().astype(int), minlength=5) / 8000
+        np.testing.assert_allclose(share, [0.25, 0.25, 0, 0.25, 0.25], atol=0.03)
+
+    def test_small_steps_of_an_integer_are_one_level(self, rng):
+        geometry = Geometry(np.array([0]), np.array([10.0]), lambda units: units)
+        base = np.full((1000, 1), 4.5 / 10)
+        moved = np.floor(candidates.mutate(base, np.array([1e-6]), geometry, rng) * 10 + 1e-9)
+        assert set(moved.ravel()) == {3, 5}
+
+    def test_steps_span_the_scales(self, rng):
+        base = np.full((2000, 1), 0.5)
+        step = np.abs(candidates.mutate(base, np.array([0.01]), continuous(1), rng) - 0.5)
+        assert np.quantile(step, 0.05) < 0.0005
+        assert np.quantile(step, 0.95) > 0.01
+
+    def test_subsets_of_columns_of_every_size(self, rng):
+        base = np.full((3000, 8), 0.5)
+        moved = candidates.mutate(base, np.full(8, 0.01), continuous(8), rng) != base
+        assert set(moved.sum(axis=1)) == set(range(1, 9))
+
+
+class TestPool:
+    def test_best_ones_or_neighbours(self, rng):
+        elites = rng.random((256, 2))
+        best, niches = 0, 0
+        for _ in range(200):
+            pool = candidates.choose_pool(elites, rng)
+            assert candidates.POOL_LOW <= len(pool) <= candidates.POOL_HIGH
+            if np.array_equal(pool, elites[: len(pool)]):
+                best += 1
+            elif pool.std() < elites.std():
+                niches += 1
+        assert best > 90
+        assert niches > 20
+
+    def test_all_of_a_few(self, rng):
+        elites = rng.random((3, 2))
+        np.testing.assert_array_equal(candidates.choose_pool(elites, rng), elites)
+
+    def test_constant_column(self, rng):
+        elites = np.column_stack([rng.random(200), np.full(200, 0.3)])
+        for _ in range(50):
+            assert np.isfinite(candidates.choose_pool(elites, rng)).all()
+
+
+class TestImpute:
+    def test_values_come_from_elites_that_have_one(self, rng):
+        X = np.array([[0.1, np.nan], [0.2, 0.5], [0.3, np.nan], [0.4, 0.9]])
+        filled = candidates.impute(X, 3, rng)
+        np.testing.assert_array_equal(filled[:, 1], [0.5, 0.5, 0.5, 0.9])
+        np.testing.assert_array_equal(filled[:, 0], X[:, 0])
+
+    def test_from_other_rows_if_no_elite_has_one(self, rng):
+        X = np.array([[np.nan], [0.9]])
+        np.testing.assert_array_equal(candidates.impute(X, 1, rng), [[0.9], [0.9]])
+
+    def test_anything_if_nobody_has_one(self, rng):
+        filled = candidates.impute(np.full((500, 1), np.nan), 3, rng)
+        np.testing.assert_allclose(filled.mean(), 0.5, atol=0.05)
+
+
+@given(st.floats(-5, 5))
+def test_reflect_folds_at_both_faces(x):
+    folded = candidates.reflect(np.array([[x]]))[0, 0]
+    assert 0 <= folded <= 1
+    assert np.isclose(np.cos(np.pi * folded), np.cos(np.pi * x), atol=1e-9)

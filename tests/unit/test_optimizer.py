@@ -1,0 +1,191 @@
+"""Ask and tell: every kind of space, direction, failure and size of value."""
+
+from __future__ import annotations
+
+import doctest
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+import adbo
+import adbo.optimizer
+from adbo.history import History
+from adbo.optimizer import Optimizer, propose
+from adbo.problems import parse
+
+MIXED = {
+    "kind": CategoricalDistribution(["a", "b", None]),
+    "layers": IntDistribution(1, 8),
+    "width": IntDistribution(1, 4096, log=True),
+    "rate": FloatDistribution(1e-6, 1e-1, log=True),
+    "dropout": FloatDistribution(0, 0.5, step=0.125),
+    "fixed": IntDistribution(3, 3),
+}
+SQUARE = {"x": FloatDistribution(-5, 5), "y": FloatDistribution(-5, 5)}
+
+
+def square(params):
+    return (params["x"] - 1) ** 2 + (params["y"] + 2) ** 2
+
+
+def run(optimizer, function, n):
+    for _ in range(n):
+        params = optimizer.ask()
+        optimizer.tell(params, function(params))
+    return optimizer
+
+
+def test_documented_example():
+    assert doctest.testmod(adbo.optimizer).failed == 0
+
+
+class TestOptimizes:
+    def test_square(self):
+        assert run(Optimizer(SQUARE, seed=0), square, 80).best_value < 0.01
+
+    def test_maximizes(self):
+        optimizer = Optimizer(SQUARE, direction="maximize", seed=0)
+        run(optimizer, lambda params: 7 - square(params), 80)
+        assert 6.99 < optimizer.best_value <= 7
+        assert abs(optimizer.best_params["x"] - 1) < 0.2
+
+    def test_batches(self):
+        problem = parse("ackley:2")
+        optimizer = Optimizer({f"x{i}": FloatDistribution(-32, 32) for i in range(2)}, seed=0)
+        for _ in range(10):
+            batch = [optimizer.ask() for _ in range(16)]
+            X = np.array([list(params.values()) for params in batch])
+            optimizer.tell_many(batch, problem.function(X).tolist())
+        assert optimizer.best_value < 2
+
+    def test_mixed_space(self):
+        def loss(params):
+            return (
+                {"a": 1.0, "b": 0.0, None: 2.0}[params["kind"]]
+                + abs(params["layers"] - 6) / 4
+                + abs(math.log10(params["width"] / 300))
+                + abs(math.log10(params["rate"]) + 3)
+                + abs(params["dropout"] - 0.25)
+            )
+
+        best = run(Optimizer(MIXED, seed=1), loss, 200).best_params
+        assert best["kind"] == "b"
+        assert abs(best["layers"] - 6) <= 1
+        assert abs(math.log10(best["rate"]) + 3) < 0.3
+
+    def test_conditional_space(self):
+        space = {
+            "model": CategoricalDistribution(["tree", "net"]),
+            "depth": IntDistribution(1, 30),
+            "rate": FloatDistribution(1e-5, 1, log=True),
+        }
+        optimizer = Optimizer(space, seed=0)
+        for _ in range(100):
+            params = optimizer.ask()
+            if params["model"] == "tree":
+                params.pop("rate")
+                value = 1 + abs(params["depth"] - 12) / 10
+            else:
+                params.pop("depth")
+                value = abs(math.log10(params["rate"]) + 2)
+            optimizer.tell(params, value)
+        assert optimizer.best_params.keys() == {"model", "rate"}
+        assert optimizer.best_value < 0.05
+
+    def test_leaves_a_failing_region(self):
+        optimizer = Optimizer(SQUARE, seed=0)
+        failures = []
+        for _ in range(150):
+            params = optimizer.ask()
+            failures.append(params["x"] > 0)
+            optimizer.tell(params, None if params["x"] > 0 else square(params))
+        assert np.mean(failures[75:]) < 0.45
+        assert optimizer.best_value < 1.1
+
+    def test_a_few_points_are_all_tried(self):
+        space = {"a": CategoricalDistribution(list("xyz")), "n": IntDistribution(0, 3)}
+        optimizer = Optimizer(space, seed=0)
+        asked = []
+        for _ in range(14):
+            asked.append(tuple(optimizer.ask().values()))
+            optimizer.tell(dict(zip(space, asked[-1], strict=True)), float(asked[-1][1]))
+        assert len(set(asked)) == 12
+
+    def test_no_repeats_in_a_mixed_space(self):
+        space = {
+            "kind": CategoricalDistribution(list("ab")),
+            "n": IntDistribution(0, 2),
+            "x": FloatDistribution(0, 1),
+        }
+        optimizer = run(Optimizer(space, seed=0), lambda params: params["n"] + params["x"], 80)
+        values = optimizer.history.values(slice(None))
+        assert len({row.tobytes() for row in values}) == 80
+
+
+class TestAsk:
+    def test_seed_determines_the_trajectory(self):
+        first, second = (run(Optimizer(MIXED, seed=3), lambda p: p["layers"], 20) for _ in "ab")
+        np.testing.assert_array_equal(
+            first.history.values(slice(None)), second.history.values(slice(None))
+        )
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        st.lists(
+            st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True)), max_size=12
+        ),
+        st.sampled_from(["minimize", "maximize"]),
+    )
+    def test_asks_are_valid_after_any_results(self, values, direction):
+        optimizer = Optimizer(MIXED, direction=direction, seed=0)
+        for value in values:
+            optimizer.tell(optimizer.ask(), value)
+        params = optimizer.ask()
+        assert params.keys() == MIXED.keys()
+        for name, distribution in MIXED.items():
+            assert distribution._contains(distribution.to_internal_repr(params[name]))
+
+    def test_empty_space(self):
+        optimizer = Optimizer({}, seed=0)
+        assert optimizer.ask() == {}
+        assert propose(History(), 1.0, np.random.default_rng(0)).shape == (0,)
+
+    def test_thousands_of_asks_on_one_history_differ(self):
+        optimizer = run(Optimizer(SQUARE, seed=0), square, 40)
+        points = {tuple(optimizer.ask().values()) for _ in range(256)}
+        assert len(points) == 256
+
+
+class TestTell:
+    def test_best(self):
+        optimizer = Optimizer(SQUARE, seed=0)
+        with pytest.raises(ValueError, match="no evaluation"):
+            _ = optimizer.best_value
+        optimizer.tell_many([{"x": 1, "y": 2}, {"x": 3, "y": 4}], [5.0, None])
+        assert optimizer.best_value == 5
+        assert optimizer.best_params == {"x": 1, "y": 2}
+
+    def test_many_equals_one_by_one(self):
+        points = [{"x": float(i), "y": -float(i)} for i in range(5)]
+        one, many = Optimizer(SQUARE, seed=0), Optimizer(SQUARE, seed=0)
+        for params in points:
+            one.tell(params, square(params))
+        many.tell_many(points, [square(params) for params in points])
+        assert one.ask() == many.ask()
+
+    def test_wrong_use_says_what_is_wrong(self):
+        optimizer = Optimizer(SQUARE, seed=0)
+        with pytest.raises(ValueError, match="unknown parameter 'z'"):
+            optimizer.tell({"z": 1}, 0)
+        with pytest.raises(ValueError, match="x = 9"):
+            optimizer.tell({"x": 9, "y": 0}, 0)
+        with pytest.raises(ValueError, match="1 params but 2 values"):
+            optimizer.tell_many([{"x": 0, "y": 0}], [1, 2])
+        with pytest.raises(ValueError, match="direction"):
+            Optimizer(SQUARE, direction="up")
+        with pytest.raises(ValueError, match="kappa"):
+            Optimizer(SQUARE, kappa=-1)
