@@ -117,7 +117,8 @@ def targets(cost: FloatArray, n_elites: int) -> FloatArray:
         positive = gap[gap > 0]
     if not positive.size:
         return np.zeros(len(cost))
-    unit = float(np.median(positive))
+    # The lower median, because the mean of the middle two may overflow.
+    unit = float(np.sort(positive)[(len(positive) - 1) // 2])
     with np.errstate(over="ignore"):
         scaled = np.minimum(gap / unit, np.finfo(np.float64).max / 4)
     return np.asarray(np.arcsinh(scaled), dtype=np.float64)
