@@ -154,7 +154,7 @@ def _run(parts: Sequence[Part], options: argparse.Namespace) -> bool:
     """Run parts; False if the user broke it off."""
     total = sum(part.workers for part in parts)
     with tqdm(
-        total=total, bar_format="{desc}: {percentage:.0f}%|{bar}| {elapsed}<{remaining}"
+        total=total, bar_format="{desc}{percentage:.0f}%|{bar}| {elapsed}<{remaining}"
     ) as bar:
         for part in parts:
             simulation = run(part, options, bar)
