@@ -19,10 +19,10 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from optuna.distributions import (
@@ -32,9 +32,11 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
+T = TypeVar("T")
+
 MAGIC = b"adbo"
 FORMAT_VERSION = 1
-_LAYOUT, _RECORD, _FAREWELL = 1, 2, 3
+_LAYOUT, _RECORD, _FAREWELL, _OBITUARY = 1, 2, 3, 4
 _FRAME = struct.Struct("<BI")
 _PREFIX = MAGIC + bytes([FORMAT_VERSION])
 
@@ -97,7 +99,7 @@ class Layout:
         return np.dtype([*HEADER_FIELDS, ("internal", "<f8", (len(self.distributions),))])
 
     @classmethod
-    def from_text(cls, text: str) -> Layout:
+    def from_text(cls, text: str | bytes) -> Layout:
         return cls({name: json_to_distribution(d) for name, d in json.loads(text)})
 
 
@@ -227,8 +229,13 @@ class Encoder:
 
 
 def farewell(statistics: Mapping[str, Any]) -> bytes:
-    """The last frame of a rank's stream: no record of this rank comes after it."""
+    """The frame that ends a rank's own evaluations: none of them comes after it."""
     return _frame(_FAREWELL, json.dumps(statistics).encode())
+
+
+def obituary(notice: Mapping[str, Any]) -> bytes:
+    """A frame that tells of the death of a rank, and how much of its stream was received."""
+    return _frame(_OBITUARY, json.dumps(notice).encode())
 
 
 def message(frames: Iterable[bytes]) -> bytes:
@@ -237,10 +244,11 @@ def message(frames: Iterable[bytes]) -> bytes:
 
 
 class Received(NamedTuple):
-    """What a message held."""
+    """What messages held."""
 
     batches: list[Batch]
     farewells: list[dict[str, Any]]
+    obituaries: list[dict[str, Any]]
 
 
 class Decoder:
@@ -257,42 +265,52 @@ class Decoder:
         FormatError
             If the bytes are of another format or version, or a record's layout is unknown.
         """
-        plain: dict[int, list[bytes]] = {}
-        attached: dict[int, list[tuple[bytes, Extras]]] = {}
-        farewells: list[dict[str, Any]] = []
+        records: dict[int, list[bytes]] = {}
+        notices: dict[int, list[dict[str, Any]]] = {_FAREWELL: [], _OBITUARY: []}
         for data in messages:
             for kind, payload in _frames(data):
                 if kind == _RECORD:
                     key = int.from_bytes(payload[:8], "little")
-                    size = self._layout(key).dtype.itemsize
-                    if len(payload) < size:
+                    if len(payload) < self._layout(key).dtype.itemsize:
                         raise FormatError("truncated record")
-                    if len(payload) == size:
-                        plain.setdefault(key, []).append(payload)
-                    else:
-                        extras = Extras.from_bytes(payload[size:])
-                        attached.setdefault(key, []).append((payload[:size], extras))
+                    records.setdefault(key, []).append(payload)
                 elif kind == _LAYOUT:
-                    layout = Layout.from_text(payload.decode())
+                    layout = _parsed(payload, Layout.from_text)
                     self._layouts[layout.key] = layout
-                elif kind == _FAREWELL:
-                    farewells.append(json.loads(payload))
+                elif kind in notices:
+                    notices[kind].append(_parsed(payload, json.loads))
                 else:
                     raise FormatError(f"unknown kind of frame {kind}")
-        batches = []
-        for key in plain.keys() | attached.keys():
-            with_extras = attached.get(key, [])
-            data = b"".join([*(record for record, _ in with_extras), *plain.get(key, [])])
-            layout = self._layout(key)
-            rows = np.frombuffer(data, dtype=layout.dtype)
-            batches.append(Batch(layout, rows, dict(enumerate(e for _, e in with_extras))))
-        return Received(batches, farewells)
+        batches = [_batch(self._layout(key), payloads) for key, payloads in records.items()]
+        return Received(batches, notices[_FAREWELL], notices[_OBITUARY])
 
     def _layout(self, key: int) -> Layout:
         try:
             return self._layouts[key]
         except KeyError:
             raise FormatError(f"record of a layout that was not announced: {key:#x}") from None
+
+
+def _batch(layout: Layout, payloads: Sequence[bytes]) -> Batch:
+    """Records of one layout, in their order, with what is attached to some of them."""
+    size = layout.dtype.itemsize
+    if all(len(payload) == size for payload in payloads):
+        return Batch(layout, np.frombuffer(b"".join(payloads), dtype=layout.dtype), {})
+    rows = np.frombuffer(b"".join(payload[:size] for payload in payloads), dtype=layout.dtype)
+    extras = {
+        i: _parsed(payload[size:], Extras.from_bytes)
+        for i, payload in enumerate(payloads)
+        if len(payload) > size
+    }
+    return Batch(layout, rows, extras)
+
+
+def _parsed(payload: bytes, parse: Callable[[bytes], T]) -> T:
+    """JSON within a message; what is none is no message of ours."""
+    try:
+        return parse(payload)
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"unreadable frame: {error}") from None
 
 
 def _frame(kind: int, payload: bytes) -> bytes:
