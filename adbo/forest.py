@@ -186,7 +186,9 @@ def _category_ranks(units: FloatArray, y: FloatArray, n_choices: int) -> FloatAr
 
 
 def grow_privately(X: NDArray[np.float32], y: FloatArray, seed: int) -> Sequence[Tree]:
-    """The trees of `grow_publicly` by scikit-learn's private builder: 3.0 ms instead of 6.5.
+    """The trees of `grow_publicly` by scikit-learn's private builder.
+
+    4.7 ms instead of 7.0 for 10 trees on 512 rows of 5 columns.
 
     Raises
     ------

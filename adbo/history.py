@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from adbo.records import NO_EXTRAS, Batch, Evaluation, Extras, Layout
 from adbo.space import FloatArray, IntArray, SearchSpace
 
-#: How many of the best evaluations are kept in order. facts: 256 + 256 uniform rows carried every
+#: How many of the best evaluations are kept in order. 256 and 256 uniform rows carried every
 #: test problem; more rows only cost time.
 ELITES = 256
 
