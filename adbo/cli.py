@@ -158,26 +158,24 @@ def _add_study(parser: argparse.ArgumentParser, default_name: str) -> None:
 def _run(options: argparse.Namespace) -> int:
     # Imported late: --help and wrong usage need no numerical libraries.
     from adbo.report import Quiet, Terminal, is_watched
-    from adbo.run import Reporter, Silence, execute
+    from adbo.run import Reporter, execute
     from adbo.study import StudyError
 
     settings = _settings(options)
     ranks = find_ranks()
     objective = _objective(options, ranks)
-    reporter: Reporter = Silence()
-    if ranks.rank == 0 and options.quiet:
-        reporter = Quiet(sys.stderr)
-    elif ranks.rank == 0:
+    reporter: Reporter = Quiet(sys.stderr)  # what the keeper of the mirror has to complain of
+    if ranks.rank == 0 and not options.quiet:
         reporter = Terminal(sys.stderr, live=is_watched(sys.stderr))
     try:
         outcome = execute(objective, settings, ranks, reporter)
     except StudyError as error:
         raise UsageError(str(error)) from None
     status = _status(outcome)
-    if ranks.rank == 0:
+    if outcome.is_keeper:
         _conclude(outcome, options)
-    if outcome.missing:
-        ranks.abort(status)
+        if outcome.missing:
+            ranks.abort(status)
     return status
 
 
@@ -228,7 +226,7 @@ def _status(outcome: Outcome) -> int:
 
 
 def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
-    """Say how the run ended; on rank 0."""
+    """Say how the run ended; on the rank that speaks for all."""
     from adbo.report import common_failure, is_watched, last_words
 
     if options.json is not None:
@@ -242,6 +240,8 @@ def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
     failure = common_failure(outcome)
     if failure is not None:
         print(f"adbo: no evaluation succeeded ({failure})", file=sys.stderr, flush=True)
+    if outcome.gone:
+        print(f"adbo: ranks {outcome.gone} died", file=sys.stderr, flush=True)
     if outcome.missing:
         print(f"adbo: ranks {outcome.missing} did not answer", file=sys.stderr, flush=True)
 

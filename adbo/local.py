@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from adbo.records import Batch, Decoder, Encoder, Evaluation, farewell, message
+from adbo.records import Batch, Decoder, Encoder, Evaluation, farewell, message, obituary
 
 T = TypeVar("T")
 
@@ -26,7 +26,9 @@ class LocalTransport:
         self.rank = rank
         self.size = len(inboxes)
         self.farewells: dict[int, dict[str, Any]] = {}
+        self.gone: set[int] = set()  # ranks of one process die together
         self._inboxes = inboxes
+        self._obituaries: list[dict[str, Any]] = []
         self._encoder = Encoder()
         self._decoder = Decoder()
 
@@ -41,12 +43,22 @@ class LocalTransport:
         received = self._decoder.decode([inbox.popleft() for _ in range(len(inbox))])
         for statistics in received.farewells:
             self.farewells[int(statistics["rank"])] = statistics
+        self._obituaries += received.obituaries
         return received.batches
 
     def leave(self, statistics: Mapping[str, Any]) -> None:
         """Tell every peer that no record of this rank follows."""
         self.farewells[self.rank] = dict(statistics)
         self._send(farewell(statistics))
+
+    def announce(self, notice: Mapping[str, Any]) -> None:
+        """Tell every peer about the death of a rank."""
+        self._send(obituary(notice))
+
+    def obituaries(self) -> list[dict[str, Any]]:
+        """What peers announced since the last call."""
+        news, self._obituaries = self._obituaries, []
+        return news
 
     @property
     def settled(self) -> bool:

@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 from tqdm import tqdm
 
 from adbo.objective import FAIL_REASON, params_text
-from adbo.run import Outcome, Progress
+from adbo.progress import Progress
+from adbo.run import Outcome
 
 #: Seconds between two updates of the live line.
 _INTERVAL = 0.25

@@ -1,0 +1,211 @@
+"""One rank of a run: it optimizes until there is a reason to stop, and sees its records home."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from adbo.history import History
+from adbo.interruption import BrokenOff, Interruption, Reason
+from adbo.keeper import LONG_PATIENCE, PATIENCE, Keeper
+from adbo.objective import Objective, Trial, evaluate
+from adbo.optimizer import propose
+from adbo.progress import Progress
+from adbo.space import FloatArray
+from adbo.survivors import Survivors
+from adbo.worker import Transport, work
+
+#: Shortest and longest sleep, in seconds, between two looks at the network while waiting for
+#: others: idle ranks cost next to no CPU, and what comes in is answered soon.
+_PAUSES = (1e-4, 2e-2)
+
+#: Asks over which the median duration of an ask is taken.
+_ASKS = 4096
+
+
+class FinalTransport(Transport, Protocol):
+    """A transport with an end."""
+
+    rank: int
+    size: int
+    farewells: dict[int, dict[str, Any]]
+    gone: set[int]
+
+    def leave(self, statistics: Mapping[str, Any]) -> None:
+        """Tell every peer that no record of this rank follows."""
+
+    def announce(self, notice: Mapping[str, Any]) -> None:
+        """Tell every peer about the death of a rank."""
+
+    def obituaries(self) -> list[dict[str, Any]]:
+        """What peers announced since the last call."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether every living rank has left and every record is with all of them."""
+
+
+class Rank:
+    """One rank in its two stretches of time: until it is stopped, and after.
+
+    Parameters
+    ----------
+    objective
+        The user's function.
+    progress
+        The run.
+    transport
+        The way to the peers.
+    interruption
+        Tells when to stop early.
+    keeper
+        Keeps the mirror if that falls to this rank.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        progress: Progress,
+        transport: FinalTransport,
+        interruption: Interruption,
+        keeper: Keeper,
+    ) -> None:
+        self._objective = objective
+        self._progress = progress
+        self._history = progress.history
+        self._transport = transport
+        self._interruption = interruption
+        self._keeper = keeper
+        self._survivors = Survivors(self._history, progress.n_before, transport)
+        self._rank = rank = transport.rank
+        self._first_seq = first_seq(self._history, progress.n_ranks)
+        self._n_evaluations = 0
+        self._ask_seconds: deque[float] = deque(maxlen=_ASKS)
+        # A resumed run must not repeat the random numbers of the one before.
+        seed = np.random.SeedSequence(progress.start.entropy, spawn_key=(rank, progress.n_before))
+        ask_seed, trial_seed = seed.spawn(2)
+        self._rng = np.random.default_rng(ask_seed)
+        self._trial_rng = np.random.default_rng(trial_seed)
+
+    def optimize(self) -> None:
+        """Ask, evaluate and broadcast until there is a reason to stop."""
+        loop = work(self._history, self._propose, self._transport, self._should_stop)
+        try:
+            point = next(loop)
+            while True:
+                point = loop.send(self._evaluate(point))
+        except (StopIteration, BrokenOff):
+            pass
+        except KeyboardInterrupt:
+            self._interruption.note(Reason.SIGINT)
+
+    def finish(self) -> list[int]:
+        """Wait until every record is everywhere and written; return ranks that did not answer.
+
+        The keeper of the mirror leaves last, when all is written, so that the others wait for it
+        in their sleep and not in `MPI_Finalize`, which spins.
+        """
+        self._listen()
+        if not self._keeper.on_duty:
+            self._leave()
+        self._wait(lambda: self._settled or self._keeper.on_duty)
+        if self._keeper.on_duty:
+            self._wait(lambda: not self._others - self._transport.farewells.keys())
+            early = self._interruption.reason is not None
+            self._keeper.flush(PATIENCE if early else LONG_PATIENCE)
+            self._leave()
+            self._wait(lambda: self._settled)
+        return sorted(self._others - self._transport.farewells.keys())
+
+    @property
+    def _others(self) -> set[int]:
+        """The other ranks that are alive."""
+        return set(range(self._progress.n_ranks)) - self._transport.gone - {self._rank}
+
+    @property
+    def _settled(self) -> bool:
+        return self._transport.settled and self._survivors.agreed
+
+    def _propose(self, history: History) -> FloatArray:
+        start = time.perf_counter()
+        point = propose(history, self._progress.settings.kappa, self._rng)
+        self._ask_seconds.append(time.perf_counter() - start)
+        return point
+
+    def _evaluate(self, point: FloatArray) -> Any:
+        seq = self._first_seq + self._n_evaluations
+        number = seq * self._progress.n_ranks + self._rank
+        trial = Trial(self._history.space, point, number, time.time(), self._trial_rng)
+        evaluation = evaluate(self._breakable, trial, (self._rank, seq), time.time)
+        self._n_evaluations += 1
+        return evaluation
+
+    def _breakable(self, trial: Any) -> Any:
+        with self._interruption.breakable():
+            return self._objective(trial)
+
+    def _should_stop(self) -> bool:
+        self._listen()
+        n_trials = self._progress.settings.n_trials
+        complete = n_trials is not None and len(self._history) >= n_trials
+        return complete or self._interruption.check() is not None
+
+    def _listen(self) -> None:
+        """Attend to what peers said about themselves and the dead."""
+        self._survivors.attend()
+        if self._survivors.lowest == self._rank:
+            self._keeper.take_up()
+        # A rank that was told to stop tells the others by its farewell.
+        for statistics_ in self._transport.farewells.values():
+            if statistics_["reason"] is not None:
+                self._interruption.note(Reason[statistics_["reason"]])
+
+    def _leave(self) -> None:
+        if self._rank in self._transport.farewells:
+            return
+        reason = self._interruption.reason
+        self._transport.leave(
+            {
+                "rank": self._rank,
+                "reason": None if reason is None else reason.name,
+                "ask_seconds": statistics.median(self._ask_seconds or [0.0]),
+                "evaluations": self._n_evaluations,
+            }
+        )
+
+    def _wait(self, done: Callable[[], bool]) -> None:
+        """Receive until done, or, on an interrupted keeper, until patience is over."""
+        shortest, longest = _PAUSES
+        pause = shortest
+        while not done():
+            news = self._history.extend(self._transport.receive())
+            self._listen()
+            since = self._interruption.since
+            patient = since is None or time.monotonic() - since < PATIENCE
+            if self._keeper.on_duty and not patient:
+                return
+            pause = shortest if news else min(2 * pause, longest)
+            time.sleep(pause)
+
+
+def first_seq(history: History, n_ranks: int) -> int:
+    """The first ``seq`` of every rank, such that ``seq * n_ranks + rank`` is a new trial number.
+
+    Parameters
+    ----------
+    history
+        Evaluations of earlier runs, perhaps on another number of ranks, and trials that adbo did
+        not make.
+    n_ranks
+        Ranks of this run.
+    """
+    if not len(history):
+        return 0
+    seqs = int(history.column("seq").max()) + 1
+    ranks = max(int(history.column("rank").max()) + 1, n_ranks)
+    return -(-max(seqs * ranks, len(history)) // n_ranks)
