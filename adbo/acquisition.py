@@ -17,6 +17,11 @@ from adbo import candidates, forest
 from adbo.candidates import Geometry, Sample
 from adbo.space import FloatArray
 
+#: A study starts with so many uniform points. With none, 4 of 20 studies of a 5-dimensional
+#: Ackley function on 4 workers never left the first dent they met; with 20, 2; with 50, none.
+INITIAL_PER_COLUMN = 10
+INITIAL_MOST = 50
+
 IsKnown = Callable[[FloatArray], NDArray[np.bool_]]
 
 
@@ -52,9 +57,11 @@ def propose(
     X, cost, n_elites = sample.X, sample.cost, sample.n_elites
     conditional = bool(np.isnan(X).any())
     complete = candidates.impute(X, n_elites, rng) if conditional else X
-    points = candidates.generate(complete, n_elites, geometry, rng)
+    d = len(geometry.levels)
+    starting = len(X) < min(INITIAL_PER_COLUMN * d, INITIAL_MOST)
+    points = candidates.generate(complete, 0 if starting else n_elites, geometry, rng)
     seen = _as_seen(points, sample, complete) if conditional else points
-    if len(X):
+    if not starting:
         surrogate = forest.fit(X, forest.targets(cost, n_elites), geometry.categories, rng)
         mean, std = surrogate.predict(seen)
         order = np.argsort(mean - kappa * std)
