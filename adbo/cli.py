@@ -176,6 +176,8 @@ def _run(options: argparse.Namespace) -> int:
         _conclude(outcome, options)
         if outcome.missing:
             ranks.abort(status)
+    if outcome.gone:
+        ranks.depart(status)
     return status
 
 

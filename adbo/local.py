@@ -98,3 +98,6 @@ class Alone:
 
     def abort(self, status: int) -> None:
         """Nobody else to end."""
+
+    def depart(self, status: int) -> None:
+        """There is no MPI to leave behind."""

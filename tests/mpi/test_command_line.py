@@ -10,33 +10,20 @@ from pathlib import Path
 
 import optuna
 import pytest
+from studies import check_sound, load, wait_for_trials
 
 RANKS = 4
 
 
-def _study(path: Path, name: str) -> optuna.Study:
-    return optuna.load_study(study_name=name, storage=f"sqlite:///{path}/adbo.db")
-
-
-def _check_sound(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Dense numbers, nothing twice, real times."""
-    trials = study.get_trials()
-    assert [t.number for t in trials] == list(range(len(trials)))
-    names = [(t.user_attrs["adbo:rank"], t.user_attrs["adbo:seq"]) for t in trials]
-    assert len(set(names)) == len(names)
-    assert all(t.datetime_start <= t.datetime_complete for t in trials)
-    return trials
-
-
-def test_the_main_job(adbo, tmp_path: Path) -> None:
+def test_the_main_job(adbo, launcher, tmp_path: Path) -> None:
     options = ["--trials", "200", "--study-name", "a", "--seed", "1", "--json", "summary.json"]
-    status, out, err = adbo(RANKS, "run", "ackley", *options)
+    status, out, err = adbo(RANKS, "run", "ackley", *options, launcher=launcher)
     assert status == 0, err
     assert err == ""
     assert "best value" in out
     assert "optuna-dashboard sqlite:///adbo.db" in out
     summary = json.loads((tmp_path / "summary.json").read_text())
-    trials = _check_sound(_study(tmp_path, "a"))
+    trials = check_sound(load(tmp_path, "a"))
     assert 200 <= len(trials) < 200 + RANKS
     assert summary["n_ranks"] == RANKS
     assert summary["n_complete"] == len(trials) == sum(summary["evaluations_per_rank"])
@@ -65,14 +52,14 @@ def test_a_stopped_study_resumes(start_job, adbo, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
     options = ["slow.py:objective", "--study-name", "s", "--trials", "300"]
     job = start_job(RANKS, "-m", "adbo", "run", *options)
-    _wait_for_trials(tmp_path, "s", 20)
+    wait_for_trials(tmp_path, "s", 20)
     job.process.send_signal(signal.SIGTERM)
     job.end()
-    before = _check_sound(_study(tmp_path, "s"))
+    before = check_sound(load(tmp_path, "s"))
     assert 20 <= len(before) < 300
     status, out, err = adbo(RANKS, "run", *options, "--resume")
     assert status == 0, err
-    after = _check_sound(_study(tmp_path, "s"))
+    after = check_sound(load(tmp_path, "s"))
     assert 300 <= len(after) < 300 + RANKS
     assert [t.params for t in after[: len(before)]] == [t.params for t in before]
     assert "300" in out or "30" in out
@@ -83,14 +70,14 @@ def test_a_signal_to_the_ranks_keeps_what_is_finished(start_job, tmp_path, numbe
     (tmp_path / "slow.py").write_text(SLOW)
     options = ["slow.py:endless", "--study-name", "s", "--trials", "300", "--json", "s.json"]
     job = start_job(RANKS, "-m", "adbo", "run", *options)
-    _wait_for_trials(tmp_path, "s", 8)
+    wait_for_trials(tmp_path, "s", 8)
     time.sleep(0.5)  # every rank is in its endless evaluation now
-    for process in _ranks_of(job.process.pid):
+    for process in job.ranks().values():
         os.kill(process, number)
     status, out, err = job.end(timeout=30)
     assert status == 130, err
     assert "stopped early" in out
-    assert len(_check_sound(_study(tmp_path, "s"))) == 8
+    assert len(check_sound(load(tmp_path, "s"))) == 8
     assert json.loads((tmp_path / "s.json").read_text())["n_complete"] == 8
 
 
@@ -101,7 +88,7 @@ def test_the_deadline_abandons_what_is_running(adbo, tmp_path: Path) -> None:
     assert status == 0, err
     assert time.monotonic() - start < 60  # and not 600
     assert "the time was up" in out
-    assert len(_check_sound(_study(tmp_path, "s"))) == 8
+    assert len(check_sound(load(tmp_path, "s"))) == 8
 
 
 FAILING = """
@@ -129,9 +116,9 @@ def test_failures_are_trials(adbo, tmp_path: Path) -> None:
         RANKS, "run", "failing.py:objective", "--study-name", "f", "--trials", "40"
     )
     assert status == 0, err
-    states = [t.state.name for t in _check_sound(_study(tmp_path, "f"))]
+    states = [t.state.name for t in check_sound(load(tmp_path, "f"))]
     assert {"FAIL", "PRUNED", "COMPLETE"} == set(states)
-    reasons = {t.user_attrs.get("adbo:fail_reason") for t in _study(tmp_path, "f").trials}
+    reasons = {t.user_attrs.get("adbo:fail_reason") for t in load(tmp_path, "f").trials}
     assert "RuntimeError: no convergence" in reasons
     assert len(err.splitlines()) == 1
 
@@ -141,7 +128,7 @@ def test_nothing_but_failures_is_a_failed_run(adbo, tmp_path: Path) -> None:
     status, _, err = adbo(RANKS, "run", "failing.py:always", "--study-name", "f", "--trials", "9")
     assert status == 1
     assert "no evaluation succeeded (RuntimeError: no convergence)" in err
-    assert len(_study(tmp_path, "f").trials) >= 9
+    assert len(load(tmp_path, "f").trials) >= 9
 
 
 BAD_INPUT = {
@@ -187,37 +174,4 @@ def test_bad_input_is_one_line_and_status_2(adbo, tmp_path: Path, arguments: lis
     assert err.startswith("adbo: ")
     assert "Traceback" not in err
     assert "secret" not in err
-    assert len(_study(tmp_path, "exists").trials) == 0
-
-
-def _wait_for_trials(path: Path, name: str, number: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if len(_study(path, name).get_trials(deepcopy=False)) >= number:
-                return
-        except Exception:  # not created yet
-            pass
-        time.sleep(0.2)
-    raise AssertionError(f"no {number} trials in a minute")
-
-
-def _ranks_of(launcher: int) -> list[int]:
-    """The Python processes below a launcher."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text()
-            except OSError:
-                continue
-            parent = int(stat.rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(entry.name))
-    found, queue = [], [launcher]
-    while queue:
-        process = queue.pop()
-        queue += children.get(process, [])
-        words = Path(f"/proc/{process}/cmdline").read_text().split("\0")
-        if "python" in words[0] and "adbo" in words:
-            found.append(process)
-    return found
+    assert len(load(tmp_path, "exists").trials) == 0

@@ -15,8 +15,10 @@ def _read(path: Path, name: str, ranks: int) -> list[dict]:
 
 
 @pytest.mark.parametrize("ranks", [2, 4, 8])
-def test_every_rank_ends_with_every_record(start_job, tmp_path: Path, ranks: int) -> None:
-    status, _, err = start_job(ranks, PROGRAM, "100", "-1", "1").end()
+def test_every_rank_ends_with_every_record(
+    start_job, launcher, tmp_path: Path, ranks: int
+) -> None:
+    status, _, err = start_job(ranks, PROGRAM, "100", "-1", "1", launcher=launcher).end()
     assert status == 0, err
     histories = _read(tmp_path, "history", ranks)
     assert 100 <= len(histories[0]) < 100 + ranks

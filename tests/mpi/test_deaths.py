@@ -1,0 +1,74 @@
+"""Ranks that die. Open MPI can go on without them; MPICH's launcher ends the job."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from studies import check_sound, load, wait_for_trials
+
+RANKS = 4
+
+OBJECTIVE = """
+import os
+import time
+
+def objective(trial):
+    x = trial.suggest_float("x", -5, 5)
+    time.sleep(0.05)
+    with open(f"sent-{os.environ['OMPI_COMM_WORLD_RANK']}", "a") as log:
+        print(trial.number, file=log)
+    return x * x
+"""
+
+
+@pytest.mark.parametrize("victims", [[2], [0], [0, 1]], ids=str)
+def test_survivors_finish_the_study(start_job, open_mpi, tmp_path: Path, victims) -> None:
+    (tmp_path / "slow.py").write_text(OBJECTIVE)
+    command = (*open_mpi.command, "--continuous", "--with-ft", "ulfm")
+    options = ["--trials", "240", "--study-name", "s", "--json", "s.json"]
+    job = start_job(
+        RANKS,
+        *["-m", "adbo", "run", "slow.py:objective", *options],
+        launcher=replace(open_mpi, command=command),
+    )
+    wait_for_trials(tmp_path, "s", 20)
+    for victim in victims:
+        os.kill(job.ranks()[victim], signal.SIGKILL)
+        time.sleep(0.3)
+    status, _, err = job.end()
+    assert status == 0, err
+    assert f"ranks {victims} died" in err
+    trials = check_sound(load(tmp_path, "s"))
+    assert 240 <= len(trials) < 240 + RANKS
+    stored = {t.user_attrs["adbo:rank"]: set() for t in trials}
+    for trial in trials:
+        stored[trial.user_attrs["adbo:rank"]].add(trial.user_attrs["adbo:seq"])
+    for rank in range(RANKS):
+        made = [int(line) // RANKS for line in (tmp_path / f"sent-{rank}").read_text().split()]
+        # What a victim had finished before its last evaluation, it had sent.
+        known = made[:-1] if rank in victims else made
+        assert set(known) <= stored[rank]
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert summary["n_complete"] == len(trials)
+
+
+def test_a_job_that_was_killed_resumes(start_job, adbo, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(OBJECTIVE.replace("OMPI_COMM_WORLD_RANK", "PMI_RANK"))
+    options = ["run", "slow.py:objective", "--trials", "200", "--study-name", "s"]
+    job = start_job(RANKS, "-m", "adbo", *options)
+    wait_for_trials(tmp_path, "s", 20)
+    os.kill(job.ranks()[0], signal.SIGKILL)
+    status, _, _ = job.end()
+    assert status != 0
+    before = check_sound(load(tmp_path, "s"))
+    status, _, err = adbo(RANKS, *options, "--resume")
+    assert status == 0, err
+    after = check_sound(load(tmp_path, "s"))
+    assert 200 <= len(after) < 200 + RANKS
+    assert [t.params for t in after[: len(before)]] == [t.params for t in before]
