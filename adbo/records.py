@@ -318,7 +318,7 @@ def _frame(kind: int, payload: bytes) -> bytes:
 
 
 def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
-    if data[: len(MAGIC)] != MAGIC:
+    if data[: len(MAGIC)] != MAGIC or len(data) < len(_PREFIX):
         raise FormatError("not a message of adbo")
     if data[len(MAGIC)] != FORMAT_VERSION:
         raise FormatError(

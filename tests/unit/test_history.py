@@ -1,0 +1,151 @@
+"""The history: append-only, no duplicates, its best always in order."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+from strategies import evaluations
+
+from adbo.history import ELITES, History
+from adbo.records import NO_EXTRAS, Batch, Evaluation, Layout, to_batch
+
+LAYOUT = Layout({"x": FloatDistribution(-10, 10)})
+OTHER = Layout({"y": CategoricalDistribution(["a", "b"]), "x": FloatDistribution(-10, 10)})
+
+
+def _evaluation(seq: int, value: float = 0.0, **changes) -> Evaluation:
+    fields = {
+        "rank": 0,
+        "seq": seq,
+        "state": TrialState.COMPLETE,
+        "value": value,
+        "started": 0.0,
+        "finished": 1.0,
+        "layout": LAYOUT,
+        "internal": (0.5,),
+        "extras": NO_EXTRAS,
+    }
+    return Evaluation(**{**fields, **changes})
+
+
+def _batch(costs: np.ndarray, start: int = 0) -> Batch:
+    rows = np.zeros(len(costs), dtype=LAYOUT.dtype)
+    rows["seq"] = np.arange(start, start + len(costs))
+    rows["value"] = costs
+    rows["state"] = np.where(np.isnan(costs), TrialState.FAIL.value, TrialState.COMPLETE.value)
+    rows["internal"][:, 0] = np.linspace(-10, 10, len(costs))
+    return Batch(LAYOUT, rows, {})
+
+
+@given(st.lists(evaluations(), max_size=8, unique_by=lambda e: (e.rank, e.seq)))
+def test_rows_are_what_was_appended(appended: list[Evaluation]) -> None:
+    history = History()
+    assert history.extend(map(to_batch, appended)) == len(appended)
+    assert repr(history.evaluations()) == repr(appended)  # repr: NaN equals NaN
+    assert sum(history.counts.values()) == len(appended)
+
+
+def test_duplicates_are_refused() -> None:
+    history = History()
+    assert history.extend([to_batch(_evaluation(1, 5.0)), to_batch(_evaluation(1, 3.0))]) == 1
+    assert history.extend([to_batch(_evaluation(1, 1.0, internal=(0.1,)))]) == 0
+    assert history.extend([to_batch(_evaluation(1, 7.0, rank=1))]) == 1
+    assert history.column("value").tolist() == [5.0, 7.0]
+    assert history.counts[TrialState.COMPLETE] == 2
+
+
+def test_a_batch_that_is_partly_known_keeps_its_extras_in_place() -> None:
+    history = History()
+    history.extend([_batch(np.array([3.0]))])
+    batch = _batch(np.array([3.0, 2.0, 1.0]))
+    with_extras = Batch(LAYOUT, batch.rows, {2: "extras of 2"})
+    assert history.extend([with_extras]) == 2
+    assert [e.extras for e in history.evaluations()] == [NO_EXTRAS, NO_EXTRAS, "extras of 2"]
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.lists(st.one_of(st.floats(-50, 50), st.just(float("nan"))), max_size=120), max_size=8
+    ),
+    st.sampled_from([1, -1]),
+)
+def test_elites_are_those_of_a_full_sort(batches: list[list[float]], sign: int) -> None:
+    history = History(sign)
+    for values in batches:
+        history.extend([_batch(np.array(values, dtype=float), len(history))])
+    cost = sign * history.column("value")
+    expected = np.argsort(cost, kind="stable")[: min(ELITES, int(np.isfinite(cost).sum()))]
+    np.testing.assert_array_equal(cost[history.elites], cost[expected])
+    assert len(set(history.elites.tolist())) == len(expected)
+
+
+@pytest.mark.parametrize("state", [TrialState.FAIL, TrialState.PRUNED])
+def test_only_complete_evaluations_are_elites(state: TrialState) -> None:
+    history = History()
+    history.extend([to_batch(_evaluation(0, -100.0, state=state)), to_batch(_evaluation(1))])
+    assert history.elites.tolist() == [1]
+    assert history.best == 1
+
+
+def test_maximizing_turns_the_order() -> None:
+    history = History(-1)
+    history.extend([_batch(np.array([1.0, 3.0, 2.0]))])
+    assert history.elites.tolist() == [1, 2, 0]
+    assert history.cost(np.array([1])).tolist() == [-3.0]
+
+
+def test_a_sample_is_bounded_and_leaves_out_the_elites() -> None:
+    history = History()
+    history.extend([_batch(np.arange(5000.0))])
+    rows = history.sample(256, np.random.default_rng(0))
+    assert 200 < len(rows) <= 256
+    assert not np.isin(rows, history.elites).any()
+
+
+def test_a_small_history_is_its_own_sample() -> None:
+    history = History()
+    history.extend([_batch(np.array([1.0, np.nan, 2.0]))])
+    assert history.sample(256, np.random.default_rng(0)).tolist() == [1]
+
+
+def test_columns_grow_while_the_run_goes_on() -> None:
+    history = History()
+    history.extend([to_batch(_evaluation(0))])
+    history.extend([to_batch(_evaluation(1, layout=OTHER, internal=(1.0, 0.25)))])
+    assert history.space.names == ["x", "y"]
+    np.testing.assert_array_equal(history.values(slice(None)), [[0.5, np.nan], [0.25, 1.0]])
+    assert history.evaluation(1).params == {"y": "b", "x": 0.25}
+
+
+def test_contains() -> None:
+    history = History()
+    history.extend([to_batch(_evaluation(0, internal=(0.0,)))])
+    assert history.contains(np.array([[-0.0], [1.0]])).tolist() == [True, False]
+    history.extend([to_batch(_evaluation(1, layout=OTHER, internal=(1.0, 0.0)))])
+    points = np.array([[0.0, np.nan], [0.0, 1.0], [1.0, 1.0]])
+    assert history.contains(points).tolist() == [True, True, False]
+
+
+def test_a_reader_in_another_thread_sees_whole_rows() -> None:
+    history = History()
+    over = threading.Event()
+    wrong: list[Evaluation] = []
+
+    def read() -> None:
+        while not over.is_set():
+            wrong.extend(e for e in history.evaluations() if e.value != e.internal[0])
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for seq in range(3000):
+        history.extend([to_batch(_evaluation(seq, seq / 1000, internal=(seq / 1000,)))])
+    over.set()
+    reader.join()
+    assert not wrong

@@ -1,0 +1,244 @@
+"""The trial handed to the objective, and what its outcome means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+
+from adbo.objective import FAIL_REASON, ObjectiveError, Trial, evaluate, load
+from adbo.records import Evaluation
+from adbo.space import SearchSpace
+
+
+def _trial(space: SearchSpace | None = None, proposal: list[float] | None = None) -> Trial:
+    rng = np.random.default_rng(0)
+    return Trial(space or SearchSpace(), proposal or [], 7, 1000.0, rng)
+
+
+def _outcome(objective: Callable[[Any], Any], trial: Trial | None = None) -> Evaluation:
+    return evaluate(objective, trial or _trial(), (3, 5), lambda: 1002.5)
+
+
+def _conditional(trial: optuna.trial.BaseTrial) -> float:
+    kind = trial.suggest_categorical("kind", ["svc", None, 3])
+    if kind == "svc":
+        return trial.suggest_float("c", 1e-10, 1e10, log=True)
+    return float(trial.suggest_int("depth", 2, 32, step=3)) + trial.suggest_float(
+        "q", 0, 1, step=0.25
+    )
+
+
+@pytest.mark.parametrize(
+    "params", [{"kind": "svc", "c": 0.5}, {"kind": None, "depth": 8, "q": 0.75}]
+)
+def test_the_same_values_as_with_optunas_trial(params: dict[str, Any]) -> None:
+    space = SearchSpace(
+        {
+            "kind": CategoricalDistribution(["svc", None, 3]),
+            "c": FloatDistribution(1e-10, 1e10, log=True),
+            "depth": optuna.distributions.IntDistribution(2, 32, step=3),
+            "q": FloatDistribution(0, 1, step=0.25),
+        }
+    )
+    ours = _trial(space, space.encode(params).tolist())
+    theirs = optuna.trial.FixedTrial(params)
+    assert _conditional(ours) == _conditional(theirs)
+    assert ours.params == theirs.params == params
+    assert list(ours.params) == list(theirs.params)
+    assert ours.distributions == theirs.distributions
+
+
+def test_an_evaluation_says_all_about_its_trial() -> None:
+    def objective(trial):
+        trial.set_user_attr("note", {"a": [1, 2]})
+        trial.report(0.5, step=1)
+        trial.set_constraint("c", 2)
+        return trial.suggest_float("x", 0, 1)
+
+    evaluation = _outcome(objective)
+    assert (evaluation.rank, evaluation.seq) == (3, 5)
+    assert evaluation.state == TrialState.COMPLETE
+    assert evaluation.value == evaluation.params["x"]
+    assert (evaluation.started, evaluation.finished) == (1000.0, 1002.5)
+    assert evaluation.extras.user_attrs == {"note": {"a": [1, 2]}}
+    assert evaluation.extras.system_attrs == {"constraints:c": 2.0}
+    assert evaluation.extras.intermediate_values == {1: 0.5}
+
+
+@pytest.mark.parametrize(
+    ("result", "value"),
+    [(3, 3.0), ("2.5", 2.5), (np.float32(0.5), 0.5), ([4.0], 4.0), (np.array(2.0), 2.0),
+     (math.inf, math.inf), (True, 1.0)],
+)  # fmt: skip
+def test_what_is_a_number(result: Any, value: float) -> None:
+    evaluation = _outcome(lambda trial: result)
+    assert evaluation.state == TrialState.COMPLETE
+    assert evaluation.value == value
+
+
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [
+        (None, "The value None could not be cast to float"),
+        ("many", "The value 'many' could not be cast to float"),
+        (math.nan, "The value nan is not acceptable"),
+        ([1.0, 2.0], "number of the values 2 did not match"),
+        ({}, "could not be cast"),
+    ],
+)
+def test_what_is_no_number_fails_with_a_reason(result: Any, reason: str) -> None:
+    evaluation = _outcome(lambda trial: result)
+    assert evaluation.state == TrialState.FAIL
+    assert math.isnan(evaluation.value)
+    assert reason in evaluation.extras.user_attrs[FAIL_REASON]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no mesh\nat all"), SystemExit(3), ValueError()])
+def test_an_exception_fails_with_a_reason(error: BaseException) -> None:
+    def objective(trial):
+        trial.suggest_float("x", 0, 1)
+        raise error
+
+    evaluation = _outcome(objective)
+    assert evaluation.state == TrialState.FAIL
+    assert list(evaluation.params) == ["x"]
+    reason = evaluation.extras.user_attrs[FAIL_REASON]
+    assert reason.startswith(type(error).__name__)
+    assert "\n" not in reason
+
+
+def test_pruned_with_the_last_intermediate_value() -> None:
+    def objective(trial):
+        trial.report(1.0, step=2)
+        trial.report(5.0, step=1)
+        raise optuna.TrialPruned
+
+    assert _outcome(objective).state == TrialState.PRUNED
+    assert _outcome(objective).value == 1.0
+
+
+def test_pruned_without_any() -> None:
+    def objective(trial):
+        raise optuna.TrialPruned
+
+    assert math.isnan(_outcome(objective).value)
+
+
+def test_the_same_name_twice_is_the_same_value() -> None:
+    trial = _trial()
+    assert trial.suggest_float("x", 0, 1) == trial.suggest_float("x", 0, 1)
+    with pytest.raises(ValueError, match="different distribution kind"):
+        trial.suggest_categorical("x", [1, 2])
+
+
+def test_an_incompatible_definition_of_a_known_name_fails() -> None:
+    space = SearchSpace({"x": FloatDistribution(0, 1)})
+    evaluation = _outcome(lambda trial: trial.suggest_int("x", 0, 9), _trial(space, [0.5]))
+    assert evaluation.state == TrialState.FAIL
+    assert evaluation.extras.user_attrs[FAIL_REASON].startswith("ValueError: x: ")
+
+
+def test_choices_known_from_a_message_are_the_same_choices() -> None:
+    # JSON turns a tuple into a list.
+    space = SearchSpace({"x": CategoricalDistribution([[1, 2], [3]])})
+    evaluation = _outcome(
+        lambda trial: len(trial.suggest_categorical("x", [(1, 2), (3,)])), _trial(space, [1.0])
+    )
+    assert (evaluation.state, evaluation.value) == (TrialState.COMPLETE, 1.0)
+
+
+def test_a_proposal_outside_a_narrower_range_moves_into_it() -> None:
+    space = SearchSpace({"x": FloatDistribution(0, 10)})
+    assert _trial(space, [9.0]).suggest_float("x", 0, 2) == 2.0
+
+
+def test_unknown_parameters_are_drawn_at_random() -> None:
+    first, second = (
+        Trial(SearchSpace(), [], 0, 0.0, np.random.default_rng(seed)).suggest_float("x", 0, 1)
+        for seed in (1, 2)
+    )
+    assert first != second
+
+
+def test_the_rest_of_the_interface() -> None:
+    trial = _trial()
+    assert trial.number == 7
+    assert trial.datetime_start.timestamp() == 1000.0
+    assert trial.should_prune() is False
+    with pytest.raises(TypeError):
+        trial.set_user_attr("x", object())
+    with pytest.raises(ValueError, match="step"):
+        trial.report(1.0, step=-1)
+    with pytest.raises(TypeError):
+        trial.report("a", step=1)
+    trial.report(1.0, step=1)
+    with pytest.warns(UserWarning, match="already reported"):
+        trial.report(2.0, step=1)
+
+
+def test_attributes_are_copies() -> None:
+    trial = _trial()
+    value = [1]
+    trial.set_user_attr("x", value)
+    value.append(2)
+    trial.user_attrs["x"].append(3)
+    assert trial.user_attrs == {"x": [1]}
+
+
+SOURCE = """
+import neighbour
+number = 3
+def objective(trial):
+    return neighbour.two + trial.suggest_float("x", 0, 1)
+"""
+
+
+def test_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "neighbour.py").write_text("two = 2\n")
+    (tmp_path / "mine.py").write_text(SOURCE)
+    for text in (f"{tmp_path}/mine.py:objective",):
+        assert 2 <= _outcome(load(text)).value <= 3
+    monkeypatch.chdir(tmp_path)
+    assert 2 <= _outcome(load("mine:objective")).value <= 3
+    assert len(_outcome(load("ackley:3")).params) == 3
+    assert len(_outcome(load("hartmann6")).params) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("gone.py:f", "no file 'gone.py'"),
+        ("mine.py:f", "mine.py has no function 'f'"),
+        ("mine.py:number", "mine.py:number is a int"),
+        ("broken.py:f", "cannot import broken.py: ZeroDivisionError: division by zero"),
+        ("leaves.py:f", "cannot import leaves.py: SystemExit: 3"),
+        ("syntax.py:f", "cannot import syntax.py: SyntaxError"),
+        ("no.such:f", "cannot import no.such: ModuleNotFoundError"),
+        ("mine.py", "no objective 'mine.py'"),
+        ("akley", "no objective 'akley'"),
+        ("ackley:0", "the dimension of ackley is '0'"),
+        ("ackley:x", "the dimension of ackley is 'x'"),
+        ("hartmann6:3", "the dimension of hartmann6 is '3': it must be 6"),
+    ],
+)
+def test_what_cannot_be_loaded(
+    text: str, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "neighbour.py").write_text("two = 2\n")
+    (tmp_path / "mine.py").write_text(SOURCE)
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "leaves.py").write_text("raise SystemExit(3)\n")
+    (tmp_path / "syntax.py").write_text("def f(:\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ObjectiveError) as caught:
+        load(text)
+    assert str(caught.value).startswith(complaint)
+    assert "\n" not in str(caught.value)

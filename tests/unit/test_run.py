@@ -1,0 +1,223 @@
+"""A whole run of one process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+
+import adbo
+from adbo.history import History
+from adbo.interruption import BrokenOff, Interruption, Reason
+from adbo.local import Alone
+from adbo.rank import first_seq
+from adbo.records import Evaluation, Layout, to_batch
+from adbo.run import Outcome, Silence, execute
+from adbo.settings import Settings, UsageError
+
+
+def _square(trial: optuna.trial.BaseTrial) -> float:
+    return trial.suggest_float("x", -5, 5) ** 2 + trial.suggest_float("y", -5, 5) ** 2
+
+
+def _run(objective=_square, **settings) -> Outcome:
+    return execute(objective, Settings(**settings), Alone(), Silence())
+
+
+def _points(outcome: Outcome) -> list[dict]:
+    return [e.params for e in outcome.history.evaluations()]
+
+
+def test_it_ends_with_the_trials_asked_for() -> None:
+    outcome = _run(n_trials=30, seed=0)
+    assert len(outcome.history) == 30
+    assert outcome.summary["n_complete"] == 30
+    assert outcome.summary["evaluations_per_rank"] == [30]
+    assert outcome.summary["best_value"] == min(e.value for e in outcome.history.evaluations())
+    assert outcome.reason is None
+    assert outcome.is_keeper
+
+
+def test_a_seed_determines_the_run() -> None:
+    first, second, other = (_points(_run(n_trials=40, seed=seed)) for seed in (1, 1, 2))
+    assert first == second
+    assert first != other
+
+
+def test_a_golden_trajectory() -> None:
+    """Points of seed 0: random, of the uniform start, proposed. They change only on purpose."""
+    points = _points(_run(n_trials=40, seed=0))
+    found = [[points[i]["x"], points[i]["y"]] for i in (0, 1, 39)]
+    np.testing.assert_allclose(found, GOLDEN, rtol=1e-9)
+
+
+GOLDEN = [[0, 0], [0, 0], [0, 0]]
+
+
+def test_resuming_goes_on_to_the_total(tmp_path: Path) -> None:
+    settings = {"storage": f"sqlite:///{tmp_path}/s.db", "study_name": "s", "seed": 0}
+    first = _run(n_trials=25, **settings)
+    numbers: list[int] = []
+
+    def objective(trial: optuna.trial.BaseTrial) -> float:
+        numbers.append(trial.number)
+        return _square(trial)
+
+    second = _run(objective, n_trials=40, resume=True, **settings)
+    assert len(second.history) == 40
+    assert second.summary["n_before"] == 25
+    assert _points(second)[:25] == _points(first)
+    # Not the same random numbers again.
+    assert not set(map(str, _points(second)[25:])) & set(map(str, _points(first)))
+    assert len(numbers) == 15
+    assert min(numbers) >= 25
+    assert second.study is not None
+    assert [t.number for t in second.study.trials] == list(range(40))
+
+
+def test_a_study_of_plain_optuna_is_continued(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/s.db"
+    study = optuna.create_study(storage=storage, study_name="s")
+    study.optimize(_square, n_trials=10)
+    study.optimize(lambda trial: float("nan"), n_trials=1)
+    outcome = _run(n_trials=30, storage=storage, study_name="s", resume=True)
+    trials = study.get_trials()
+    assert len(trials) == 30
+    assert [t.number for t in trials] == list(range(30))
+    assert outcome.history.counts[TrialState.FAIL] == 1
+    study.optimize(_square, n_trials=3)  # and Optuna goes on in turn
+    assert len(study.get_trials()) == 33
+
+
+def test_failures_neither_end_nor_poison_the_run() -> None:
+    def objective(trial: optuna.trial.BaseTrial) -> float:
+        x = trial.suggest_float("x", -5, 5)
+        if x < 0:
+            raise RuntimeError("no convergence")
+        return (x - 1) ** 2
+
+    outcome = _run(objective, n_trials=80, seed=0)
+    states = outcome.history.column("state")
+    assert outcome.summary["n_fail"] > 0
+    assert outcome.summary["best_value"] < 1e-2
+    # The region that always fails is left alone after a while.
+    assert np.mean(states[40:] == TrialState.FAIL.value) < 0.3
+
+
+def test_the_deadline_breaks_off_the_evaluation() -> None:
+    def objective(trial: optuna.trial.BaseTrial) -> float:
+        if trial.number == 3:
+            time.sleep(60)
+        return _square(trial)
+
+    start = time.monotonic()
+    outcome = _run(objective, timeout=0.5)
+    assert time.monotonic() - start < 20
+    assert outcome.reason is Reason.DEADLINE
+    assert len(outcome.history) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_breaks_off_the_evaluation(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+
+    def objective(trial: optuna.trial.BaseTrial) -> float:
+        if trial.number == 2:
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+        return _square(trial)
+
+    outcome = _run(objective, n_trials=100)
+    assert outcome.reason is not None
+    assert outcome.reason.is_signal
+    assert len(outcome.history) == 2
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_leaves_other_code_alone() -> None:
+    with Interruption(None) as interruption:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)  # not broken off
+        assert interruption.check() is Reason.SIGTERM
+        with pytest.raises(BrokenOff), interruption.breakable():
+            raise AssertionError("must not be entered")
+
+
+def test_the_deadline_works_outside_the_main_thread() -> None:
+    reasons: list[Reason | None] = []
+
+    def run() -> None:
+        reasons.append(_run(lambda t: time.sleep(0.05) or _square(t), timeout=0.3).reason)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert reasons == [Reason.DEADLINE]
+
+
+@given(
+    st.lists(st.tuples(st.integers(-1, 40), st.integers(0, 30)), max_size=40, unique=True),
+    st.integers(1, 50),
+    st.integers(1, 50),
+)
+def test_trial_numbers_are_new_for_any_number_of_ranks(names, before: int, after: int) -> None:
+    """Trials of adbo on ``before`` ranks, others by Optuna (rank -1), then ``after`` ranks."""
+    names = list({*names, (before - 1, 0)})  # the last rank made some, too
+    layout = Layout({"x": FloatDistribution(0, 1)})
+    history = History()
+    used = set()
+    for rank, seq in names:
+        if rank < before:
+            used.add(seq if rank < 0 else seq * before + rank)
+            evaluation = Evaluation(rank, seq, TrialState.COMPLETE, 0.0, 0.0, 1.0, layout, (0.5,))
+            history.extend([to_batch(evaluation)])
+    start = first_seq(history, after)
+    assert not {start * after + rank for rank in range(after)} & used
+    assert all(number < start * after for number in used)
+    taken = {(rank, seq) for rank, seq in names if rank < before}
+    assert not {(rank, start) for rank in range(after)} & taken
+
+
+def test_optimize_gives_the_study() -> None:
+    study = adbo.optimize(_square, n_trials=20, storage=None, seed=0, direction="maximize")
+    assert len(study.trials) == 20
+    assert study.best_value == max(t.value for t in study.trials)
+    assert {t.user_attrs["adbo:rank"] for t in study.trials} == {0}
+    assert all(t.datetime_start <= t.datetime_complete for t in study.trials)
+
+
+def test_optimize_into_a_storage_object() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    study = adbo.optimize(_square, n_trials=12, storage=storage, study_name="s")
+    assert len(optuna.load_study(storage=storage, study_name="s").trials) == 12
+    assert len(study.trials) == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"n_trials": 0}, "trials is 0"),
+        ({"timeout": -1}, "timeout is -1"),
+        ({"direction": "up"}, "direction is 'up'"),
+        ({"kappa": -1}, "kappa is -1"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_wrong_arguments(arguments: dict, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        adbo.optimize(_square, storage=None, **arguments)
+
+
+def test_the_objective_must_be_callable() -> None:
+    with pytest.raises(UsageError, match="objective is a int"):
+        adbo.optimize(3, storage=None)

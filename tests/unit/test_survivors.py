@@ -1,0 +1,69 @@
+"""What the living owe the dead."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+
+from adbo.history import History
+from adbo.local import network
+from adbo.records import Evaluation, Layout, to_batch
+from adbo.survivors import Survivors
+
+LAYOUT = Layout({"x": FloatDistribution(0, 1)})
+
+
+def _evaluation(rank: int, seq: int) -> Evaluation:
+    return Evaluation(rank, seq, TrialState.COMPLETE, 1.0, 0.0, 1.0, LAYOUT, (0.5,))
+
+
+@given(
+    prefixes=st.lists(st.integers(0, 6), min_size=1, max_size=5),
+    deaths=st.integers(1, 2),
+    data=st.data(),
+)
+def test_all_get_what_one_of_them_has(prefixes: list[int], deaths: int, data) -> None:
+    """Ranks die after sending each survivor a prefix of their streams of its own length."""
+    n = len(prefixes)
+    transports = network(n + deaths)
+    histories = [History() for _ in range(n)]
+    survivors = [
+        Survivors(history, 0, transport)
+        for history, transport in zip(histories, transports, strict=False)
+    ]
+    longest = {}
+    for dead in range(n, n + deaths):
+        known = data.draw(st.permutations(prefixes))
+        longest[dead] = max(known)
+        for history, length in zip(histories, known, strict=True):
+            history.extend(to_batch(_evaluation(dead, seq)) for seq in range(length))
+    # They notice in any order, each at a time of its own.
+    for rank in data.draw(st.permutations(range(n))):
+        transports[rank].gone = set(range(n, n + deaths))
+        survivors[rank].attend()
+    for _ in range(4):
+        for rank in data.draw(st.permutations(range(n))):
+            histories[rank].extend(transports[rank].receive())
+            survivors[rank].attend()
+    for history, survivor in zip(histories, survivors, strict=True):
+        assert survivor.agreed
+        for dead, length in longest.items():
+            assert int((history.column("rank") == dead).sum()) == length
+
+
+def test_nobody_agrees_before_all_have_spoken() -> None:
+    transports = network(3)
+    histories = [History() for _ in range(2)]
+    survivors = [Survivors(h, 0, t) for h, t in zip(histories, transports, strict=False)]
+    assert survivors[0].agreed
+    transports[0].gone = {2}
+    survivors[0].attend()
+    assert not survivors[0].agreed
+    transports[1].gone = {2}
+    survivors[1].attend()
+    transports[0].receive()
+    survivors[0].attend()
+    assert survivors[0].agreed
+    assert survivors[0].lowest == 0

@@ -1,0 +1,91 @@
+"""The loop, alone and among peers in one process."""
+
+from __future__ import annotations
+
+import numpy as np
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+
+from adbo.history import History
+from adbo.local import network
+from adbo.optimizer import propose
+from adbo.records import Evaluation, Layout, to_batch
+from adbo.worker import work
+
+LAYOUT = Layout({"x": FloatDistribution(-5, 5)})
+
+
+def _evaluation(rank: int, seq: int, x: float = 0.0) -> Evaluation:
+    return Evaluation(rank, seq, TrialState.COMPLETE, x * x, 0.0, 1.0, LAYOUT, (x,))
+
+
+class Script:
+    """A transport that hands out prepared batches, and takes notes."""
+
+    def __init__(self, arriving: list[list[Evaluation]]) -> None:
+        self.arriving = arriving
+        self.sent: list[Evaluation] = []
+
+    def broadcast(self, evaluation: Evaluation) -> None:
+        self.sent.append(evaluation)
+
+    def receive(self):
+        return [to_batch(e) for e in (self.arriving.pop(0) if self.arriving else [])]
+
+
+def test_everything_that_arrived_is_known_before_each_ask() -> None:
+    transport = Script([[_evaluation(1, 0)], [], [_evaluation(1, 1), _evaluation(2, 0)]])
+    history = History()
+    sizes: list[int] = []
+    loop = work(history, lambda h: sizes.append(len(h)) or np.zeros(1), transport, lambda: False)
+    next(loop)
+    for seq in range(2):
+        loop.send(_evaluation(0, seq))
+    # One from a peer; then one's own; then one's own and two more.
+    assert sizes == [1, 2, 5]
+    assert [e.seq for e in transport.sent] == [0, 1]
+
+
+def test_stop_is_asked_before_each_ask_and_after_receiving() -> None:
+    transport = Script([[], [_evaluation(1, 0)]])
+    history = History()
+    loop = work(history, lambda h: np.zeros(1), transport, lambda: len(history) >= 2)
+    next(loop)
+    try:
+        loop.send(_evaluation(0, 0))
+    except StopIteration:
+        stopped = True
+    assert stopped
+    assert len(history) == 2
+    assert len(transport.sent) == 1
+
+
+def test_a_network_of_ranks_agrees_in_the_end() -> None:
+    transports = network(5)
+    histories = [History() for _ in transports]
+    rngs = [np.random.default_rng(rank) for rank in range(5)]
+    loops = [
+        work(h, lambda known, rng=rng: propose(known, 1.96, rng), t, lambda h=h: len(h) >= 60)
+        for h, t, rng in zip(histories, transports, rngs, strict=True)
+    ]
+    points = dict(enumerate(next(loop) for loop in loops))
+    seqs = [0] * 5
+    order = np.random.default_rng(0)
+    while points:
+        rank = int(order.choice(list(points)))
+        x = float(points[rank][0]) if len(points[rank]) else 1.0
+        try:
+            points[rank] = loops[rank].send(_evaluation(rank, seqs[rank], x))
+        except StopIteration:
+            del points[rank]
+            transports[rank].leave({"rank": rank})
+        seqs[rank] += 1
+    for history, transport in zip(histories, transports, strict=True):
+        history.extend(transport.receive())
+        assert transport.settled
+    names = [
+        {(e.rank, e.seq, e.value, e.internal) for e in history.evaluations()}
+        for history in histories
+    ]
+    assert len(names[0]) == sum(seqs)
+    assert all(known == names[0] for known in names)
