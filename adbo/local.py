@@ -27,6 +27,7 @@ class LocalTransport:
         self.size = len(inboxes)
         self.farewells: dict[int, dict[str, Any]] = {}
         self.gone: set[int] = set()  # ranks of one process die together
+        self.may_use_threads = False
         self._inboxes = inboxes
         self._obituaries: list[dict[str, Any]] = []
         self._encoder = Encoder()

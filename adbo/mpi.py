@@ -60,6 +60,7 @@ class MpiTransport:
         self.size = self._comm.Get_size()
         self.farewells: dict[int, dict[str, Any]] = {}
         self.gone: set[int] = set()
+        self.may_use_threads = self.size > 1 and MPI.Query_thread() >= MPI.THREAD_MULTIPLE
         self._obituaries: list[dict[str, Any]] = []
         self._encoder = Encoder()
         self._decoder = Decoder()

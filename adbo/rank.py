@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections import deque
@@ -13,6 +14,7 @@ import numpy as np
 from adbo.history import History
 from adbo.interruption import BrokenOff, Interruption, Reason
 from adbo.keeper import LONG_PATIENCE, PATIENCE, Keeper
+from adbo.listener import Listener
 from adbo.objective import Objective, Trial, evaluate
 from adbo.optimizer import propose
 from adbo.progress import Progress
@@ -35,6 +37,7 @@ class FinalTransport(Transport, Protocol):
     size: int
     farewells: dict[int, dict[str, Any]]
     gone: set[int]
+    may_use_threads: bool
 
     def leave(self, statistics: Mapping[str, Any]) -> None:
         """Tell every peer that no record of this rank follows."""
@@ -82,6 +85,7 @@ class Rank:
         self._interruption = interruption
         self._keeper = keeper
         self._survivors = Survivors(self._history, progress.n_before, transport)
+        self._listener = Listener(self._receive) if transport.may_use_threads else None
         self._rank = rank = transport.rank
         self._first_seq = first_seq(self._history, progress.n_ranks)
         self._n_evaluations = 0
@@ -141,13 +145,20 @@ class Rank:
         seq = self._first_seq + self._n_evaluations
         number = seq * self._progress.n_ranks + self._rank
         trial = Trial(self._history.space, point, number, time.time(), self._trial_rng)
-        evaluation = evaluate(self._breakable, trial, (self._rank, seq), time.time)
+        with contextlib.nullcontext() if self._listener is None else self._listener.away():
+            evaluation = evaluate(self._breakable, trial, (self._rank, seq), time.time)
         self._n_evaluations += 1
         return evaluation
 
     def _breakable(self, trial: Any) -> Any:
         with self._interruption.breakable():
             return self._objective(trial)
+
+    def _receive(self) -> int:
+        """Take in what has arrived; return how many evaluations were new."""
+        news = self._history.extend(self._transport.receive())
+        self._listen()
+        return news
 
     def _should_stop(self) -> bool:
         self._listen()
@@ -183,8 +194,7 @@ class Rank:
         shortest, longest = _PAUSES
         pause = shortest
         while not done():
-            news = self._history.extend(self._transport.receive())
-            self._listen()
+            news = self._receive()
             since = self._interruption.since
             patient = since is None or time.monotonic() - since < PATIENCE
             if self._keeper.on_duty and not patient:

@@ -43,7 +43,7 @@ def objective(trial):
 def endless(trial):
     x = trial.suggest_float("x", -5, 5)
     if trial.number >= 8:
-        time.sleep(600)
+        time.sleep(600)  # rank 0, too: what others send must reach the mirror all the same
     return x * x
 """
 
