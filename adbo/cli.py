@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
+import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -77,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"adbo {adbo.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_run(commands)
+    _add_simulate(commands)
     _add_report(commands)
     return parser
 
@@ -88,14 +92,7 @@ def _add_run(commands: Any) -> None:
         description="Optimize an objective, alone or under mpirun, mpiexec or srun.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "objective",
-        nargs="?",
-        default="ackley",
-        metavar="OBJECTIVE",
-        help="path/file.py:function, package.module:function, or a test function with an optional"
-        f" dimension such as ackley:10 ({', '.join(NAMES)}); default: ackley",
-    )
+    _add_objective(parser, nargs="?", default="ackley")
     parser.add_argument(
         "--trials",
         type=int,
@@ -109,10 +106,85 @@ def _add_run(commands: Any) -> None:
         metavar="SECONDS",
         help="when to end; running evaluations are abandoned (default: no limit)",
     )
-    _add_study(parser, "default: objective and start time")
+    _add_study(parser, "default: objective and start time", _STORAGE)
     parser.add_argument(
         "--resume", action="store_true", help="continue the study of that name if there is one"
     )
+    _add_optimizer(parser)
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    parser.set_defaults(command=_run)
+
+
+def _add_report(commands: Any) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="say how far a study is",
+        description="Say how far a study is.",
+        allow_abbrev=False,
+    )
+    _add_study(parser, "default: the latest of the storage", _STORAGE)
+    parser.set_defaults(command=_report)
+
+
+def _add_simulate(commands: Any) -> None:
+    parser = commands.add_parser(
+        "simulate",
+        help="run an objective on virtual workers",
+        description="Run the same optimizer on any number of virtual workers, under a virtual"
+        " clock that is charged with the cost of every ask.",
+        allow_abbrev=False,
+    )
+    _add_objective(parser)
+    parser.add_argument("--workers", type=int, required=True, metavar="W", help="virtual workers")
+    parser.add_argument("--trials", type=int, metavar="N", help="finished evaluations to end at")
+    parser.add_argument("--time", type=float, metavar="SECONDS", help="virtual time to end at")
+    parser.add_argument(
+        "--duration",
+        default="normal:60,20",
+        metavar="DISTRIBUTION",
+        help="virtual seconds of an evaluation: normal:MEAN,SD, constant:SECONDS,"
+        " lognormal:MU,SIGMA or exponential:MEAN (default: normal:60,20)",
+    )
+    parser.add_argument(
+        "--latency",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="until a result is known to the other workers (default: 0)",
+    )
+    parser.add_argument(
+        "--ask-cost",
+        type=float,
+        metavar="SECONDS",
+        help="that an ask takes; makes the simulation deterministic (default: as measured)",
+    )
+    parser.add_argument(
+        "--method",
+        default="adbo",
+        help="adbo, or what to compare it with: sdbo, acbo-rf, acbo-gp, tpe, asha, random, ..."
+        " (a wrong name is answered with all of them; default: adbo)",
+    )
+    parser.add_argument(
+        "--processes", type=int, default=1, metavar="P", help="to compute with (default: 1)"
+    )
+    _add_study(parser, "default: objective and start time", "default: none")
+    _add_optimizer(parser)
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    parser.set_defaults(command=_simulate)
+
+
+def _add_objective(parser: argparse.ArgumentParser, **more: Any) -> None:
+    parser.add_argument(
+        "objective",
+        metavar="OBJECTIVE",
+        help="path/file.py:function, package.module:function, or a test function with an optional"
+        f" dimension such as ackley:10 ({', '.join(NAMES)})"
+        + (f"; default: {more['default']}" if "default" in more else ""),
+        **more,
+    )
+
+
+def _add_optimizer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--direction", choices=tuple(DIRECTIONS), default="minimize", help="default: minimize"
     )
@@ -127,28 +199,18 @@ def _add_run(commands: Any) -> None:
         help="mean of the exponential distribution of the weight of the uncertainty"
         f" (default: {KAPPA})",
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    parser.set_defaults(command=_run)
 
 
-def _add_report(commands: Any) -> None:
-    parser = commands.add_parser(
-        "report",
-        help="say how far a study is",
-        description="Say how far a study is.",
-        allow_abbrev=False,
-    )
-    _add_study(parser, "default: the latest of the storage")
-    parser.set_defaults(command=_report)
+_STORAGE = f"default: the environment's DATABASE_URL, else {DEFAULT_STORAGE}"
 
 
-def _add_study(parser: argparse.ArgumentParser, default_name: str) -> None:
+def _add_study(parser: argparse.ArgumentParser, default_name: str, default_storage: str) -> None:
     parser.add_argument("--study-name", metavar="NAME", help=default_name)
     parser.add_argument(
         "--storage",
         metavar="URL",
-        help="where the results are mirrored: any Optuna storage URL, or none (default: the"
-        f" environment's DATABASE_URL, else {DEFAULT_STORAGE})",
+        help="where the results are mirrored: any Optuna storage URL, or none"
+        f" ({default_storage})",
     )
     parser.add_argument(
         "--json", type=Path, metavar="PATH", help="write the summary there as one JSON object"
@@ -181,19 +243,25 @@ def _run(options: argparse.Namespace) -> int:
     return status
 
 
-def _settings(options: argparse.Namespace) -> Settings:
+def _study_name(options: argparse.Namespace) -> str:
     from adbo.api import default_study_name
 
+    if options.study_name is not None:
+        return str(options.study_name)
+    name = options.objective.rpartition("/")[2].replace(".py:", ".").replace(":", "-")
+    return default_study_name(name)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
     n_trials = options.trials
     if n_trials is None and options.timeout is None and options.objective.split(":")[0] in NAMES:
         n_trials = DEMONSTRATION_TRIALS
-    name = options.objective.rpartition("/")[2].replace(".py:", ".").replace(":", "-")
     return Settings(
         n_trials=n_trials,
         timeout=options.timeout,
         direction=options.direction,
         storage=_storage(options.storage),
-        study_name=default_study_name(name) if options.study_name is None else options.study_name,
+        study_name=_study_name(options),
         resume=options.resume,
         seed=options.seed,
         kappa=options.kappa,
@@ -246,6 +314,49 @@ def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
         print(f"adbo: ranks {outcome.gone} died", file=sys.stderr, flush=True)
     if outcome.missing:
         print(f"adbo: ranks {outcome.missing} did not answer", file=sys.stderr, flush=True)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from adbo.local import Alone
+    from adbo.report import SimulationBar, describe_best, describe_simulation, is_watched
+    from adbo.simulation import SimulationSettings, simulate
+    from adbo.study import StudyError, open_study, storage_name, store
+
+    seed = secrets.randbits(32) if options.seed is None else options.seed
+    settings = SimulationSettings(
+        workers=options.workers,
+        n_trials=options.trials,
+        seconds=options.time,
+        duration=options.duration,
+        latency=options.latency,
+        ask_cost=options.ask_cost,
+        method=options.method,
+        direction=options.direction,
+        seed=seed,
+        kappa=options.kappa,
+        processes=options.processes,
+    )
+    objective = _objective(options, Alone())
+    storage = _storage(options.storage or "none")
+    name = _study_name(options)
+    stored_in = "none"
+    try:
+        study = None if storage is None else open_study(storage, name, options.direction, False)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with SimulationBar(live=not options.quiet and is_watched(sys.stderr)) as bar:
+            simulation = simulate(objective, settings, bar.update)
+        if study is not None and storage is not None:
+            store(study, simulation.history.evaluations(), time.time() - simulation.seconds)
+            stored_in = storage_name(storage)
+    except StudyError as error:
+        raise UsageError(str(error)) from None
+    summary = {**simulation.summary(name, stored_in), "seed": seed}
+    if options.json is not None:
+        _write_json(options.json, summary)
+    if not options.quiet:
+        print(describe_best(summary))
+        print(describe_simulation(summary))
+    return INTERRUPTED if simulation.interrupted else DONE
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -274,3 +274,46 @@ def describe_study(study: optuna.Study) -> dict[str, Any]:
         "utilization": busy / (n_ranks * wall) if wall > 0 else 0.0,
         "evaluations_per_rank": np.bincount(ranks or [0], minlength=1).tolist() if ranks else [],
     }
+
+
+class SimulationBar:
+    """The progress of a simulation, with the time left.
+
+    Parameters
+    ----------
+    live
+        Whether somebody watches.
+    """
+
+    def __init__(self, *, live: bool) -> None:
+        self._live = live
+        self._bar: tqdm[Any] | None = None
+
+    def __enter__(self) -> SimulationBar:
+        return self
+
+    def update(self, fraction: float, best: float | None) -> None:
+        """Show how much is done."""
+        if not self._live:
+            return
+        if self._bar is None:
+            # Here and not before: a simulation may fork, and a bar has a thread.
+            self._bar = tqdm(total=1.0, bar_format="{l_bar}{bar}| {remaining} left{postfix}")
+        self._bar.update(min(fraction, 1.0) - self._bar.n)
+        if best is not None:
+            self._bar.set_postfix_str(f"best {best:.6g}", refresh=False)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def describe_simulation(summary: Mapping[str, Any]) -> str:
+    """What a simulation did, on one line."""
+    n = summary["n_complete"] + summary["n_pruned"] + summary["n_fail"]
+    return (
+        f"{n} evaluations ({summary['n_complete']} complete, {summary['n_pruned']} pruned,"
+        f" {summary['n_fail']} failed) on {summary['n_workers']} virtual workers in"
+        f" {summary['wall_seconds']:.0f} virtual seconds by {summary['method']},"
+        f" utilization {summary['utilization']:.1%} of {summary['utilization_attainable']:.1%}"
+    )

@@ -7,6 +7,7 @@ their tables are the affair of `adbo.rdb`.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import importlib.util
 import math
@@ -26,6 +27,9 @@ from adbo.records import FINISHED_STATES, Evaluation, Extras, Layout
 
 #: Seconds for which SQLite waits while another process reads or writes the file.
 _BUSY_SECONDS = 60
+
+#: Evaluations that are written at once.
+_PAGE = 1000
 
 
 class StudyError(ValueError):
@@ -123,6 +127,26 @@ def writer_for(study: optuna.Study) -> Writer:
     if database is not None:
         return rdb.BulkWriter(database.engine, study._study_id)
     return TrialWriter(study)
+
+
+def store(study: optuna.Study, evaluations: Sequence[Evaluation], epoch: float) -> None:
+    """Write evaluations whose times count from the given one, in seconds since the epoch.
+
+    Raises
+    ------
+    StudyError
+        If the database does not take them.
+    """
+    writer = writer_for(study)
+    for page in range(0, len(evaluations), _PAGE):
+        batch = [
+            dataclasses.replace(e, started=epoch + e.started, finished=epoch + e.finished)
+            for e in evaluations[page : page + _PAGE]
+        ]
+        try:
+            writer.write(batch)
+        except (rdb.DatabaseError, rdb.RefusedError) as error:
+            raise StudyError(f"cannot write the study: {error}") from None
 
 
 class TrialWriter:

@@ -26,12 +26,14 @@ def check_sound(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 def wait_for_trials(path: Path, name: str, number: int) -> None:
     """Until the mirror has so many."""
     deadline = time.monotonic() + 90
+    seen: object = "no database"
     while time.monotonic() < deadline:
         if (path / "adbo.db").exists():
             try:
-                if len(load(path, name).get_trials(deepcopy=False)) >= number:
-                    return
-            except Exception:  # the tables are being made
-                pass
+                seen = len(load(path, name).get_trials(deepcopy=False))
+            except Exception as error:  # the tables are being made
+                seen = error
+            if isinstance(seen, int) and seen >= number:
+                return
         time.sleep(0.2)
-    raise AssertionError(f"no {number} trials in a minute and a half")
+    raise AssertionError(f"no {number} trials in a minute and a half: {seen}")

@@ -104,3 +104,41 @@ def test_only_the_first_rank_complains(
     monkeypatch.setenv("PMI_RANK", "3")
     assert main(["run", "ackley", "--trials", "0"]) == 2
     assert capsys.readouterr().err == ""
+
+
+def test_simulate_is_deterministic_with_a_fixed_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["simulate", "sphere:3", "--workers", "8", "--time", "600", "--ask-cost", "0.01"]
+    for name in ("a", "b"):
+        assert main([*options, "--seed", "3", "--json", f"{name}.json", "--study-name", "s"]) == 0
+    first, second = (json.loads(Path(f"{name}.json").read_text()) for name in ("a", "b"))
+    assert first == second
+    assert first["n_workers"] == 8
+    assert first["wall_seconds"] == 600
+    assert sum(first["evaluations_per_rank"]) == first["n_complete"] > 40
+    assert "8 virtual workers in 600 virtual seconds by adbo" in capsys.readouterr().out
+
+
+def test_a_simulation_can_be_stored() -> None:
+    storage = ["--storage", "sqlite:///sim.db", "--study-name", "s"]
+    assert main(["simulate", "sphere:2", "--workers", "4", "--trials", "20", *storage]) == 0
+    trials = optuna.load_study(study_name="s", storage="sqlite:///sim.db").trials
+    assert len(trials) == 20
+    assert {t.user_attrs["adbo:rank"] for t in trials} == set(range(4))
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ([], "the following arguments are required: --workers"),
+        (["--workers", "4"], "needs an end"),
+        (["--workers", "4", "--trials", "9", "--method", "x"], "use one of adbo, "),
+        (["--workers", "4", "--trials", "9", "--duration", "x"], "x"),
+    ],
+)
+def test_bad_simulations(
+    options: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", "ackley", *options]) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert complaint in err
