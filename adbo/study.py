@@ -11,8 +11,10 @@ import dataclasses
 import datetime
 import importlib.util
 import math
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 import sqlalchemy as sa
@@ -27,6 +29,10 @@ from adbo.records import FINISHED_STATES, Evaluation, Extras, Layout
 
 #: Seconds for which SQLite waits while another process reads or writes the file.
 _BUSY_SECONDS = 60
+
+#: How often a database is tried before it is given up, and seconds in between: somebody else,
+#: such as a dashboard, may be creating the same tables at the same time.
+_ATTEMPTS, _PAUSE = 4, 0.3
 
 #: Evaluations that are written at once.
 _PAGE = 1000
@@ -258,10 +264,19 @@ def _storage(storage: str | BaseStorage) -> BaseStorage:
         )
     url = _with_driver(sa.make_url(storage))
     text = url.render_as_string(hide_password=False)
-    arguments = {}
+    arguments: dict[str, Any] = {}
     if url.get_backend_name() == "sqlite":
         arguments = {"connect_args": {"timeout": _BUSY_SECONDS}}
-    return optuna.storages.get_storage(RDBStorage(text, engine_kwargs=arguments))
+    return optuna.storages.get_storage(_connected(text, arguments))
+
+
+def _connected(url: str, arguments: dict[str, Any]) -> RDBStorage:
+    """The storage; Optuna stumbles where another process is creating the tables."""
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(sa.exc.SQLAlchemyError, RuntimeError, AssertionError):
+            return RDBStorage(url, engine_kwargs=dict(arguments))
+        time.sleep(_PAUSE)
+    return RDBStorage(url, engine_kwargs=dict(arguments))
 
 
 def _check_exists(storage: str | BaseStorage) -> None:
