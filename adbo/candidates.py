@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from adbo import quadratic
 from adbo.space import FloatArray, IntArray
 
 
@@ -60,11 +61,21 @@ UNIFORM_SHARE = 0.1
 #: The pool of an ask has w elites, log w uniform between these.
 POOL_LOW, POOL_HIGH = 4, 128
 
-#: Share of the asks whose pool is a niche: the elites next to a random one, not the best ones.
-NICHE_SHARE = 0.3
+#: Share of the asks that work in a niche, next to the head of some basin, not with the elites.
+NICHE_SHARE = 0.5
 
 #: Up to so many elites are averaged to a base point, the number log-uniform.
 PARENTS = 32
+
+#: Points of an ask that descends: more than one, because some may be known already.
+DESCENTS = 64
+
+#: The model of a descent has so many points for each of its coefficients, log-uniform, and at
+#: least enough to have slopes and curvatures.
+DESCENT_LOW, DESCENT_HIGH = 0.25, 2.0
+
+#: Points of a descent differ by the model's standard deviations times 10^U(low, high).
+DESCENT_EXPONENTS = (-3.0, -0.3)
 
 #: Share of the base points made by crossover instead.
 CROSSOVER_SHARE = 0.3
@@ -80,16 +91,16 @@ _ENLARGEMENTS = 20
 
 
 def generate(
-    X: FloatArray, n_elites: int, geometry: Geometry, rng: np.random.Generator
+    X: FloatArray, ranking: IntArray, geometry: Geometry, rng: np.random.Generator
 ) -> FloatArray:
     """Candidates for one ask.
 
     Parameters
     ----------
     X
-        Complete rows ``(m, d)``, the elites first and best first; there may be none.
-    n_elites
-        Number of elites.
+        Complete rows ``(m, d)``; there may be none.
+    ranking
+        The rows this ask works with, from `rank`; there may be none.
     geometry
         What the columns are.
     rng
@@ -101,13 +112,86 @@ def generate(
         ``(N, d)``, snapped where values are discrete.
     """
     d = len(geometry.levels)
-    n_local = round(CANDIDATES * (1 - UNIFORM_SHARE)) if n_elites else 0
+    n_local = round(CANDIDATES * (1 - UNIFORM_SHARE)) if len(ranking) else 0
     candidates = rng.random((CANDIDATES, d))
     if n_local:
-        pool = choose_pool(X[:n_elites], rng)
+        pool = X[ranking[: log_uniform(POOL_LOW, POOL_HIGH, rng)]]
         base = _bases(pool, X, geometry, n_local, rng)
         candidates[:n_local] = mutate(base, _spread(pool), geometry, rng)
     return geometry.snap(candidates) if np.isfinite(geometry.levels).any() else candidates
+
+
+def rank(
+    X: FloatArray, y: FloatArray, n_elites: int, geometry: Geometry, rng: np.random.Generator
+) -> IntArray:
+    """The rows this ask works with, most relevant first: the elites, or a niche.
+
+    A niche is all rows by their distance to one that is the head of a basin: one with no better
+    row nearby (nearest-better clustering, Preuss, EvoApplications 2010). It is drawn with a weight
+    of ``distance to the nearest better row / rank by target``.
+
+    Parameters
+    ----------
+    X, y
+        Complete rows ``(m, d)``, the elites first and best first, and finite targets ``(m,)``.
+    n_elites, geometry, rng
+        As for `generate`.
+
+    Returns
+    -------
+    IntArray
+        ``(n_elites,)`` or ``(m,)``.
+    """
+    if not n_elites or rng.random() >= NICHE_SHARE:
+        return np.arange(n_elites)
+    order = np.argsort(y, kind="stable")
+    places = _places(X[order], geometry)
+    norm = np.sum(places**2, axis=1)
+    squares = norm[:, None] + norm - 2 * places @ places.T
+    squares[np.triu_indices(len(squares))] = np.inf
+    nearest_better = np.sqrt(np.maximum(squares.min(axis=1), 0.0))
+    nearest_better[0] = nearest_better[1:].max(initial=0.0)
+    weight = nearest_better / np.arange(1, len(order) + 1)
+    total = weight.sum()
+    head = rng.choice(len(order), p=weight / total) if total > 0 else 0
+    distance = np.sum((places - places[head]) ** 2, axis=1)
+    return np.asarray(order[np.argsort(distance, kind="stable")])
+
+
+def log_uniform(low: float, high: float, rng: np.random.Generator) -> int:
+    """A whole number with a uniform logarithm."""
+    return round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
+
+
+def descend(
+    X: FloatArray, y: FloatArray, geometry: Geometry, rng: np.random.Generator
+) -> FloatArray:
+    """Points ``(DESCENTS, d)`` near the minimum of a quadratic model of the first rows.
+
+    Only continuous columns are modelled; the others are copied from the best row of the model.
+
+    Parameters
+    ----------
+    X, y
+        Complete rows ``(m, d)``, the most relevant first, and finite targets ``(m,)``.
+    geometry, rng
+        As for `generate`.
+    """
+    smooth = is_smooth(geometry)
+    d = int(smooth.sum())
+    low = max(DESCENT_LOW * quadratic.coefficients(d), 2 * d + 3)
+    high = max(DESCENT_HIGH * quadratic.coefficients(d), low)
+    m = log_uniform(min(low, len(X)), min(high, len(X)), rng)
+    model = quadratic.fit(X[:m, smooth], y[:m])
+    length = 10.0 ** rng.uniform(*DESCENT_EXPONENTS, size=(DESCENTS, 1))
+    points = np.tile(X[np.argmin(y[:m])], (DESCENTS, 1))
+    points[:, smooth] = model.minimum() + length * rng.standard_normal((DESCENTS, d)) @ model.axes
+    return geometry.snap(reflect(points))
+
+
+def is_smooth(geometry: Geometry) -> NDArray[np.bool_]:
+    """Which columns are continuous ``(d,)``."""
+    return np.asarray(np.isinf(geometry.levels) & (geometry.categories == 0))
 
 
 def impute(X: FloatArray, n_elites: int, rng: np.random.Generator) -> FloatArray:
@@ -127,20 +211,6 @@ def reflect(X: FloatArray) -> FloatArray:
     """Rows folded back at the faces of the unit cube."""
     folded = np.mod(X, 2.0)
     return np.minimum(folded, 2.0 - folded)
-
-
-def choose_pool(elites: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """The elites this ask works with ``(w, d)``, out of all of them, best first."""
-    width = round(float(np.exp(rng.uniform(np.log(POOL_LOW), np.log(POOL_HIGH)))))
-    niche = rng.random() < NICHE_SHARE
-    if len(elites) <= width:
-        return elites
-    if not niche:
-        return elites[:width]
-    centre = elites[rng.integers(len(elites))]
-    spread = elites.std(axis=0)
-    scaled = np.divide(elites - centre, spread, out=np.zeros_like(elites), where=spread > 0)
-    return elites[np.argsort(np.sum(scaled**2, axis=1), kind="stable")[:width]]
 
 
 def mutate(
@@ -203,6 +273,16 @@ def _bases(
     exchanged[np.arange(k), rng.integers(d, size=k)] = True
     base[:k] = np.where(exchanged, X[rng.integers(len(X), size=k)], first[:k])
     return base
+
+
+def _places(X: FloatArray, geometry: Geometry) -> FloatArray:
+    """Rows as points whose distances count: different categories are one unit apart."""
+    columns = [X[:, geometry.categories == 0]]
+    for column in np.flatnonzero(geometry.categories):
+        n = int(geometry.categories[column])
+        index = np.clip((X[:, column] * n).astype(np.intp), 0, n - 1)
+        columns.append(np.eye(n)[index] / np.sqrt(2))
+    return np.concatenate(columns, axis=1)
 
 
 def _spread(pool: FloatArray) -> FloatArray:

@@ -11,11 +11,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-import adbo
-from adbo.launch import find_ranks, rank_hint
-from adbo.optimizer import DIRECTIONS, KAPPA
+from adbo.launch import find_ranks, rank_hint, use_node
+from adbo.parser import DEFAULT_STORAGE, DEMONSTRATION_TRIALS, make_parser
 from adbo.problems import NAMES
 from adbo.settings import Settings, UsageError
 
@@ -24,25 +23,6 @@ if TYPE_CHECKING:
     from adbo.run import Outcome, Ranks
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-
-DEFAULT_STORAGE = "sqlite:///adbo.db"
-
-#: Trials of a test function when neither --trials nor --timeout is given: a demonstration ends.
-DEMONSTRATION_TRIALS = 600
-
-_EPILOG = """\
-examples:
-  mpiexec -n 4 python -m adbo run ackley --trials 600
-  mpirun -n 4096 python -m adbo run simulation.py:objective --timeout 3500 --storage sqlite:///s.db
-  python -m adbo run simulation.py:objective --study-name s1 --resume --trials 20000
-"""
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one line, from the first rank only."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see {self.prog} --help)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,172 +40,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["run"]
     try:
-        options = _parser().parse_args(words)
-        status: int = options.command(options)
+        options = make_parser().parse_args(words)
+        return _COMMANDS[options.command](options)
     except UsageError as error:
         if rank_hint() == 0:
             print(f"adbo: {_one_line(error)}", file=sys.stderr)
         return USAGE
-    return status
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="adbo",
-        description="Asynchronous decentralized Bayesian optimization.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"adbo {adbo.__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_run(commands)
-    _add_simulate(commands)
-    _add_report(commands)
-    return parser
-
-
-def _add_run(commands: Any) -> None:
-    parser = commands.add_parser(
-        "run",
-        help="optimize an objective, alone or under mpirun, mpiexec or srun",
-        description="Optimize an objective, alone or under mpirun, mpiexec or srun.",
-        allow_abbrev=False,
-    )
-    _add_objective(parser, nargs="?", default="ackley")
-    parser.add_argument(
-        "--trials",
-        type=int,
-        metavar="N",
-        help="finished trials that the study shall have in the end, over all ranks and earlier"
-        f" runs (default: no limit; for a test function without --timeout {DEMONSTRATION_TRIALS})",
-    )
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        metavar="SECONDS",
-        help="when to end; running evaluations are abandoned (default: no limit)",
-    )
-    _add_study(parser, "default: objective and start time", _STORAGE)
-    parser.add_argument(
-        "--resume", action="store_true", help="continue the study of that name if there is one"
-    )
-    _add_optimizer(parser)
-    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    parser.set_defaults(command=_run)
-
-
-def _add_report(commands: Any) -> None:
-    parser = commands.add_parser(
-        "report",
-        help="say how far a study is",
-        description="Say how far a study is.",
-        allow_abbrev=False,
-    )
-    _add_study(parser, "default: the latest of the storage", _STORAGE)
-    parser.set_defaults(command=_report)
-
-
-def _add_simulate(commands: Any) -> None:
-    parser = commands.add_parser(
-        "simulate",
-        help="run an objective on virtual workers",
-        description="Run the same optimizer on any number of virtual workers, under a virtual"
-        " clock that is charged with the cost of every ask.",
-        allow_abbrev=False,
-    )
-    _add_objective(parser)
-    parser.add_argument("--workers", type=int, required=True, metavar="W", help="virtual workers")
-    parser.add_argument("--trials", type=int, metavar="N", help="finished evaluations to end at")
-    parser.add_argument("--time", type=float, metavar="SECONDS", help="virtual time to end at")
-    parser.add_argument(
-        "--duration",
-        default="normal:60,20",
-        metavar="DISTRIBUTION",
-        help="virtual seconds of an evaluation: normal:MEAN,SD, constant:SECONDS,"
-        " lognormal:MU,SIGMA or exponential:MEAN (default: normal:60,20)",
-    )
-    parser.add_argument(
-        "--latency",
-        type=float,
-        default=0.0,
-        metavar="SECONDS",
-        help="until a result is known to the other workers (default: 0)",
-    )
-    parser.add_argument(
-        "--ask-cost",
-        type=float,
-        metavar="SECONDS",
-        help="that an ask takes; makes the simulation deterministic (default: as measured)",
-    )
-    parser.add_argument(
-        "--method",
-        default="adbo",
-        help="adbo, or what to compare it with: sdbo, acbo-rf, acbo-gp, tpe, asha, random, ..."
-        " (a wrong name is answered with all of them; default: adbo)",
-    )
-    parser.add_argument(
-        "--processes", type=int, default=1, metavar="P", help="to compute with (default: 1)"
-    )
-    _add_study(parser, "default: objective and start time", "default: none")
-    _add_optimizer(parser)
-    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    parser.set_defaults(command=_simulate)
-
-
-def _add_objective(parser: argparse.ArgumentParser, **more: Any) -> None:
-    parser.add_argument(
-        "objective",
-        metavar="OBJECTIVE",
-        help="path/file.py:function, package.module:function, or a test function with an optional"
-        f" dimension such as ackley:10 ({', '.join(NAMES)})"
-        + (f"; default: {more['default']}" if "default" in more else ""),
-        **more,
-    )
-
-
-def _add_optimizer(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--direction", choices=tuple(DIRECTIONS), default="minimize", help="default: minimize"
-    )
-    parser.add_argument(
-        "--seed", type=int, metavar="S", help="of all random streams (default: a fresh one)"
-    )
-    parser.add_argument(
-        "--kappa",
-        type=float,
-        default=KAPPA,
-        metavar="K",
-        help="mean of the exponential distribution of the weight of the uncertainty"
-        f" (default: {KAPPA})",
-    )
-
-
-_STORAGE = f"default: the environment's DATABASE_URL, else {DEFAULT_STORAGE}"
-
-
-def _add_study(parser: argparse.ArgumentParser, default_name: str, default_storage: str) -> None:
-    parser.add_argument("--study-name", metavar="NAME", help=default_name)
-    parser.add_argument(
-        "--storage",
-        metavar="URL",
-        help="where the results are mirrored: any Optuna storage URL, or none"
-        f" ({default_storage})",
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="PATH", help="write the summary there as one JSON object"
-    )
 
 
 def _run(options: argparse.Namespace) -> int:
-    # Imported late: --help and wrong usage need no numerical libraries.
+    # Imported late: --help and wrong usage need no more than the parser.
+    from adbo.group import Led, follow
+    from adbo.interruption import Interruption
+
+    settings = _settings(options)
+    ranks = find_ranks()
+    use_node(ranks, options.gpus_per_node)
+    objective = _objective(options, ranks)
+    if options.ranks_per_trial == 1:
+        return _optimize(objective, settings, ranks, options)
+    if ranks.size % options.ranks_per_trial:
+        raise UsageError(
+            f"ranks per trial is {options.ranks_per_trial}, but there are {ranks.size} ranks:"
+            " start a multiple of it"
+        )
+    leaders, channel = ranks.groups(options.ranks_per_trial)
+    if channel.rank > 0:
+        with Interruption(settings.timeout) as interruption:
+            return follow(objective, channel, interruption)
+    led = Led(objective, channel)
+    status = USAGE
+    try:
+        status = _optimize(led, settings, leaders, options)
+    finally:
+        led.dismiss(status)
+    return status
+
+
+def _optimize(
+    objective: Objective, settings: Settings, ranks: Ranks, options: argparse.Namespace
+) -> int:
+    """Run one rank, and say what happened."""
     from adbo.report import Quiet, Terminal, is_watched
     from adbo.run import Reporter, execute
     from adbo.study import StudyError
 
-    settings = _settings(options)
-    ranks = find_ranks()
-    objective = _objective(options, ranks)
     reporter: Reporter = Quiet(sys.stderr)  # what the keeper of the mirror has to complain of
     if ranks.rank == 0 and not options.quiet:
         reporter = Terminal(sys.stderr, live=is_watched(sys.stderr))
@@ -411,3 +270,6 @@ def _write_json(path: Path, summary: dict[str, Any]) -> None:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+_COMMANDS = {"run": _run, "simulate": _simulate, "report": _report}

@@ -9,6 +9,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from threadpoolctl import threadpool_limits
+
 from adbo.local import Alone
 from adbo.settings import UsageError
 
@@ -64,6 +66,31 @@ def find_ranks(comm: Any = None) -> Ranks:
             " MPI library that mpi4py loads must be of the same kind"
         )
     return ranks
+
+
+def use_node(ranks: Ranks, gpus_per_node: int | None) -> None:
+    """Give this rank its share of its node; all ranks together, before user code is loaded.
+
+    Each rank sees one GPU, and numerical libraries start as many threads as it has processors,
+    unless ``OMP_NUM_THREADS`` says otherwise.
+
+    Parameters
+    ----------
+    ranks
+        All ranks of the job.
+    gpus_per_node
+        GPUs of each node; None to leave them alone.
+    """
+    place, processors = ranks.node()
+    if gpus_per_node is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(place % gpus_per_node)
+    if ranks.size > 1 and "OMP_NUM_THREADS" not in os.environ:
+        mine = processors[place]
+        sharing = sum(others == mine for others in processors)
+        n_threads = max(1, len(mine) // sharing)
+        os.environ["OMP_NUM_THREADS"] = str(n_threads)
+        # What is loaded already has read the environment.
+        threadpool_limits(n_threads)
 
 
 def _first_number(environ: Mapping[str, str], names: tuple[str, ...], *, default: int) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from adbo.records import Batch, Decoder, Encoder, Evaluation, farewell, message, obituary
+from adbo.settings import UsageError
 
 T = TypeVar("T")
 
@@ -99,6 +101,14 @@ class Alone:
 
     def abort(self, status: int) -> None:
         """Nobody else to end."""
+
+    def node(self) -> tuple[int, list[frozenset[int]]]:
+        """This rank's place on its node, and the processors of each rank there."""
+        return 0, [frozenset(os.sched_getaffinity(0))]
+
+    def groups(self, size: int) -> NoReturn:
+        """One rank makes no groups."""
+        raise UsageError(f"ranks per trial is {size}: start a multiple of {size} ranks")
 
     def depart(self, status: int) -> None:
         """There is no MPI to leave behind."""

@@ -248,6 +248,42 @@ class MpiTransport:
         self._trimmed = max(self._trimmed, reached)
 
 
+class MpiChannel:
+    """How the ranks of one group talk; the first of them leads.
+
+    Parameters
+    ----------
+    comm
+        The group; all its ranks must construct the channel together.
+    """
+
+    def __init__(self, comm: MPI.Intracomm) -> None:
+        self.comm = comm
+        self.rank = comm.Get_rank()
+        self.size = comm.Get_size()
+        self._words = comm.Dup()  # what the objective sends on its communicator is not ours
+        self._under_way: list[MPI.Request] = []
+
+    def tell(self, word: object) -> None:
+        """Send a word to every other rank of the group."""
+        for rank in range(1, self.size):
+            self._send(word, rank)
+
+    def answer(self, word: object) -> None:
+        """Send a word to the leader."""
+        self._send(word, 0)
+
+    def hear(self) -> tuple[int, Any] | None:
+        """The next word and the rank it is from, if one has arrived."""
+        self._under_way = [request for request in self._under_way if not request.Test()]
+        status = MPI.Status()
+        message = self._words.improbe(MPI.ANY_SOURCE, MPI.ANY_TAG, status)
+        return None if message is None else (status.Get_source(), message.recv())
+
+    def _send(self, word: object, rank: int) -> None:
+        self._under_way.append(self._words.isend(word, dest=rank))
+
+
 class MpiRanks:
     """The ranks of a communicator.
 
@@ -265,6 +301,27 @@ class MpiRanks:
     def transport(self) -> MpiTransport:
         """A way to the peers; collective."""
         return MpiTransport(self._comm)
+
+    def groups(self, size: int) -> tuple[MpiRanks, MpiChannel]:
+        """Split into groups of neighbours; collective.
+
+        Returns
+        -------
+        MpiRanks, MpiChannel
+            The leaders of all groups, for who is one, and this rank's group.
+        """
+        leads = self.rank % size == 0
+        leaders = MPI.Intracomm(self._comm.Split(0 if leads else 1, self.rank))
+        group = MPI.Intracomm(self._comm.Split(self.rank // size, self.rank))
+        return MpiRanks(leaders), MpiChannel(group)
+
+    def node(self) -> tuple[int, list[frozenset[int]]]:
+        """This rank's place on its node, and the processors of each rank there; collective."""
+        node = self._comm.Split_type(MPI.COMM_TYPE_SHARED, self.rank)
+        processors = node.allgather(frozenset(os.sched_getaffinity(0)))
+        place = node.Get_rank()
+        node.Free()
+        return place, processors
 
     def agree(self, value: T) -> list[T]:
         """What every rank says, by rank, on every rank; collective."""

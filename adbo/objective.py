@@ -140,6 +140,9 @@ class Trial(BaseTrial):
         started: float,
         rng: np.random.Generator,
     ) -> None:
+        #: The communicator of the ranks that evaluate this trial together, if there are several.
+        self.comm: Any = None
+        self._order = (space, proposal, number, started, copy.deepcopy(rng))
         self._space = space
         self._proposal = proposal
         self._number = number
@@ -265,6 +268,10 @@ class Trial(BaseTrial):
     def datetime_start(self) -> datetime.datetime | None:
         """When the evaluation began, in local time."""
         return datetime.datetime.fromtimestamp(self._started)
+
+    def order(self) -> tuple[Any, ...]:
+        """What another rank makes an equal trial of."""
+        return self._order
 
     def layout(self) -> Layout:
         """The distributions asked for."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import optuna
 
+from adbo.group import Channel
 from adbo.history import History
 from adbo.interruption import Interruption, Reason
 from adbo.keeper import PATIENCE, Keeper
@@ -53,6 +54,12 @@ class Ranks(Protocol):
 
     def depart(self, status: int) -> None:
         """End this process after others have died."""
+
+    def node(self) -> tuple[int, list[frozenset[int]]]:
+        """This rank's place on its node, and the processors of each rank there; collective."""
+
+    def groups(self, size: int) -> tuple[Ranks, Channel]:
+        """The leaders of groups of so many ranks, and this rank's group; collective."""
 
 
 class Reporter(Protocol):

@@ -93,7 +93,7 @@ def test_loading(tmp_path: Path) -> None:
     open_study(url, "second", "minimize", resume=False)
     assert load_study(url, None).study_name == "second"
     assert load_study(url, "first").study_name == "first"
-    with pytest.raises(StudyError, match="no study 'third' in .*: the latest is 'second'"):
+    with pytest.raises(StudyError, match=r"no study 'third' in .*: the latest is 'second'"):
         load_study(url, "third")
 
 

@@ -1,0 +1,59 @@
+"""Several ranks for each evaluation, and their share of the node."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from studies import check_sound, load
+
+OBJECTIVE = """
+import os
+import optuna
+from mpi4py import MPI
+
+def objective(trial):
+    x = trial.suggest_float("x", -5, 5)
+    trial.suggest_categorical("kind", ["a", "b"])
+    if x > 0:
+        trial.suggest_int("n", 1, 9)
+    everywhere = trial.comm.allgather(dict(trial.params))
+    assert all(params == everywhere[0] for params in everywhere)
+    trial.set_user_attr("world", trial.comm.allgather(MPI.COMM_WORLD.rank))
+    trial.set_user_attr("gpu", os.environ.get("CUDA_VISIBLE_DEVICES"))
+    trial.set_user_attr("threads", os.environ.get("OMP_NUM_THREADS"))
+    if trial.number % 9 == 3 and trial.comm.rank == 2:
+        raise ValueError("no mesh")
+    if trial.number % 9 == 4:
+        raise optuna.TrialPruned
+    return x * x if trial.number % 9 in (3, 4) else trial.comm.allreduce(x * x) / trial.comm.size
+"""
+
+
+def test_a_group_evaluates_together(adbo, launcher, tmp_path: Path) -> None:
+    (tmp_path / "together.py").write_text(OBJECTIVE)
+    options = ["--ranks-per-trial", "3", "--gpus-per-node", "4", "--trials", "40"]
+    arguments = ["run", "together.py:objective", *options, "--study-name", "g", "--json", "s.json"]
+    status, _, err = adbo(6, *arguments, launcher=launcher)
+    assert status == 0, err
+    trials = check_sound(load(tmp_path, "g"))
+    assert json.loads((tmp_path / "s.json").read_text())["n_ranks"] == 2
+    reasons = {t.user_attrs.get("adbo:fail_reason") for t in trials}
+    assert reasons == {None, "RuntimeError: rank 2 of the group: ValueError: no mesh"}
+    assert {t.state.name for t in trials} == {"COMPLETE", "FAIL", "PRUNED"}
+    assert {tuple(t.user_attrs["world"]) for t in trials} == {(0, 1, 2), (3, 4, 5)}
+    assert {t.user_attrs["gpu"] for t in trials} == {"0", "3"}
+
+
+def test_groups_must_fit(adbo, tmp_path: Path) -> None:
+    status, out, err = adbo(5, "run", "ackley", "--ranks-per-trial", "2")
+    assert status == 2
+    assert out == ""
+    assert err == "adbo: ranks per trial is 2, but there are 5 ranks: start a multiple of it\n"
+
+
+def test_members_stop_when_the_leader_cannot_start(adbo, tmp_path: Path) -> None:
+    arguments = ["run", "ackley", "--ranks-per-trial", "2", "--storage", "sqlite:////no/dir/s.db"]
+    status, _, err = adbo(4, *arguments)
+    assert status == 2
+    assert len(err.splitlines()) == 1
