@@ -70,9 +70,8 @@ PARENTS = 32
 #: Points of an ask that descends: more than one, because some may be known already.
 DESCENTS = 64
 
-#: The model of a descent has so many points for each of its coefficients, log-uniform, and at
-#: least enough to have slopes and curvatures.
-DESCENT_LOW, DESCENT_HIGH = 0.25, 2.0
+#: The model of a descent has so many points for each of its coefficients, log-uniform.
+DESCENT_LOW, DESCENT_HIGH = 1.2, 3.0
 
 #: Points of a descent differ by the model's standard deviations times 10^U(low, high).
 DESCENT_EXPONENTS = (-3.0, -0.3)
@@ -179,9 +178,8 @@ def descend(
     """
     smooth = is_smooth(geometry)
     d = int(smooth.sum())
-    low = max(DESCENT_LOW * quadratic.coefficients(d), 2 * d + 3)
-    high = max(DESCENT_HIGH * quadratic.coefficients(d), low)
-    m = log_uniform(min(low, len(X)), min(high, len(X)), rng)
+    low, high = (min(share * (2 * d + 1), len(X)) for share in (DESCENT_LOW, DESCENT_HIGH))
+    m = log_uniform(low, high, rng)
     model = quadratic.fit(X[:m, smooth], y[:m])
     length = 10.0 ** rng.uniform(*DESCENT_EXPONENTS, size=(DESCENTS, 1))
     points = np.tile(X[np.argmin(y[:m])], (DESCENTS, 1))

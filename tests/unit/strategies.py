@@ -16,12 +16,13 @@ from optuna.trial import TrialState
 from adbo.records import Evaluation, Extras, Layout
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
+bounds = finite.map(lambda value: value + 0.0)  # -0.0 is no bound of its own
 times = st.floats(0, 2e9)
 
 
 @st.composite
 def floats_(draw: st.DrawFn) -> FloatDistribution:
-    low, high = sorted([draw(finite), draw(finite)])
+    low, high = sorted([draw(bounds), draw(bounds)])
     return FloatDistribution(low, high)
 
 
@@ -55,9 +56,8 @@ def log_integers(draw: st.DrawFn) -> IntDistribution:
 choices = st.one_of(
     st.none(), st.booleans(), st.integers(-5, 5), st.floats(-2, 2), st.text(max_size=3)
 )
-categoricals = st.lists(choices, min_size=1, max_size=6, unique_by=repr).map(
-    CategoricalDistribution
-)
+# Unique by ==, as Optuna tells them apart: True is 1.0.
+categoricals = st.lists(choices, min_size=1, max_size=6, unique=True).map(CategoricalDistribution)
 distributions = st.one_of(
     floats_(), log_floats(), stepped_floats(), integers_(), log_integers(), categoricals
 )
