@@ -14,8 +14,10 @@ Mitigation, chapter 15 of MPI 5.0), the living go on without the dead.
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -30,15 +32,19 @@ WINDOW = 8
 #: A message is cut after the frame that reaches this size.
 MESSAGE_BYTES = 1 << 20
 
-#: Messages that a rank sends per second on average; when it has more to say, records wait and
-#: share messages. To send a message and to receive one takes 4 microseconds of CPU
-#: (experiments/messaging.py), so that messages take at most 1 % of a rank's time. Rounds to all
-#: peers follow each other in 25 ms for 64 ranks, in 1.6 s for 4,096.
-MESSAGES_PER_SECOND = 2500
+#: The share of a rank's time that messages may take. When they would take more, records wait and
+#: share messages. Cold, as between evaluations, a message sent and one received took 35 to 40
+#: microseconds of CPU on a shared machine, 1 to 3 in a tight loop (experiments/messaging.py): so
+#: the cost is measured where it arises.
+MESSAGING_SHARE = 0.01
 
-#: Rounds that a rank may be ahead of that rate, so that a few short evaluations before a long one
-#: are not withheld while that runs.
-BURST = 8
+#: Seconds by which a rank may be ahead of that share, so that the records of a few short
+#: evaluations are not withheld while a long one runs.
+CREDIT = 5.0
+
+#: Microseconds per message until there are measurements, and over how many of these the median
+#: is taken: the first messages to a peer are slow.
+_FIRST_COST, _COSTS = 10e-6, 15
 
 T = TypeVar("T")
 
@@ -69,7 +75,9 @@ class MpiTransport:
         self._cursor = {peer: 0 for peer in range(self.size) if peer != self.rank}
         self._under_way = dict.fromkeys(self._cursor, 0)
         self._behind: set[int] = set()  # peers that were not sent all yet
-        self._paid_until = 0.0  # when the messages sent so far will have been within the rate
+        self._paid_until = 0.0  # when the messages sent so far will have been within their share
+        self._send_costs = deque([_FIRST_COST], maxlen=_COSTS)
+        self._receive_costs = deque([_FIRST_COST], maxlen=_COSTS)
         self._requests: list[MPI.Request] = []
         # What a request needs kept alive until it completes: its peer and its buffer.
         self._owners: list[tuple[int, bytes]] = []
@@ -84,13 +92,16 @@ class MpiTransport:
     def receive(self) -> list[Batch]:
         """Everything that has arrived; also moves waiting sends along."""
         messages: list[bytes] = []
+        start = time.thread_time()
         # A look may be used up by the receipt of a message we sent, with more behind it.
         while self._complete() + self._collect(messages):
             pass
+        if messages:
+            self._receive_costs.append((time.thread_time() - start) / len(messages))
         self._advance()
         received = self._decoder.decode(messages)
-        for statistics in received.farewells:
-            self.farewells[int(statistics["rank"])] = statistics
+        for parting in received.farewells:
+            self.farewells[int(parting["rank"])] = parting
         self._obituaries += received.obituaries
         return received.batches
 
@@ -171,11 +182,11 @@ class MpiTransport:
         return before - len(self._requests)
 
     def _advance(self) -> None:
-        """Send what may be sent, unless it is too early for another round of messages."""
+        """Send what may be sent, unless messages had their share of the time already."""
         now = time.monotonic()
-        ahead = BURST * len(self._cursor) / MESSAGES_PER_SECOND
-        if not self._behind or now < self._paid_until - ahead:
+        if not self._behind or now < self._paid_until - CREDIT:
             return
+        start = time.thread_time()
         before = len(self._requests)
         end = self._end
         cut: dict[int, tuple[int, bytes]] = {}  # peers at one cursor share one message
@@ -188,7 +199,10 @@ class MpiTransport:
         self._behind = {peer for peer, cursor in self._cursor.items() if cursor < end}
         self._trim()
         n_messages = len(self._requests) - before
-        self._paid_until = max(self._paid_until, now) + n_messages / MESSAGES_PER_SECOND
+        if n_messages:
+            self._send_costs.append((time.thread_time() - start) / n_messages)
+            cost = statistics.median(self._send_costs) + statistics.median(self._receive_costs)
+            self._paid_until = max(self._paid_until, now) + n_messages * cost / MESSAGING_SHARE
 
     def _distance(self, peer: int) -> int:
         """Every rank begins with its neighbour: else all would flood the same peer at once."""
