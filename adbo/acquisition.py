@@ -1,4 +1,4 @@
-"""qUCB: the candidate with the lowest ``mean - kappa * std``.
+"""The next point: the candidate with the lowest ``mean - kappa * std`` (qUCB), or a descent.
 
 Ranks differ because each ask draws its own kappa (Egele et al., arXiv 2207.00479, section III-B),
 its own trees and its own candidates; nothing else keeps them apart.
@@ -24,7 +24,7 @@ INITIAL_MOST = 50
 
 #: Share of the asks that descend a quadratic model instead, where all columns are continuous; in
 #: proportion fewer where others are to be explored too.
-DESCENT_SHARE = 0.7
+DESCENT_SHARE = 0.5
 
 IsKnown = Callable[[FloatArray], NDArray[np.bool_]]
 
@@ -87,14 +87,16 @@ def _ranked(
     rng: np.random.Generator,
 ) -> tuple[FloatArray, IntArray]:
     """Points ``(N, d)``, and in which order to propose them ``(N,)``."""
-    y = forest.targets(sample.cost, sample.n_elites)
-    ranking = candidates.rank(complete, y, sample.n_elites, geometry, rng)
+    ranking = candidates.rank(complete, sample.cost, sample.n_elites, geometry, rng)
     share = DESCENT_SHARE * candidates.is_smooth(geometry).mean()
-    if sample.n_elites and rng.random() < share:
-        near, levels = complete[ranking], sample.cost[ranking]
-        points = candidates.descend(near, forest.targets(levels, len(ranking)), geometry, rng)
+    # The model does not see where evaluations fail; the forest does.
+    share *= np.isfinite(sample.cost).mean()
+    if len(ranking) and rng.random() < share:
+        y = forest.targets(sample.cost[ranking], len(ranking))
+        points = candidates.descend(complete[ranking], y, geometry, rng)
         return points, np.arange(len(points))
     points = candidates.generate(complete, ranking, geometry, rng)
+    y = forest.targets(sample.cost, sample.n_elites)
     conditional = bool(np.isnan(sample.X).any())
     seen = _as_seen(points, sample, complete) if conditional else points
     mean, std = forest.fit(sample.X, y, geometry.categories, rng).predict(seen)

@@ -77,7 +77,7 @@ DESCENT_LOW, DESCENT_HIGH = 1.2, 3.0
 DESCENT_EXPONENTS = (-3.0, -0.3)
 
 #: Share of the base points made by crossover instead.
-CROSSOVER_SHARE = 0.3
+CROSSOVER_SHARE = 0.6
 
 #: Steps are the pool's standard deviation times 10^U(low, high).
 STEP_EXPONENTS = (-1.5, 0.3)
@@ -121,18 +121,18 @@ def generate(
 
 
 def rank(
-    X: FloatArray, y: FloatArray, n_elites: int, geometry: Geometry, rng: np.random.Generator
+    X: FloatArray, cost: FloatArray, n_elites: int, geometry: Geometry, rng: np.random.Generator
 ) -> IntArray:
     """The rows this ask works with, most relevant first: the elites, or a niche.
 
     A niche is all rows by their distance to one that is the head of a basin: one with no better
     row nearby (nearest-better clustering, Preuss, EvoApplications 2010). It is drawn with a weight
-    of ``distance to the nearest better row / rank by target``.
+    of ``distance to the nearest better row / rank by cost``; failures are no heads.
 
     Parameters
     ----------
-    X, y
-        Complete rows ``(m, d)``, the elites first and best first, and finite targets ``(m,)``.
+    X, cost
+        Complete rows ``(m, d)``, the elites first and best first, and costs ``(m,)``.
     n_elites, geometry, rng
         As for `generate`.
 
@@ -143,7 +143,7 @@ def rank(
     """
     if not n_elites or rng.random() >= NICHE_SHARE:
         return np.arange(n_elites)
-    order = np.argsort(y, kind="stable")
+    order = np.argsort(cost, kind="stable")
     places = _places(X[order], geometry)
     norm = np.sum(places**2, axis=1)
     squares = norm[:, None] + norm - 2 * places @ places.T
@@ -151,6 +151,7 @@ def rank(
     nearest_better = np.sqrt(np.maximum(squares.min(axis=1), 0.0))
     nearest_better[0] = nearest_better[1:].max(initial=0.0)
     weight = nearest_better / np.arange(1, len(order) + 1)
+    weight[np.isnan(cost[order])] = 0.0
     total = weight.sum()
     head = rng.choice(len(order), p=weight / total) if total > 0 else 0
     distance = np.sum((places - places[head]) ** 2, axis=1)

@@ -48,7 +48,7 @@ class TestGenerate:
     def test_rows_that_the_space_can_hold(self, space, m, seed):
         rng = np.random.default_rng(seed)
         X = space.snap(rng.random((m, len(space))))
-        points = candidates.generate(X, m // 2, geometry_of(space), rng)
+        points = candidates.generate(X, np.arange(m // 2), geometry_of(space), rng)
         assert points.shape == (candidates.CANDIDATES, len(space))
         assert ((points >= 0) & (points <= 1)).all()
         if space.has_grid:
@@ -56,7 +56,7 @@ class TestGenerate:
 
     def test_most_are_near_the_elites_and_some_anywhere(self, rng):
         X = 0.7 + 0.001 * rng.standard_normal((300, 3))
-        points = candidates.generate(X, 300, continuous(3), rng)
+        points = candidates.generate(X, np.arange(300), continuous(3), rng)
         near = (np.abs(points - 0.7) < 0.02).all(axis=1).mean()
         assert 0.85 < near < 0.95
         far = points[(np.abs(points - 0.7) > 0.02).all(axis=1)]
@@ -64,7 +64,7 @@ class TestGenerate:
         assert far.max() > 0.9
 
     def test_uniform_without_elites(self, rng):
-        points = candidates.generate(np.empty((0, 4)), 0, continuous(4), rng)
+        points = candidates.generate(np.empty((0, 4)), np.arange(0), continuous(4), rng)
         np.testing.assert_allclose(points.mean(axis=0), 0.5, atol=0.05)
         np.testing.assert_allclose(points.std(axis=0), 12**-0.5, atol=0.03)
 
@@ -73,7 +73,7 @@ class TestGenerate:
         X = np.concatenate([np.tile([0.1, 0.2], (20, 1)), np.tile([0.9, 0.8], (20, 1))])
         X += 1e-4 * rng.standard_normal(X.shape)
         hits = [
-            (np.abs(candidates.generate(X, 40, continuous(2), rng) - [0.1, 0.8]) < 0.05)
+            (np.abs(candidates.generate(X, np.arange(40), continuous(2), rng) - [0.1, 0.8]) < 0.05)
             .all(axis=1)
             .mean()
             for _ in range(10)
@@ -81,7 +81,7 @@ class TestGenerate:
         assert np.mean(hits) > 0.005
 
     def test_one_elite_is_left(self, rng):
-        points = candidates.generate(np.full((1, 2), 0.5), 1, continuous(2), rng)
+        points = candidates.generate(np.full((1, 2), 0.5), np.arange(1), continuous(2), rng)
         assert (points != 0.5).any(axis=1).all()
         assert 1e-3 < np.abs(points - 0.5).mean() < 0.3
 
@@ -121,28 +121,85 @@ class TestMutate:
         assert set(moved.sum(axis=1)) == set(range(1, 9))
 
 
-class TestPool:
-    def test_best_ones_or_neighbours(self, rng):
-        elites = rng.random((256, 2))
-        best, niches = 0, 0
-        for _ in range(200):
-            pool = candidates.choose_pool(elites, rng)
-            assert candidates.POOL_LOW <= len(pool) <= candidates.POOL_HIGH
-            if np.array_equal(pool, elites[: len(pool)]):
-                best += 1
-            elif pool.std() < elites.std():
-                niches += 1
-        assert best > 90
-        assert niches > 20
+class TestRank:
+    def two_basins(self, rng):
+        """256 rows in the better basin, all elites, and 40 in another one."""
+        better = 0.2 + 0.01 * rng.standard_normal((256, 2))
+        other = 0.8 + 0.01 * rng.standard_normal((40, 2))
+        X = np.concatenate([better, other])
+        return X, np.concatenate([np.linspace(0, 1, 256), np.linspace(2, 3, 40)])
 
-    def test_all_of_a_few(self, rng):
-        elites = rng.random((3, 2))
-        np.testing.assert_array_equal(candidates.choose_pool(elites, rng), elites)
+    def test_elites_or_niches(self, rng):
+        X, y = self.two_basins(rng)
+        ranking = [candidates.rank(X, y, 256, continuous(2), rng) for _ in range(200)]
+        elites = [r for r in ranking if len(r) == 256]
+        niches = [r for r in ranking if len(r) == len(X)]
+        assert 60 < len(elites) < 140
+        assert len(elites) + len(niches) == 200
+        assert all(np.array_equal(r, np.arange(256)) for r in elites)
+        assert all(np.array_equal(np.sort(r), np.arange(len(X))) for r in niches)
 
-    def test_constant_column(self, rng):
-        elites = np.column_stack([rng.random(200), np.full(200, 0.3)])
-        for _ in range(50):
-            assert np.isfinite(candidates.choose_pool(elites, rng)).all()
+    def test_some_niches_are_in_the_basin_without_elites(self, rng):
+        X, y = self.two_basins(rng)
+        ranking = [candidates.rank(X, y, 256, continuous(2), rng) for _ in range(2000)]
+        heads = np.array([r[0] for r in ranking if len(r) == len(X)])
+        assert 0.0005 < (heads >= 256).mean() < 0.2
+        # There, it is the best row from which the way to a better one is far.
+        assert (heads[heads >= 256] == 256).mean() > 0.7
+
+    def test_niche_is_ordered_by_distance(self, rng):
+        X = rng.random((100, 3))
+        for _ in range(20):
+            ranking = candidates.rank(X, X.sum(axis=1), 50, continuous(3), rng)
+            distance = np.linalg.norm(X[ranking] - X[ranking[0]], axis=1)
+            assert len(ranking) == 50 or (np.diff(distance) >= 0).all()
+
+    def test_categories_are_all_as_far_from_each_other(self, rng):
+        geometry = Geometry(np.array([3, 0]), np.array([3.0, np.inf]), lambda units: units)
+        X = np.array([[1 / 6, 0.0], [5 / 6, 0.1], [3 / 6, 0.2]])
+        y = np.arange(3.0)
+        niches = [candidates.rank(X, y, 1, geometry, rng) for _ in range(60)]
+        from_first = [r for r in niches if len(r) == 3 and r[0] == 0]
+        assert from_first
+        assert all(list(r) == [0, 1, 2] for r in from_first)
+
+    def test_equal_rows(self, rng):
+        X = np.full((30, 2), 0.4)
+        for _ in range(20):
+            assert len(candidates.rank(X, np.zeros(30), 10, continuous(2), rng)) in {10, 30}
+
+
+class TestDescend:
+    def test_minimum_of_a_tilted_bowl(self, rng):
+        X = 0.4 + 0.05 * rng.standard_normal((30, 3))
+        X[:, 1] += 3 * (X[:, 0] - 0.4)
+        y = np.sum((X - 0.41) ** 2, axis=1)
+        ranking = np.argsort(y)
+        points = candidates.descend(X[ranking], y[ranking], continuous(3), rng)
+        assert np.median(np.linalg.norm(points - 0.41, axis=1)) < 0.5 * np.sqrt(y.min())
+
+    def test_other_columns_are_those_of_the_best_row(self, rng):
+        space = SearchSpace(
+            {
+                "c": CategoricalDistribution(["a", "b", "c"]),
+                "x": FloatDistribution(0, 1),
+                "n": IntDistribution(0, 9),
+            }
+        )
+        X = space.snap(rng.random((40, 3)))
+        y = rng.random(40)
+        y[0] = -1.0
+        points = candidates.descend(X, y, geometry_of(space), rng)
+        assert (points[:, [0, 2]] == X[0, [0, 2]]).all()
+        assert len(np.unique(points[:, 1])) > 1
+        np.testing.assert_array_equal(candidates.is_smooth(geometry_of(space)), [0, 1, 0])
+
+    @pytest.mark.parametrize("m", [1, 2, 5, 300])
+    @pytest.mark.parametrize("spread", [0.0, 1e-16, 1e-9, 0.3])
+    def test_inside_whatever_the_rows(self, rng, m, spread):
+        X = candidates.reflect(0.5 + spread * rng.standard_normal((m, 4)))
+        points = candidates.descend(X, rng.random(m), continuous(4), rng)
+        assert ((points >= 0) & (points <= 1)).all()
 
 
 class TestImpute:
