@@ -43,8 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = make_parser().parse_args(words)
         return _COMMANDS[options.command](options)
     except UsageError as error:
-        if rank_hint() == 0:
-            print(f"adbo: {_one_line(error)}", file=sys.stderr)
+        if rank_hint() > 0:
+            # The first rank speaks, and its status counts. Were others to fail before it has
+            # spoken, some launchers would kill it.
+            return DONE
+        print(f"adbo: {_one_line(error)}", file=sys.stderr, flush=True)
         return USAGE
 
 

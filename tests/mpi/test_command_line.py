@@ -161,6 +161,13 @@ BAD_INPUT = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("attempt", range(3))
+def test_bad_input_under_either_library(adbo, launcher, attempt: int) -> None:
+    status, _, err = adbo(3, "run", "ackley", "--trials", "x", launcher=launcher)
+    assert status == 2
+    assert err.count("adbo: argument --trials: invalid int value: 'x'") == 1
+
+
 @pytest.mark.parametrize("arguments", BAD_INPUT.values(), ids=BAD_INPUT.keys())
 def test_bad_input_is_one_line_and_status_2(adbo, tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "bad.py").write_text("number = 3\n")

@@ -102,7 +102,8 @@ def test_only_the_first_rank_complains(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PMI_RANK", "3")
-    assert main(["run", "ackley", "--trials", "0"]) == 2
+    # It must not fail before the first rank has spoken: launchers end a job at a failure.
+    assert main(["run", "ackley", "--trials", "0"]) == 0
     assert capsys.readouterr().err == ""
 
 
