@@ -126,7 +126,7 @@ class Extras:
         if not data:
             return NO_EXTRAS
         user_attrs, system_attrs, steps = json.loads(data)
-        return cls(user_attrs, system_attrs, {int(step): value for step, value in steps})
+        return cls(dict(user_attrs), dict(system_attrs), {int(s): float(v) for s, v in steps})
 
 
 NO_EXTRAS = Extras()
@@ -278,7 +278,7 @@ class Decoder:
                     layout = _parsed(payload, Layout.from_text)
                     self._layouts[layout.key] = layout
                 elif kind in notices:
-                    notices[kind].append(_parsed(payload, json.loads))
+                    notices[kind].append(_parsed(payload, _notice))
                 else:
                     raise FormatError(f"unknown kind of frame {kind}")
         batches = [_batch(self._layout(key), payloads) for key, payloads in records.items()]
@@ -305,11 +305,19 @@ def _batch(layout: Layout, payloads: Sequence[bytes]) -> Batch:
     return Batch(layout, rows, extras)
 
 
+def _notice(payload: bytes) -> dict[str, Any]:
+    notice = json.loads(payload)
+    if not isinstance(notice, dict):
+        raise TypeError("a notice is a JSON object")
+    return notice
+
+
 def _parsed(payload: bytes, parse: Callable[[bytes], T]) -> T:
     """JSON within a message; what is none is no message of ours."""
     try:
         return parse(payload)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        # Arithmetic: bounds that overflow. Recursion: brackets thousands deep.
         raise FormatError(f"unreadable frame: {error}") from None
 
 

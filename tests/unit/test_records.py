@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
-from strategies import evaluations
+from strategies import evaluations, json_values
 
 from adbo.records import (
     FORMAT_VERSION,
@@ -74,6 +76,51 @@ def test_what_is_sent_is_received(sent: list[Evaluation], size: int) -> None:
     assert sorted(map(repr, map(_flat, _evaluations(apart)))) == expected
 
 
+@pytest.mark.parametrize(
+    "value",
+    [5e-324, -0.0, math.inf, -math.inf, struct.unpack("<d", b"\x01\0\0\0\0\0\xf8\x7f")[0]],
+    ids=["subnormal", "minus zero", "infinity", "minus infinity", "NaN with a payload"],
+)
+def test_every_float_arrives_bit_by_bit(value: float) -> None:
+    layout = Layout({"x": FloatDistribution(-1, 1)})
+    sent = Evaluation(0, 0, TrialState.PRUNED, value, value, value, layout, (value,))
+    batch = Decoder().decode([message([Encoder().frames(sent)])]).batches[0]
+    assert _flat(_evaluations([batch])[0]) == _flat(sent)
+
+
+def test_extras_arrive_whole() -> None:
+    extras = Extras(
+        {"text": "\u00e9\ud800", "nested": {"a": [1, None, True]}, "large": 10**40},
+        {"constraints:c": -0.0},
+        {0: math.inf, 2**31: 5e-324, 7: math.nan},
+    )
+    sent = Evaluation(0, 0, TrialState.FAIL, math.nan, 0, 1, Layout({}), (), extras)
+    batch = Decoder().decode([message([Encoder().frames(sent)])]).batches[0]
+    assert repr(batch.extras) == repr({0: extras})  # repr: tells -0.0 from 0.0, NaN equals NaN
+
+
+def test_records_of_one_layout_come_as_one_batch_in_their_order() -> None:
+    layouts = [Layout({name: FloatDistribution(0, 1)}) for name in "xy"]
+    encoder = Encoder()
+    frames = [
+        encoder.frames(Evaluation(0, seq, TrialState.COMPLETE, 0, 0, 1, layouts[seq % 2], (0.5,)))
+        for seq in range(6)
+    ]
+    batches = Decoder().decode([message(frames[:3]), message(frames[3:])]).batches
+    assert [b.layout for b in batches] == layouts
+    assert [b.rows["seq"].tolist() for b in batches] == [[0, 2, 4], [1, 3, 5]]
+
+
+def test_another_stream_may_relay_a_record_whose_layout_is_known() -> None:
+    layout = Layout({"x": FloatDistribution(0, 1)})
+    evaluation = Evaluation(0, 0, TrialState.COMPLETE, 0, 0, 1, layout, (0.5,))
+    announced, decoder = Encoder(), Decoder()
+    first = announced.frames(evaluation)
+    relayed = announced.frames(evaluation)
+    decoder.decode([message([first])])
+    assert decoder.decode([message([relayed])]).batches[0].layout == layout
+
+
 @given(evaluations())
 def test_a_layout_is_announced_once_and_before_its_first_record(evaluation: Evaluation) -> None:
     encoder = Encoder()
@@ -113,6 +160,83 @@ def test_garbage_is_a_format_error(data: bytes, with_prefix: bool) -> None:
     # What got through can only have been empty or a notice.
     assert data.startswith(b"adbo")
     assert received.batches == []
+
+
+def _framed(kind: int, payload: bytes) -> bytes:
+    return struct.pack("<BI", kind, len(payload)) + payload
+
+
+DISTRIBUTION = '{"name": "%s", "attributes": {"low": %s, "high": %s, "step": %s}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DISTRIBUTION % ("FloatDistribution", 0, "Infinity", 0.1),
+        DISTRIBUTION % ("FloatDistribution", 0, "9" * 400, 0.1),
+        DISTRIBUTION % ("FloatDistribution", '"a"', 1, 0.1),
+        DISTRIBUTION % ("IntDistribution", 0, "Infinity", 1),
+        DISTRIBUTION % ("IntDistribution", 0, 1, 0),
+        DISTRIBUTION % ("OtherDistribution", 0, 1, 1),
+        '{"name": "CategoricalDistribution", "attributes": {}}',
+        "[]",
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:99],
+)
+def test_a_layout_of_no_distribution_is_a_format_error(text: str) -> None:
+    layout = json.dumps([["x", text]]).encode()
+    with pytest.raises(FormatError, match="unreadable"):
+        Decoder().decode([message([_framed(1, layout)])])
+
+
+@pytest.mark.parametrize(
+    "extras",
+    [
+        b"3", b"[1, 2]", b"[{}, {}, [[1]]]", b"[{}, {}, [[Infinity, 1]]]", b'[{}, {}, [["a", 1]]]',
+        b'[{}, {}, [[1, "a"]]]', b"[3, {}, []]", b"[{}, [1], []]", b"\xff", b"[" * 100_000,
+    ],
+    ids=lambda extras: repr(extras[:30]),
+)  # fmt: skip
+def test_what_is_attached_must_be_extras(extras: bytes) -> None:
+    layout = Layout({})
+    evaluation = Evaluation(0, 0, TrialState.COMPLETE, 0, 0, 1, layout, ())
+    record = to_batch(evaluation).rows.tobytes()
+    announced = _framed(1, layout.text.encode())
+    assert Decoder().decode([message([announced, _framed(2, record)])]).batches
+    with pytest.raises(FormatError, match="unreadable"):
+        Decoder().decode([message([announced, _framed(2, record + extras)])])
+
+
+@pytest.mark.parametrize("kind", [3, 4], ids=["farewell", "obituary"])
+@pytest.mark.parametrize(
+    "notice",
+    [b"", b"3", b"[]", b"null", b"\xff\xfe", b"[" * 100_000],
+    ids=lambda notice: repr(notice[:30]),
+)
+def test_a_notice_must_be_an_object(kind: int, notice: bytes) -> None:
+    with pytest.raises(FormatError, match="unreadable"):
+        Decoder().decode([message([_framed(kind, notice)])])
+
+
+@given(st.integers(1, 255), json_values)
+def test_any_other_frame_is_a_format_error(kind: int, payload) -> None:
+    """No JSON without names in it is a layout, a record or a notice."""
+    assume(kind != 1 or payload not in ([], ""))  # the layout without parameters
+    with pytest.raises(FormatError):
+        Decoder().decode([message([_framed(kind, json.dumps(payload).encode())])])
+
+
+@given(evaluations(), st.data())
+def test_a_damaged_message_raises_no_other_error(evaluation: Evaluation, data) -> None:
+    damaged = bytearray(message([Encoder().frames(evaluation)]))
+    place = data.draw(st.integers(0, len(damaged) - 1))
+    damaged[place] ^= data.draw(st.integers(1, 255))
+    try:
+        batches = Decoder().decode([bytes(damaged)]).batches
+    except FormatError:
+        return
+    assert sum(len(batch.rows) for batch in batches) <= 1
 
 
 @given(evaluations(), st.data())
