@@ -90,10 +90,11 @@ class Interruption:
     @contextlib.contextmanager
     def breakable(self) -> Iterator[None]:
         """A stretch of user code that a signal or the deadline ends by `BrokenOff`."""
-        if self.check() is not None:
-            raise BrokenOff
+        # First breakable, then the look: a signal in between must not go unheard.
         self._breakable = True
         try:
+            if self.check() is not None:
+                raise BrokenOff
             yield
         finally:
             self._breakable = False

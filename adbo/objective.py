@@ -110,7 +110,10 @@ def _import_module(source: str) -> Any:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # of the user's class: a failed evaluation must not end the run
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -215,7 +218,7 @@ class Trial(BaseTrial):
 
     def set_user_attr(self, key: str, value: Any) -> None:
         """Attach a value that JSON can hold to this trial."""
-        json.dumps(value)  # raises TypeError here, as Optuna's storages do
+        json.dumps({key: value})  # raises TypeError here, as Optuna's storages do
         self._user_attrs[key] = copy.deepcopy(value)
 
     def set_constraint(self, key: str, value: float) -> None:

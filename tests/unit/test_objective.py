@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from adbo.objective import FAIL_REASON, ObjectiveError, Trial, evaluate, load
-from adbo.records import Evaluation
+from adbo.records import Encoder, Evaluation
 from adbo.space import SearchSpace
 
 
@@ -113,6 +113,23 @@ def test_an_exception_fails_with_a_reason(error: BaseException) -> None:
     reason = evaluation.extras.user_attrs[FAIL_REASON]
     assert reason.startswith(type(error).__name__)
     assert "\n" not in reason
+
+
+def test_an_exception_without_text_fails_with_its_name() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    def objective(trial):
+        raise Mute
+
+    assert _outcome(objective).extras.user_attrs[FAIL_REASON] == "Mute"
+
+
+def test_an_attribute_that_json_cannot_name_fails() -> None:
+    evaluation = _outcome(lambda trial: trial.set_user_attr((1, 2), 3))
+    assert evaluation.extras.user_attrs[FAIL_REASON].startswith("TypeError: keys must be")
+    assert Encoder().frames(evaluation)  # and what is left can be sent
 
 
 def test_pruned_with_the_last_intermediate_value() -> None:

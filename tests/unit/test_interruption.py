@@ -1,0 +1,127 @@
+"""Stopping: what a signal or the deadline breaks off, and what it leaves alone."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import pytest
+
+from adbo.interruption import BrokenOff, Interruption, Reason
+
+SIGNALS = [(signal.SIGINT, Reason.SIGINT), (signal.SIGTERM, Reason.SIGTERM)]
+
+
+@pytest.mark.parametrize(("number", "reason"), SIGNALS)
+def test_a_signal_breaks_off_the_objective(number: signal.Signals, reason: Reason) -> None:
+    with Interruption(None) as interruption:
+        with pytest.raises(BrokenOff), interruption.breakable():
+            signal.raise_signal(number)
+        assert interruption.check() is reason
+
+
+@pytest.mark.parametrize(("number", "reason"), SIGNALS)
+def test_outside_the_objective_a_signal_is_noted(number: signal.Signals, reason: Reason) -> None:
+    with Interruption(None) as interruption:
+        with interruption.breakable():
+            pass
+        assert interruption.check() is None
+        signal.raise_signal(number)
+        assert interruption.check() is reason
+        with pytest.raises(BrokenOff), interruption.breakable():
+            pytest.fail("an objective was begun after the signal")
+
+
+def test_a_signal_on_the_way_into_the_objective_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It arrives just after the last look at the reason."""
+    with Interruption(None) as interruption:
+        look = interruption.check
+
+        def look_then_signal() -> Reason | None:
+            reason = look()
+            monkeypatch.setattr(interruption, "check", look)
+            signal.raise_signal(signal.SIGTERM)
+            return reason
+
+        monkeypatch.setattr(interruption, "check", look_then_signal)
+        with pytest.raises(BrokenOff), interruption.breakable():
+            pytest.fail("the objective was begun")
+        assert interruption.check() is Reason.SIGTERM
+
+
+def test_the_first_reason_counts_and_the_second_signal_does_not_raise() -> None:
+    with Interruption(None) as interruption:
+        signal.raise_signal(signal.SIGTERM)
+        since = interruption.since
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.check() is Reason.SIGTERM
+        assert interruption.since == since
+
+
+def test_only_one_signal_breaks_off_an_objective_that_cleans_up() -> None:
+    cleaned = []
+
+    def objective() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            cleaned.append(True)
+
+    with Interruption(None) as interruption, pytest.raises(BrokenOff), interruption.breakable():
+        objective()
+    assert cleaned
+
+
+def test_no_except_exception_of_the_user_catches_it() -> None:
+    assert not issubclass(BrokenOff, Exception)
+
+
+def test_the_deadline_breaks_off_the_objective() -> None:
+    with Interruption(0.05) as interruption:
+        with pytest.raises(BrokenOff), interruption.breakable():
+            time.sleep(60)
+        assert interruption.check() is Reason.DEADLINE
+    assert not Reason.DEADLINE.is_signal
+
+
+def test_outside_the_objective_the_deadline_is_noted() -> None:
+    with Interruption(0.02) as interruption:
+        time.sleep(0.05)
+        assert interruption.check() is Reason.DEADLINE
+
+
+@pytest.mark.parametrize("seconds", [None, 60])
+def test_the_handlers_of_before_come_back(seconds: float | None) -> None:
+    before = [signal.getsignal(number) for number, _ in SIGNALS]
+    n_threads = threading.active_count()
+    with pytest.raises(ZeroDivisionError), Interruption(seconds):
+        _ = 1 / 0
+    assert [signal.getsignal(number) for number, _ in SIGNALS] == before
+    assert threading.active_count() == n_threads
+
+
+def test_in_another_thread_the_deadline_is_seen_and_no_handler_set() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    seen: list[object] = []
+
+    def run() -> None:
+        with Interruption(0.02) as interruption:
+            seen.append(signal.getsignal(signal.SIGTERM))
+            with interruption.breakable():
+                time.sleep(0.05)
+                seen.append("not broken off")
+            seen.append(interruption.check())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [before, "not broken off", Reason.DEADLINE]
+
+
+def test_what_a_peer_says_stops_this_rank() -> None:
+    with Interruption(None) as interruption:
+        interruption.note(Reason.SIGTERM)
+        interruption.note(Reason.DEADLINE)
+        assert interruption.check() is Reason.SIGTERM
