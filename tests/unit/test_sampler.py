@@ -56,9 +56,15 @@ def test_reseeding_changes_the_stream() -> None:
 
 
 def test_threads_share_one_sampler() -> None:
-    values = _values(adbo.QUCBSampler(seed=0), 40, n_jobs=4)
-    assert len(values) == 40
-    assert min(values) < 0.1
+    study = optuna.create_study(sampler=adbo.QUCBSampler(seed=0))
+    study.optimize(
+        lambda trial: sum((trial.suggest_float(name, -5, 5) - 1) ** 2 for name in "xy"),
+        n_trials=60,
+        n_jobs=4,
+    )
+    assert len(study.trials) == 60
+    # Which thread asks when is not determined; random points reach 1e-2 in 1 of 30 runs.
+    assert study.best_value < 1e-2
 
 
 def test_maximize() -> None:
