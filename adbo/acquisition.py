@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from adbo import candidates, forest
+from adbo import candidates, descent, forest, niches
 from adbo.candidates import Geometry, Sample
 from adbo.space import FloatArray, IntArray
 
@@ -22,9 +22,12 @@ from adbo.space import FloatArray, IntArray
 INITIAL_PER_COLUMN = 10
 INITIAL_MOST = 50
 
-#: Share of the asks that descend a quadratic model instead, where all columns are continuous; in
+#: Share of the asks that descend a smooth model instead, where all columns are continuous; in
 #: proportion fewer where others are to be explored too.
-DESCENT_SHARE = 0.5
+DESCENT_SHARE = 0.55
+
+#: Share of the other asks whose candidates differ from good rows in one column.
+EXCHANGE_SHARE = 0.4
 
 IsKnown = Callable[[FloatArray], NDArray[np.bool_]]
 
@@ -87,15 +90,17 @@ def _ranked(
     rng: np.random.Generator,
 ) -> tuple[FloatArray, IntArray]:
     """Points ``(N, d)``, and in which order to propose them ``(N,)``."""
-    ranking = candidates.rank(complete, sample.cost, sample.n_elites, geometry, rng)
-    share = DESCENT_SHARE * candidates.is_smooth(geometry).mean()
+    ranking = niches.rank(complete, sample.cost, sample.n_elites, geometry, rng)
+    share = DESCENT_SHARE * descent.is_smooth(geometry).mean()
     # The model does not see where evaluations fail; the forest does.
     share *= np.isfinite(sample.cost).mean()
     if len(ranking) and rng.random() < share:
         y = forest.targets(sample.cost[ranking], len(ranking))
-        points = candidates.descend(complete[ranking], y, geometry, rng)
+        points = descent.descend(complete[ranking], y, geometry, rng)
         return points, np.arange(len(points))
-    points = candidates.generate(complete, ranking, geometry, rng)
+    exchanges = len(ranking) and rng.random() < EXCHANGE_SHARE
+    make = candidates.exchange if exchanges else candidates.generate
+    points = make(complete, ranking, geometry, rng)
     y = forest.targets(sample.cost, sample.n_elites)
     conditional = bool(np.isnan(sample.X).any())
     seen = _as_seen(points, sample, complete) if conditional else points

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adbo import quadratic
 from adbo.space import FloatArray, IntArray
 
 
@@ -61,20 +60,11 @@ UNIFORM_SHARE = 0.1
 #: The pool of an ask has w elites, log w uniform between these.
 POOL_LOW, POOL_HIGH = 4, 128
 
-#: Share of the asks that work in a niche, next to the head of some basin, not with the elites.
-NICHE_SHARE = 0.5
+#: An exchange starts from the best w rows, log w uniform up to this.
+EXCHANGE_POOL = 16
 
 #: Up to so many elites are averaged to a base point, the number log-uniform.
 PARENTS = 32
-
-#: Points of an ask that descends: more than one, because some may be known already.
-DESCENTS = 64
-
-#: The model of a descent has so many points for each of its coefficients, log-uniform.
-DESCENT_LOW, DESCENT_HIGH = 1.2, 3.0
-
-#: Points of a descent differ by the model's standard deviations times 10^U(low, high).
-DESCENT_EXPONENTS = (-3.0, -0.3)
 
 #: Share of the base points made by crossover instead.
 CROSSOVER_SHARE = 0.6
@@ -99,7 +89,7 @@ def generate(
     X
         Complete rows ``(m, d)``; there may be none.
     ranking
-        The rows this ask works with, from `rank`; there may be none.
+        The rows this ask works with, from `niches.rank`; there may be none.
     geometry
         What the columns are.
     rng
@@ -120,77 +110,24 @@ def generate(
     return geometry.snap(candidates) if np.isfinite(geometry.levels).any() else candidates
 
 
-def rank(
-    X: FloatArray, cost: FloatArray, n_elites: int, geometry: Geometry, rng: np.random.Generator
-) -> IntArray:
-    """The rows this ask works with, most relevant first: the elites, or a niche.
+def exchange(
+    X: FloatArray, ranking: IntArray, geometry: Geometry, rng: np.random.Generator
+) -> FloatArray:
+    """Candidates ``(N, d)`` that differ from one of the best rows in one column, by any amount.
 
-    A niche is all rows by their distance to one that is the head of a basin: one with no better
-    row nearby (nearest-better clustering, Preuss, EvoApplications 2010). It is drawn with a weight
-    of ``distance to the nearest better row / rank by cost``; failures are no heads.
-
-    Parameters
-    ----------
-    X, cost
-        Complete rows ``(m, d)``, the elites first and best first, and costs ``(m,)``.
-    n_elites, geometry, rng
-        As for `generate`.
-
-    Returns
-    -------
-    IntArray
-        ``(n_elites,)`` or ``(m,)``.
+    Near the elites such points have no chance against small steps, so they are candidates of asks
+    of their own; parameters as for `generate`.
     """
-    if not n_elites or rng.random() >= NICHE_SHARE:
-        return np.arange(n_elites)
-    order = np.argsort(cost, kind="stable")
-    places = _places(X[order], geometry)
-    norm = np.sum(places**2, axis=1)
-    squares = norm[:, None] + norm - 2 * places @ places.T
-    squares[np.triu_indices(len(squares))] = np.inf
-    nearest_better = np.sqrt(np.maximum(squares.min(axis=1), 0.0))
-    nearest_better[0] = nearest_better[1:].max(initial=0.0)
-    weight = nearest_better / np.arange(1, len(order) + 1)
-    weight[np.isnan(cost[order])] = 0.0
-    total = weight.sum()
-    head = rng.choice(len(order), p=weight / total) if total > 0 else 0
-    distance = np.sum((places - places[head]) ** 2, axis=1)
-    return np.asarray(order[np.argsort(distance, kind="stable")])
+    pool = X[ranking[: log_uniform(1, EXCHANGE_POOL, rng)]]
+    points = pool[rng.integers(len(pool), size=CANDIDATES)]
+    column = rng.integers(X.shape[1], size=CANDIDATES)
+    points[np.arange(CANDIDATES), column] = rng.random(CANDIDATES)
+    return geometry.snap(points)
 
 
 def log_uniform(low: float, high: float, rng: np.random.Generator) -> int:
     """A whole number with a uniform logarithm."""
     return round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
-
-
-def descend(
-    X: FloatArray, y: FloatArray, geometry: Geometry, rng: np.random.Generator
-) -> FloatArray:
-    """Points ``(DESCENTS, d)`` near the minimum of a quadratic model of the first rows.
-
-    Only continuous columns are modelled; the others are copied from the best row of the model.
-
-    Parameters
-    ----------
-    X, y
-        Complete rows ``(m, d)``, the most relevant first, and finite targets ``(m,)``.
-    geometry, rng
-        As for `generate`.
-    """
-    smooth = is_smooth(geometry)
-    d = int(smooth.sum())
-    low, high = (min(share * (2 * d + 1), len(X)) for share in (DESCENT_LOW, DESCENT_HIGH))
-    m = log_uniform(low, high, rng)
-    model = quadratic.fit(X[:m, smooth], y[:m])
-    length = 10.0 ** rng.uniform(*DESCENT_EXPONENTS, size=(DESCENTS, 1))
-    points = np.tile(X[np.argmin(y[:m])], (DESCENTS, 1))
-    points[:, smooth] = model.minimum() + length * rng.standard_normal((DESCENTS, d)) @ model.axes
-    return geometry.snap(reflect(points))
-
-
-def is_smooth(geometry: Geometry) -> NDArray[np.bool_]:
-    """Which columns are continuous ``(d,)``."""
-    return np.asarray(np.isinf(geometry.levels) & (geometry.categories == 0))
 
 
 def impute(X: FloatArray, n_elites: int, rng: np.random.Generator) -> FloatArray:
@@ -272,16 +209,6 @@ def _bases(
     exchanged[np.arange(k), rng.integers(d, size=k)] = True
     base[:k] = np.where(exchanged, X[rng.integers(len(X), size=k)], first[:k])
     return base
-
-
-def _places(X: FloatArray, geometry: Geometry) -> FloatArray:
-    """Rows as points whose distances count: different categories are one unit apart."""
-    columns = [X[:, geometry.categories == 0]]
-    for column in np.flatnonzero(geometry.categories):
-        n = int(geometry.categories[column])
-        index = np.clip((X[:, column] * n).astype(np.intp), 0, n - 1)
-        columns.append(np.eye(n)[index] / np.sqrt(2))
-    return np.concatenate(columns, axis=1)
 
 
 def _spread(pool: FloatArray) -> FloatArray:

@@ -22,6 +22,9 @@ from adbo.space import FloatArray, IntArray, SearchSpace
 #: test problem; more rows only cost time.
 ELITES = 256
 
+#: A sample is about uniform in time up to this row, and log-uniform after it.
+_EARLY = 100
+
 _HEADER = np.dtype(
     [
         ("layout", "<i4"),
@@ -108,11 +111,16 @@ class History:
         return self._header[name][: self._n]
 
     def sample(self, size: int, rng: np.random.Generator) -> IntArray:
-        """Rows drawn uniformly without the elites, ``(m,)``, ``m <= size``, in O(size)."""
+        """Rows from all times without the elites, ``(m,)``, ``m <= size``, in O(size).
+
+        The logarithm of the time is drawn uniformly: late in a study most rows are from the
+        incumbent's basin, and the early ones are what is known of the others.
+        """
         if self._n <= size + self._elites.size:
             rows = np.arange(self._n)
         else:
-            rows = rng.integers(self._n, size=size)
+            growth = (1 + self._n / _EARLY) ** rng.random(size)
+            rows = np.unique((_EARLY * (growth - 1)).astype(np.int64))
         return rows[~np.isin(rows, self._elites)]
 
     def contains(self, values: FloatArray) -> NDArray[np.bool_]:

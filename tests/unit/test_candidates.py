@@ -121,85 +121,27 @@ class TestMutate:
         assert set(moved.sum(axis=1)) == set(range(1, 9))
 
 
-class TestRank:
-    def two_basins(self, rng):
-        """256 rows in the better basin, all elites, and 40 in another one."""
-        better = 0.2 + 0.01 * rng.standard_normal((256, 2))
-        other = 0.8 + 0.01 * rng.standard_normal((40, 2))
-        X = np.concatenate([better, other])
-        return X, np.concatenate([np.linspace(0, 1, 256), np.linspace(2, 3, 40)])
+class TestExchange:
+    def test_one_column_is_changed_to_anything(self, rng):
+        X = np.tile(rng.random((40, 1)), (1, 3))
+        points = candidates.exchange(X, np.arange(40), continuous(3), rng)
+        assert points.shape == (candidates.CANDIDATES, 3)
+        # Two columns are still those of one row: five of nine pairs are equal.
+        equal = points[:, :, None] == points[:, None, :]
+        assert (equal.sum(axis=(1, 2)) == 5).all()
+        for column in range(3):
+            others = np.delete(points, column, axis=1)
+            moved = points[others[:, 0] == others[:, 1], column]
+            assert moved.min() < 0.05
+            assert moved.max() > 0.95
 
-    def test_elites_or_niches(self, rng):
-        X, y = self.two_basins(rng)
-        ranking = [candidates.rank(X, y, 256, continuous(2), rng) for _ in range(200)]
-        elites = [r for r in ranking if len(r) == 256]
-        niches = [r for r in ranking if len(r) == len(X)]
-        assert 60 < len(elites) < 140
-        assert len(elites) + len(niches) == 200
-        assert all(np.array_equal(r, np.arange(256)) for r in elites)
-        assert all(np.array_equal(np.sort(r), np.arange(len(X))) for r in niches)
-
-    def test_some_niches_are_in_the_basin_without_elites(self, rng):
-        X, y = self.two_basins(rng)
-        ranking = [candidates.rank(X, y, 256, continuous(2), rng) for _ in range(2000)]
-        heads = np.array([r[0] for r in ranking if len(r) == len(X)])
-        assert 0.0005 < (heads >= 256).mean() < 0.2
-        # There, it is the best row from which the way to a better one is far.
-        assert (heads[heads >= 256] == 256).mean() > 0.7
-
-    def test_niche_is_ordered_by_distance(self, rng):
-        X = rng.random((100, 3))
-        for _ in range(20):
-            ranking = candidates.rank(X, X.sum(axis=1), 50, continuous(3), rng)
-            distance = np.linalg.norm(X[ranking] - X[ranking[0]], axis=1)
-            assert len(ranking) == 50 or (np.diff(distance) >= 0).all()
-
-    def test_categories_are_all_as_far_from_each_other(self, rng):
-        geometry = Geometry(np.array([3, 0]), np.array([3.0, np.inf]), lambda units: units)
-        X = np.array([[1 / 6, 0.0], [5 / 6, 0.1], [3 / 6, 0.2]])
-        y = np.arange(3.0)
-        niches = [candidates.rank(X, y, 1, geometry, rng) for _ in range(60)]
-        from_first = [r for r in niches if len(r) == 3 and r[0] == 0]
-        assert from_first
-        assert all(list(r) == [0, 1, 2] for r in from_first)
-
-    def test_equal_rows(self, rng):
-        X = np.full((30, 2), 0.4)
-        for _ in range(20):
-            assert len(candidates.rank(X, np.zeros(30), 10, continuous(2), rng)) in {10, 30}
-
-
-class TestDescend:
-    def test_minimum_of_a_tilted_bowl(self, rng):
-        X = 0.4 + 0.05 * rng.standard_normal((30, 3))
-        X[:, 1] += 3 * (X[:, 0] - 0.4)
-        y = np.sum((X - 0.41) ** 2, axis=1)
-        ranking = np.argsort(y)
-        points = candidates.descend(X[ranking], y[ranking], continuous(3), rng)
-        assert np.median(np.linalg.norm(points - 0.41, axis=1)) < 0.5 * np.sqrt(y.min())
-
-    def test_other_columns_are_those_of_the_best_row(self, rng):
-        space = SearchSpace(
-            {
-                "c": CategoricalDistribution(["a", "b", "c"]),
-                "x": FloatDistribution(0, 1),
-                "n": IntDistribution(0, 9),
-            }
-        )
-        X = space.snap(rng.random((40, 3)))
-        y = rng.random(40)
-        y[0] = -1.0
-        points = candidates.descend(X, y, geometry_of(space), rng)
-        assert (points[:, [0, 2]] == X[0, [0, 2]]).all()
-        assert len(np.unique(points[:, 1])) > 1
-        np.testing.assert_array_equal(candidates.is_smooth(geometry_of(space)), [0, 1, 0])
-
-    @pytest.mark.parametrize("m", [1, 2, 5, 300])
-    @pytest.mark.parametrize("spread", [0.0, 1e-16, 1e-9, 0.3])
-    def test_inside_whatever_the_rows(self, rng, m, spread):
-        X = candidates.reflect(0.5 + spread * rng.standard_normal((m, 4)))
-        points = candidates.descend(X, rng.random(m), continuous(4), rng)
-        assert ((points >= 0) & (points <= 1)).all()
+    @settings(max_examples=30, deadline=None)
+    @given(SPACES, st.integers(1, 40), st.integers(0, 2**32 - 1))
+    def test_rows_that_the_space_can_hold(self, space, m, seed):
+        rng = np.random.default_rng(seed)
+        X = space.snap(rng.random((m, len(space))))
+        points = candidates.exchange(X, np.arange(m), geometry_of(space), rng)
+        np.testing.assert_allclose(points, space.snap(points), atol=1e-12)
 
 
 class TestImpute:

@@ -105,7 +105,10 @@ def test_a_sample_is_bounded_and_leaves_out_the_elites() -> None:
     history = History()
     history.extend([_batch(np.arange(5000.0))])
     rows = history.sample(256, np.random.default_rng(0))
-    assert 200 < len(rows) <= 256
+    assert 128 < len(rows) <= 256
+    assert len(set(rows)) == len(rows)
+    # From all times, the early ones more often.
+    assert (rows < 2000).sum() > (rows > 3000).sum() > 20
     assert not np.isin(rows, history.elites).any()
 
 

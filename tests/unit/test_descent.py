@@ -1,0 +1,71 @@
+"""Descents: to the minimum of a smooth model, inside the cube."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from adbo import candidates, descent
+from adbo.candidates import Geometry
+from adbo.space import SearchSpace
+
+
+def continuous(d):
+    return Geometry(np.zeros(d, dtype=np.int64), np.full(d, np.inf), lambda units: units)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_quadratic_finds_the_minimum_of_a_tilted_bowl(rng, monkeypatch):
+    monkeypatch.setattr(descent, "SPLINE_SHARE", 0.0)
+    X = 0.4 + 0.05 * rng.standard_normal((30, 3))
+    X[:, 1] += 3 * (X[:, 0] - 0.4)
+    y = np.sum((X - 0.41) ** 2, axis=1)
+    ranking = np.argsort(y)
+    points = [descent.descend(X[ranking], y[ranking], continuous(3), rng)[0] for _ in range(40)]
+    distance = np.linalg.norm(np.array(points) - 0.41, axis=1)
+    assert np.median(distance) < 0.5 * np.sqrt(y.min())
+
+
+def test_spline_follows_a_curved_valley(rng, monkeypatch):
+    monkeypatch.setattr(descent, "SPLINE_SHARE", 1.0)
+    x = rng.uniform(0.1, 0.5, 120)
+    X = np.stack([x, x**2 + 0.01 * rng.standard_normal(120)], axis=1)
+    y = (X[:, 0] - 0.6) ** 2 + 100 * (X[:, 1] - X[:, 0] ** 2) ** 2
+    ranking = np.argsort(y)
+    points = np.array(
+        [descent.descend(X[ranking], y[ranking], continuous(2), rng)[0] for _ in range(40)]
+    )
+    assert np.quantile(points[:, 0], 0.7) > 0.52  # where nobody has been
+    assert np.median(np.abs(points[:, 1] - points[:, 0] ** 2)) < 0.01
+
+
+def test_other_columns_are_those_of_the_best_row(rng):
+    space = SearchSpace(
+        {
+            "c": CategoricalDistribution(["a", "b", "c"]),
+            "x": FloatDistribution(0, 1),
+            "n": IntDistribution(0, 9),
+        }
+    )
+    X = space.snap(rng.random((40, 3)))
+    y = rng.random(40)
+    y[0] = -1.0
+    points = descent.descend(X, y, Geometry(space.categories, space.levels, space.snap), rng)
+    assert (points[:, [0, 2]] == X[0, [0, 2]]).all()
+    assert len(np.unique(points[:, 1])) > 1
+    np.testing.assert_array_equal(
+        descent.is_smooth(Geometry(space.categories, space.levels, space.snap)), [0, 1, 0]
+    )
+
+
+@pytest.mark.parametrize("m", [1, 2, 5, 300])
+@pytest.mark.parametrize("spread", [0.0, 1e-16, 1e-9, 0.3])
+def test_inside_whatever_the_rows(rng, m, spread):
+    X = candidates.reflect(0.5 + spread * rng.standard_normal((m, 4)))
+    points = descent.descend(X, rng.random(m), continuous(4), rng)
+    assert ((points >= 0) & (points <= 1)).all()
