@@ -15,6 +15,7 @@ from adbo.optimizer import KAPPA
 from adbo.run import Outcome, Silence, execute
 from adbo.settings import Settings, UsageError
 from adbo.study import quietly, trial_of
+from adbo.walltime import within_walltime
 
 
 def optimize(  # noqa: PLR0913 - the choices of a run, all by keyword
@@ -44,7 +45,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all by keyword
         Finished trials that the study shall have in the end, over all ranks and earlier runs; the
         ranks may overshoot by the evaluations that were running. None for no limit.
     timeout
-        Seconds after which running evaluations are abandoned. None for no limit.
+        Seconds after which running evaluations are abandoned; those that could not finish before
+        are not begun. None for no limit but that of a Slurm job, which is kept in any case.
     direction
         ``"minimize"`` or ``"maximize"``.
     storage
@@ -93,7 +95,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all by keyword
         seed=seed,
         kappa=kappa,
     )
-    outcome = execute(objective, settings, find_ranks(comm), Silence())
+    ranks = find_ranks(comm)
+    outcome = execute(objective, within_walltime(settings, ranks), ranks, Silence())
     if outcome.missing:
         raise RuntimeError(f"ranks {outcome.missing} did not answer in the end")
     if outcome.n_unwritten:

@@ -55,9 +55,11 @@ def _run(options: argparse.Namespace) -> int:
     # Imported late: --help and wrong usage need no more than the parser.
     from adbo.group import Led, follow
     from adbo.interruption import Interruption
+    from adbo.walltime import within_walltime
 
     settings = _settings(options)
     ranks = find_ranks()
+    settings = within_walltime(settings, ranks)
     use_node(ranks, options.gpus_per_node)
     objective = _objective(options, ranks)
     if options.ranks_per_trial == 1:

@@ -1,4 +1,4 @@
-"""Stopping: Ctrl-C, SIGTERM and the deadline, as one request that breaks off an evaluation.
+"""Stopping: signals and the deadline, as one request that breaks off an evaluation.
 
 A signal only takes note while adbo itself is at work, so that no message, record or transaction is
 cut in two; only while the objective runs does it raise.
@@ -22,10 +22,19 @@ class Reason(enum.Enum):
     DEADLINE = "the time was up"
     SIGINT = "Ctrl-C"
     SIGTERM = "SIGTERM"
+    SIGUSR1 = "SIGUSR1"
 
     @property
     def is_signal(self) -> bool:
         return self is not Reason.DEADLINE
+
+
+#: Batch systems announce the end of a job by SIGUSR1 if told to, as by ``sbatch --signal``.
+_SIGNALS: dict[int, Reason] = {
+    signal.SIGINT: Reason.SIGINT,
+    signal.SIGTERM: Reason.SIGTERM,
+    signal.SIGUSR1: Reason.SIGUSR1,
+}
 
 
 class BrokenOff(BaseException):
@@ -56,7 +65,7 @@ class Interruption:
         if self._seconds is not None:
             self._deadline = time.monotonic() + self._seconds
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _SIGNALS:
                 self._previous[number] = signal.signal(number, self._handle)
             if self._seconds is not None:
                 self._timer = threading.Timer(self._seconds, self._expire)
@@ -82,6 +91,11 @@ class Interruption:
             self.note(Reason.DEADLINE)
         return self.reason
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the deadline, if there is one."""
+        return None if self._deadline is None else self._deadline - time.monotonic()
+
     def note(self, reason: Reason) -> None:
         """Stop for this reason, unless there was an earlier one."""
         if self.reason is None:
@@ -105,7 +119,7 @@ class Interruption:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.check()
-        self.note(Reason.SIGINT if number == signal.SIGINT else Reason.SIGTERM)
+        self.note(_SIGNALS[number])
         if self._breakable:
             self._breakable = False
             raise BrokenOff

@@ -67,7 +67,8 @@ def _add_run(commands: Any) -> None:
         "--timeout",
         type=float,
         metavar="SECONDS",
-        help="when to end; running evaluations are abandoned (default: no limit)",
+        help="when to end; running evaluations are abandoned (default: shortly before the time"
+        " limit of the Slurm job; none elsewhere)",
     )
     _add_study(parser, "default: objective and start time", _STORAGE)
     parser.add_argument(

@@ -230,8 +230,11 @@ def last_words(outcome: Outcome) -> list[str]:
         f" {summary['n_ranks']} rank{'s' * (summary['n_ranks'] > 1)}"
         f" in {summary['wall_seconds']:.1f} s, utilization {summary['utilization']:.0%}"
     )
+    n_trials = outcome.progress.settings.n_trials
     if outcome.reason is not None:
         lines.append(f"stopped early: {outcome.reason.value}")
+    elif not n_new and n_trials is not None:
+        lines = [lines[0], f"the study already has its {n_trials} trials: nothing was left to do"]
     if summary["storage"] != "none":
         lines.append(f"study {summary['study_name']} in {summary['storage']}")
         lines.append(f"see it:      optuna-dashboard {summary['storage']}")

@@ -11,11 +11,13 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import optuna
 
+from adbo.filesystem import shared_kind
 from adbo.group import Channel
 from adbo.history import History
 from adbo.interruption import Interruption, Reason
@@ -156,6 +158,8 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
     with Interruption(settings.timeout) as interruption:
         transport = ranks.transport()
         reporter.begin(progress)
+        if study is not None:
+            _warn_of_locks(start.storage, reporter)
         rank = Rank(objective, progress, transport, interruption, keeper)
         try:
             rank.optimize()
@@ -172,12 +176,23 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
         progress,
         summarize(progress, transport.farewells),
         keeper.study,
-        interruption.reason,
+        Reason.DEADLINE if rank.too_late else interruption.reason,
         keeper.n_unwritten,
         missing,
         sorted(transport.gone),
         keeper.on_duty,
     )
+
+
+def _warn_of_locks(storage: str, reporter: Reporter) -> None:
+    """Tell whoever put a SQLite file where other machines might write it too."""
+    scheme, _, path = storage.partition(":///")
+    kind = shared_kind(Path(path)) if scheme == "sqlite" else None
+    if kind is not None:
+        reporter.say(
+            f"{path} is on {kind}, where SQLite's locks may fail: only this run must write to it,"
+            " from one machine; or use a disk of the node, or PostgreSQL"
+        )
 
 
 def _start(study: optuna.Study | None, settings: Settings) -> Start:
