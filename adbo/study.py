@@ -25,7 +25,9 @@ from optuna.trial import FrozenTrial
 
 from adbo import rdb
 from adbo.mirror import Writer
+from adbo.rdb_writer import BulkWriter
 from adbo.records import FINISHED_STATES, Evaluation, Extras, Layout
+from adbo.secrecy import redact, shown
 
 #: Seconds for which SQLite waits while another process reads or writes the file.
 _BUSY_SECONDS = 60
@@ -131,7 +133,7 @@ def writer_for(study: optuna.Study) -> Writer:
     """The fastest way to store evaluations in a study."""
     database = _database(study)
     if database is not None:
-        return rdb.BulkWriter(database.engine, study._study_id)
+        return BulkWriter(database.engine, study._study_id)
     return TrialWriter(study)
 
 
@@ -241,17 +243,19 @@ def trial_of(evaluation: Evaluation) -> FrozenTrial:
 
 def storage_name(storage: str | BaseStorage) -> str:
     """A storage as one may print it: its URL without password, or its class."""
+    url = _url(storage)
+    if url:
+        return shown(url)
+    return type(storage).__name__
+
+
+def _url(storage: str | BaseStorage) -> str:
+    """The URL of a storage, with its password; empty if it has none."""
     if isinstance(storage, _CachedStorage):
         storage = storage._backend
     if isinstance(storage, RDBStorage):
-        storage = storage.url
-    if not isinstance(storage, str):
-        return type(storage).__name__
-    try:
-        return sa.make_url(storage).render_as_string(hide_password=True)
-    except sa.exc.ArgumentError:
-        scheme, _, rest = storage.rpartition("://")
-        return f"{scheme}://{rest.rpartition('@')[2]}" if scheme else rest.rpartition("@")[2]
+        return str(storage.url)
+    return storage if isinstance(storage, str) else ""
 
 
 def _storage(storage: str | BaseStorage) -> BaseStorage:
@@ -348,14 +352,17 @@ def _explained(storage: str | BaseStorage) -> Iterator[None]:
             f"{name} is no URL of a database: use sqlite:///FILE, postgresql://... or mysql://..."
         ) from None
     except (sa.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise StudyError(f"cannot use {name}: {_cause(error)}") from None
-    except RuntimeError as error:  # Optuna's word on another version's schema
-        raise StudyError(f"cannot use {name}: {' '.join(str(error).split())}") from None
+        raise StudyError(f"cannot use {name}: {redact(_cause(error), _url(storage))}") from None
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, StudyError):
+            raise
+        # Optuna's word on another version's schema; a driver's on a URL it cannot read.
+        raise StudyError(f"cannot use {name}: {redact(str(error), _url(storage))}") from None
 
 
 def _cause(error: BaseException) -> str:
-    """What the database's driver said: the innermost error, on one line."""
+    """What the database's driver said: the innermost error."""
     while error.__cause__ is not None:
         error = error.__cause__
     original = getattr(error, "orig", None) or error
-    return " ".join(str(original).split()) or type(original).__name__
+    return str(original).strip() or type(original).__name__

@@ -1,0 +1,221 @@
+"""Real database servers, installed from Debian where they are missing.
+
+Each has one user with a password that is not easy to quote.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+USER, PASSWORD = "keeper", "gehe:im%/@wort"
+
+#: Exit status 101: what is installed here is started by the tests, and by nobody else.
+_NO_DAEMONS = "#!/bin/sh\nexit 101\n"
+
+
+class Server:
+    """A server that can be started, killed and started again on the data it has.
+
+    Parameters
+    ----------
+    command
+        Starts it in the foreground.
+    user
+        The system's user it runs as.
+    url
+        Of a database that it always has.
+    log
+        A file for what it has to say.
+    """
+
+    def __init__(self, command: Sequence[str], user: str, url: sa.URL, log: Path) -> None:
+        self.url = url
+        self._command = command
+        self._user = user
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._n_databases = 0
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, **_as_user(self._user), stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self._execute("SELECT 1")
+                return
+            except sa.exc.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    self.kill()
+                    raise RuntimeError(self._log.read_text()) from None
+                time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End it as a crash of the machine would, as far as it can tell."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End it in order."""
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def new_database(self) -> str:
+        """The URL of an empty database."""
+        self._n_databases += 1
+        name = f"study_{self._n_databases}"
+        self._execute(f"CREATE DATABASE {name}")
+        return self.url.set(database=name).render_as_string(hide_password=False)
+
+    def _execute(self, statement: str) -> None:
+        engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+        engine.dispose()
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server."""
+    binaries = Path(_installed("postgresql", _postgresql_binary)).parent
+    with _directory("postgres") as directory:
+        (directory / "password").write_text(PASSWORD)
+        data = str(directory / "data")
+        initialize = [str(binaries / "initdb"), "-D", data, "-U", USER, "-E", "UTF8"]
+        security = ["-A", "scram-sha-256", f"--pwfile={directory / 'password'}", "--no-sync"]
+        _run([*initialize, *security], "postgres")
+        port = _free_port()
+        options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        command = [str(binaries / "postgres"), "-D", data, "-p", str(port), "-k", str(directory)]
+        url = _url("postgresql+psycopg2", port, "postgres")
+        yield from _running(Server([*command, *options], "postgres", url, directory / "log"))
+
+
+@contextlib.contextmanager
+def mariadb() -> Iterator[Server]:
+    """A MariaDB server."""
+    binary = _installed("mariadb-server", lambda: shutil.which("mariadbd", path=_PATH))
+    with _directory("mysql") as directory:
+        data = f"--datadir={directory / 'data'}"
+        installer = shutil.which("mariadb-install-db", path=_PATH)
+        assert installer is not None
+        _run([installer, "--no-defaults", data, "--skip-test-db", "--skip-name-resolve"], "mysql")
+        users = directory / "users.sql"
+        users.write_text(
+            f"CREATE USER IF NOT EXISTS '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1';\n"
+        )
+        port = _free_port()
+        yield from _running(
+            Server(
+                [
+                    binary,
+                    "--no-defaults",
+                    data,
+                    f"--port={port}",
+                    f"--socket={directory / 'socket'}",
+                    f"--pid-file={directory / 'pid'}",
+                    f"--init-file={users}",
+                    "--bind-address=127.0.0.1",
+                    "--innodb-flush-log-at-trx-commit=0",
+                ],
+                "mysql",
+                _url("mysql+pymysql", port, "mysql"),
+                directory / "log",
+            )
+        )
+
+
+#: Where daemons are, besides the path of a user.
+_PATH = f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def _running(server: Server) -> Iterator[Server]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _url(driver: str, port: int, database: str) -> sa.URL:
+    return sa.URL.create(driver, USER, PASSWORD, "127.0.0.1", port, database)
+
+
+def _postgresql_binary() -> str | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return str(found[-1]) if found else shutil.which("initdb", path=_PATH)
+
+
+def _installed(package: str, find: Callable[[], str | None]) -> str:
+    """The path of a program, installed from Debian if it is not there yet."""
+    if find() is None:
+        policy = Path("/usr/sbin/policy-rc.d")
+        is_new = not policy.exists()
+        if is_new:
+            policy.write_text(_NO_DAEMONS)
+            policy.chmod(0o755)
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        try:
+            for arguments in (
+                ["update"],
+                ["install", "--yes", "--no-install-recommends", package],
+            ):
+                subprocess.run(
+                    ["apt-get", "-qq", *arguments],
+                    env=environment,
+                    stdout=subprocess.DEVNULL,
+                    check=True,
+                )
+        finally:
+            if is_new:
+                policy.unlink()
+    path = find()
+    assert path is not None, f"apt-get install {package} did not bring it"
+    return path
+
+
+@contextlib.contextmanager
+def _directory(user: str) -> Iterator[Path]:
+    """A directory that the user owns; pytest's own are closed to all but the tests."""
+    directory = Path(tempfile.mkdtemp(prefix="adbo-"))
+    if os.geteuid() == 0:
+        shutil.chown(directory, user)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _as_user(user: str) -> dict[str, str]:
+    """Servers refuse to run as root."""
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid} if os.geteuid() == 0 else {}
+
+
+def _run(command: Sequence[str], user: str) -> None:
+    subprocess.run(command, **_as_user(user), stdout=subprocess.DEVNULL, check=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
