@@ -73,7 +73,8 @@ class Mirror:
     source
         Gives the next evaluations from a cursor on, in the order in which they were appended, as
         many as it likes to make at once; none if there are none. It is called from the mirror's
-        thread.
+        thread, and from the beginning again after every failure: a database that crashed may have
+        lost what it had confirmed.
     report
         Takes one line for people. It is called from the mirror's thread.
     cursor
@@ -92,8 +93,9 @@ class Mirror:
         self._writer = writer
         self._source = source
         self._report = report
-        self._cursor = cursor
+        self._start = self._cursor = cursor
         self._pace = pace
+        self._size = pace.batch
         self._pending: list[Evaluation] = []
         self._refused: dict[tuple[int, int], Evaluation] = {}
         self._trouble: _Trouble | None = None
@@ -172,15 +174,29 @@ class Mirror:
                     self._cursor += len(self._pending)
             if not self._pending:
                 return
-            batch = self._pending[: self._pace.batch]
-            self._write(batch)
+            batch = self._pending[: self._size]
+            try:
+                self._write(batch)
+            except Exception:
+                self._try_others_first(len(batch))
+                raise
             with self._lock:
                 del self._pending[: len(batch)]
+                if self._trouble is not None:
+                    self._pending, self._cursor = [], self._start
+            self._size = min(2 * self._size, self._pace.batch)
             self._progress += 1
             if self._trouble is not None:
                 seconds = time.monotonic() - self._trouble.since
                 self._report(f"the database takes evaluations again, after {seconds:.0f} s")
                 self._trouble = None
+
+    def _try_others_first(self, failed: int) -> None:
+        """Smaller batches, and one that fails alone goes last: it may be too much for any."""
+        self._size = max(1, self._size // 2)
+        if failed == 1:
+            with self._lock:
+                self._pending.append(self._pending.pop(0))
 
     def _write(self, evaluations: Sequence[Evaluation]) -> None:
         """Write evaluations; find those that the database refuses by halving, set them aside."""

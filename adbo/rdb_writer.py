@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -47,9 +47,7 @@ class BulkWriter:
     def __init__(self, engine: Engine, study_id: int) -> None:
         self._engine = engine
         self._study_id = study_id
-        self._stored = rdb.Names()
-        self._last_id = 0
-        self._count = 0
+        self._forget()
         self._distributions: dict[str, BaseDistribution] = {}
         self._layouts: dict[int, list[tuple[str, str]]] = {}
 
@@ -68,23 +66,42 @@ class BulkWriter:
         for evaluation in evaluations:
             rdb.check(evaluation)
         own = {(e.rank, e.seq): e for e in evaluations if e.rank >= 0}
-        with rdb.translated(self._engine), locked(self._engine, self._study_id) as connection:
-            self._advance(connection)
-            open_ids = self._look_up_enqueued(connection, own.values())
-            batch = [e for name, e in own.items() if name not in self._stored]
-            if not batch:
-                return
-            for layout in {e.layout.key: e.layout for e in batch}.values():
-                self._admit(connection, layout)
-            taken = [(i, e) for e in batch if (i := _enqueued_id(e)) in open_ids]
-            new = [e for e in batch if _enqueued_id(e) not in open_ids]
-            _finish(connection, taken)
-            trials, last_id = self._insert(connection, new)
-            self._insert_children(connection, [*taken, *trials])
+        if all(name in self._stored for name in own):
+            return
+        try:
+            with rdb.translated(self._engine), locked(self._engine, self._study_id) as connection:
+                batch, last_id, count = self._store(connection, own)
+        except rdb.DatabaseError:
+            # The commit may have happened or not, and a server that crashed may have lost others
+            # that it had confirmed.
+            self._forget()
+            raise
         # Committed: only now is any of it known to be stored.
-        self._last_id, self._count = last_id, self._count + len(new)
+        self._last_id, self._count = last_id, count
         for evaluation in batch:
             self._stored.add(evaluation.rank, evaluation.seq)
+
+    def _forget(self) -> None:
+        """Know nothing of what is stored."""
+        self._stored = rdb.Names()
+        self._last_id = 0
+        self._count = 0
+
+    def _store(
+        self, connection: Connection, own: Mapping[tuple[int, int], Evaluation]
+    ) -> tuple[list[Evaluation], int, int]:
+        """Store what is not stored yet; return it, the new frontier, and the trials up to it."""
+        self._advance(connection)
+        open_ids = self._look_up_enqueued(connection, own.values())
+        batch = [e for name, e in own.items() if name not in self._stored]
+        for layout in {e.layout.key: e.layout for e in batch}.values():
+            self._admit(connection, layout)
+        taken = [(i, e) for e in batch if (i := _enqueued_id(e)) in open_ids]
+        new = [e for e in batch if _enqueued_id(e) not in open_ids]
+        _finish(connection, taken)
+        trials, last_id = self._insert(connection, new)
+        self._insert_children(connection, [*taken, *trials])
+        return batch, last_id, self._count + len(new)
 
     def _advance(self, connection: Connection) -> None:
         """Take note of the trials beyond the frontier, and move it there."""

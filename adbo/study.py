@@ -119,18 +119,24 @@ def read_evaluations(study: optuna.Study) -> list[Evaluation]:
     StudyError
         If the database fails.
     """
-    database = _database(study)
-    if database is not None:
-        try:
+    try:
+        database = _database(study)
+        if database is not None:
             return rdb.read(database.engine, study._study_id)
-        except rdb.DatabaseError as error:
-            raise StudyError(f"cannot read the study: {error}") from None
+    except rdb.DatabaseError as error:
+        raise StudyError(f"cannot read the study: {error}") from None
     trials = study.get_trials(deepcopy=False, states=FINISHED_STATES)
     return [evaluation_of(trial) for trial in trials]
 
 
 def writer_for(study: optuna.Study) -> Writer:
-    """The fastest way to store evaluations in a study."""
+    """The fastest way to store evaluations in a study.
+
+    Raises
+    ------
+    adbo.rdb.DatabaseError
+        If the database fails.
+    """
     database = _database(study)
     if database is not None:
         return BulkWriter(database.engine, study._study_id)
@@ -145,16 +151,17 @@ def store(study: optuna.Study, evaluations: Sequence[Evaluation], epoch: float) 
     StudyError
         If the database does not take them.
     """
-    writer = writer_for(study)
-    for page in range(0, len(evaluations), _PAGE):
-        batch = [
-            dataclasses.replace(e, started=epoch + e.started, finished=epoch + e.finished)
-            for e in evaluations[page : page + _PAGE]
-        ]
-        try:
-            writer.write(batch)
-        except (rdb.DatabaseError, rdb.RefusedError) as error:
-            raise StudyError(f"cannot write the study: {error}") from None
+    try:
+        writer = writer_for(study)
+        for page in range(0, len(evaluations), _PAGE):
+            writer.write(
+                [
+                    dataclasses.replace(e, started=epoch + e.started, finished=epoch + e.finished)
+                    for e in evaluations[page : page + _PAGE]
+                ]
+            )
+    except (rdb.DatabaseError, rdb.RefusedError) as error:
+        raise StudyError(f"cannot write the study: {error}") from None
 
 
 class TrialWriter:
@@ -312,8 +319,9 @@ def _database(study: optuna.Study) -> RDBStorage | None:
     storage = study._storage
     if isinstance(storage, _CachedStorage):
         storage = storage._backend
-    if isinstance(storage, RDBStorage) and rdb.is_supported(storage):
-        return storage
+    if isinstance(storage, RDBStorage):
+        with rdb.translated(storage.engine):
+            return storage if rdb.is_supported(storage) else None
     return None
 
 

@@ -136,7 +136,7 @@ def mariadb() -> Iterator[Server]:
                     f"--pid-file={directory / 'pid'}",
                     f"--init-file={users}",
                     "--bind-address=127.0.0.1",
-                    "--innodb-flush-log-at-trx-commit=0",
+                    "--innodb-flush-log-at-trx-commit=2",
                 ],
                 "mysql",
                 _url("mysql+pymysql", port, "mysql"),
