@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The Ackley scaling experiment for real: one job for each number of ranks, half an hour each, with
+# evaluations that sleep N(60, 20) s. Run it on the login node; what is asked for, you are charged.
+#
+#   WORKERS="128 256" PARTITION_OPTIONS="--partition=standard" bash slurm/ackley_scaling.sh
+#
+# Then: adbo report --storage sqlite:///ackley-128-seed14.db, and so on.
+
+WORKERS="${WORKERS:-128 256 512 1024 2048 4096}"
+SEEDS="${SEEDS:-14}"
+SECONDS_EACH="${SECONDS_EACH:-1800}"
+PARTITION_OPTIONS="${PARTITION_OPTIONS:-}"
+
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+read -ra options <<< "$PARTITION_OPTIONS"
+
+for workers in $WORKERS; do
+    for seed in $SEEDS; do
+        OBJECTIVE="$here/../experiments/ackley_objective.py:objective" \
+            STUDY="ackley-$workers-seed$seed" TRIALS="" \
+            sbatch --job-name="ackley-$workers" --nodes=1-"$workers" --ntasks="$workers" \
+            --ntasks-per-node=0 --time="$((SECONDS_EACH / 60 + 10))" "${options[@]}" \
+            "$here/study.sbatch" --timeout "$SECONDS_EACH" --seed "$seed"
+    done
+done

@@ -1,0 +1,144 @@
+"""What it takes to run Slurm on two nodes of this machine, from Debian's packages."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
+
+CONFIGURATION = """\
+ClusterName=adbo
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={path}/munge.socket,cred_expire=5
+SlurmctldPort={ports[0]}
+SlurmctldPidFile={path}/slurmctld.pid
+SlurmdPidFile={path}/%n/slurmd.pid
+SlurmdSpoolDir={path}/%n
+StateSaveLocation={path}/state
+SlurmctldLogFile={path}/slurmctld.log
+SlurmdLogFile={path}/%n/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+MpiDefault=pmi2
+ReturnToService=2
+SlurmdParameters=config_overrides
+SwitchType=switch/none
+MailProg=/bin/true
+GresTypes=gpu
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=64 Gres=gpu:2
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=64 Gres=gpu:2
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+class Cluster:
+    """What a user has of it: its commands, and an environment for them."""
+
+    def __init__(self, path: Path) -> None:
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "DATABASE_URL"))},
+            "SLURM_CONF": str(path / "slurm.conf"),
+            "PYTHON": sys.executable,
+            "OMP_NUM_THREADS": "1",
+            # Both nodes are this machine, and PMI2 has no room for UCX's addresses of all its
+            # network devices.
+            "MPIR_CVAR_CH4_NETMOD": "ofi",
+            "FI_PROVIDER": "tcp",
+        }
+
+    def call(self, *command: str, cwd: Path | None = None, **environment: str) -> str:
+        """Run one of Slurm's commands, and return what it prints."""
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout
+
+    def submit(self, cwd: Path, *arguments: str, **environment: str) -> str:
+        """Submit ``slurm/study.sbatch``; arguments of sbatch come before a ``--``."""
+        before, after = arguments, ()
+        if "--" in arguments:
+            cut = arguments.index("--")
+            before, after = arguments[:cut], arguments[cut + 1 :]
+        script = str(ROOT / "slurm" / "study.sbatch")
+        options = ("--parsable", "--ntasks-per-node=2", "--output=job-%j.out", *before)
+        return self.call("sbatch", *options, script, *after, cwd=cwd, **environment).strip()
+
+    def state(self, job: str) -> str:
+        """As Slurm calls it: RUNNING, COMPLETED, ..."""
+        found = re.search(r"JobState=(\w+)", self.call("scontrol", "show", "job", job))
+        assert found is not None
+        return found[1]
+
+    def end(self, job: str, seconds: float = 120) -> str:
+        """Wait for a job's end, and return its state."""
+        active = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "SUSPENDED"}
+        wait_for(lambda: self.state(job) not in active, seconds, f"the end of job {job}")
+        return self.state(job)
+
+
+def wait_for(is_so: Callable[[], object], seconds: float, what: str) -> None:
+    """Look again until it is so; a failure names what did not come."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.2)
+
+
+def install() -> None:
+    assert os.geteuid() == 0, "these tests start slurmd, which needs root"
+    if all(shutil.which(program) for program in ("slurmctld", "slurmd", "sbatch", "munged")):
+        return
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES]):
+        subprocess.run(["apt-get", "-qq", *command], env=environment, check=True)
+
+
+def start(path: Path, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    with (path / f"{command[0]}.out").open("ab") as out:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env={**os.environ, "SLURM_CONF": str(path / "slurm.conf")},
+        )
+
+
+def free_ports(n: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def idle_nodes(cluster: Cluster) -> int:
+    done = subprocess.run(
+        ["sinfo", "--noheader", "--states=idle", "--format=%D"],
+        env=cluster.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return sum(int(word) for word in done.stdout.split() if word.isdigit())

@@ -1,0 +1,59 @@
+"""A real Slurm cluster of two nodes on this machine."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster import CONFIGURATION, Cluster, free_ports, idle_nodes, install, start, wait_for
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Two nodes, n1 and n2, with two GPUs each as far as Slurm knows."""
+    install()
+    path = Path(tempfile.mkdtemp(prefix="adbo-slurm-"))
+    for name in ("state", "n1", "n2"):
+        (path / name).mkdir()
+    key = path / "munge.key"
+    key.write_bytes(secrets.token_bytes(128))
+    key.chmod(0o600)
+    host = socket.gethostname().partition(".")[0]
+    configuration = path / "slurm.conf"
+    configuration.write_text(CONFIGURATION.format(host=host, path=path, ports=free_ports(3)))
+    for index in (0, 1):
+        (path / f"gpu{index}").touch()
+    (path / "gres.conf").write_text(f"Name=gpu File={path}/gpu[0-1]\n")
+    cluster = Cluster(path)
+    daemons = [
+        start(
+            path,
+            ["munged", "--foreground", "--force", f"--socket={path}/munge.socket"]
+            + [f"--{n}-file={path}/munge.{n}" for n in ("key", "pid", "log", "seed")],
+        )
+    ]
+    try:
+        wait_for((path / "munge.socket").exists, 20, "munged's socket")
+        daemons.append(start(path, ["slurmctld", "-D", "-f", str(configuration)]))
+        for node in ("n1", "n2"):
+            daemons.append(start(path, ["slurmd", "-D", "-f", str(configuration), "-N", node]))
+        wait_for(lambda: idle_nodes(cluster) == 2, 60, f"two idle nodes; see {path}")
+        yield cluster
+        subprocess.run(["scancel", "--user=root"], env=cluster.environment, check=False)
+        time.sleep(1.0)
+    finally:
+        for daemon in reversed(daemons):
+            daemon.send_signal(signal.SIGTERM)
+            try:
+                daemon.wait(20)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+    shutil.rmtree(path, ignore_errors=True)
