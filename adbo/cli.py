@@ -71,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
         )
     leaders, channel = ranks.groups(options.ranks_per_trial)
     if channel.rank > 0:
-        with Interruption(settings.timeout) as interruption:
+        with Interruption(settings.timeout, settings.walltime) as interruption:
             return follow(objective, channel, interruption)
     led = Led(objective, channel)
     status = USAGE

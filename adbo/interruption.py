@@ -20,13 +20,14 @@ class Reason(enum.Enum):
     """Why a rank stops before its study is complete."""
 
     DEADLINE = "the time was up"
+    WALLTIME = "the Slurm job is about to reach its time limit"
     SIGINT = "Ctrl-C"
     SIGTERM = "SIGTERM"
     SIGUSR1 = "SIGUSR1"
 
     @property
     def is_signal(self) -> bool:
-        return self is not Reason.DEADLINE
+        return self in _SIGNALS.values()
 
 
 #: Batch systems announce the end of a job by SIGUSR1 if told to, as by ``sbatch --signal``.
@@ -50,25 +51,35 @@ class Interruption:
     ----------
     seconds
         Until the deadline, counted from entering; None for no deadline.
+    walltime
+        Another one, in seconds since the epoch; the earlier counts.
     """
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, walltime: float | None = None) -> None:
         self.reason: Reason | None = None
         self.since: float | None = None
+        #: What the deadline would be the end by.
+        self.deadline_reason = Reason.DEADLINE
         self._seconds = seconds
+        self._walltime = walltime
         self._deadline: float | None = None
         self._breakable = False
         self._previous: dict[int, Any] = {}
         self._timer: threading.Timer | None = None
 
     def __enter__(self) -> Interruption:
-        if self._seconds is not None:
-            self._deadline = time.monotonic() + self._seconds
+        seconds = self._seconds
+        if self._walltime is not None:
+            left = max(self._walltime - time.time(), 0.0)
+            if seconds is None or left < seconds:
+                seconds, self.deadline_reason = left, Reason.WALLTIME
+        if seconds is not None:
+            self._deadline = time.monotonic() + seconds
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._previous[number] = signal.signal(number, self._handle)
-            if self._seconds is not None:
-                self._timer = threading.Timer(self._seconds, self._expire)
+            if seconds is not None:
+                self._timer = threading.Timer(seconds, self._expire)
                 self._timer.daemon = True
                 self._timer.start()
         return self
@@ -88,7 +99,7 @@ class Interruption:
     def check(self) -> Reason | None:
         """Why to stop, if at all."""
         if self._deadline is not None and time.monotonic() >= self._deadline:
-            self.note(Reason.DEADLINE)
+            self.note(self.deadline_reason)
         return self.reason
 
     @property

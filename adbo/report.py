@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import TrialState
 from tqdm import tqdm
 
+from adbo.interruption import Reason
 from adbo.objective import FAIL_REASON, params_text
 from adbo.progress import Progress
 from adbo.run import Outcome
@@ -68,7 +69,11 @@ class Terminal:
     def begin(self, progress: Progress) -> None:
         """Show the live line from now on, and the first failure of the objective."""
         self._progress = progress
-        if progress.settings.n_trials is None and progress.settings.timeout is None:
+        settings = progress.settings
+        if settings.walltime is not None:
+            end = time.strftime("%H:%M:%S", time.localtime(settings.walltime))
+            self.say(f"ends at {end} at the latest, before the time limit of the Slurm job")
+        elif settings.n_trials is None and settings.timeout is None:
             self.say("neither trials nor timeout is given: running until Ctrl-C or SIGTERM")
         if self._live:
             n_trials = progress.settings.n_trials
@@ -166,6 +171,8 @@ def _seconds_left(progress: Progress, rate: float, seconds: float) -> float | No
     limits = []
     if progress.settings.timeout is not None:
         limits.append(progress.settings.timeout - seconds)
+    if progress.settings.walltime is not None:
+        limits.append(progress.settings.walltime - progress.started - seconds)
     if progress.settings.n_trials is not None and rate > 0:
         limits.append((progress.settings.n_trials - len(progress.history)) / rate)
     return min(limits, default=None)
@@ -239,6 +246,8 @@ def last_words(outcome: Outcome) -> list[str]:
         lines.append(f"study {summary['study_name']} in {summary['storage']}")
         lines.append(f"see it:      optuna-dashboard {summary['storage']}")
         lines.append(f"continue it: --resume --study-name {summary['study_name']}")
+        if outcome.reason is Reason.WALLTIME:
+            lines.append("the wall time ended it: submit the same job again to go on")
     return lines
 
 

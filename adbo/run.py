@@ -155,7 +155,7 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
         reporter.say,
         study,
     )
-    with Interruption(settings.timeout) as interruption:
+    with Interruption(settings.timeout, settings.walltime) as interruption:
         transport = ranks.transport()
         reporter.begin(progress)
         if study is not None:
@@ -176,7 +176,7 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
         progress,
         summarize(progress, transport.farewells),
         keeper.study,
-        Reason.DEADLINE if rank.too_late else interruption.reason,
+        rank.stopped_early,
         keeper.n_unwritten,
         missing,
         sorted(transport.gone),

@@ -27,6 +27,8 @@ class Settings:
 
     n_trials: int | None = None
     timeout: float | None = None
+    walltime: float | None = None
+    """When the batch job leaves no more time, in seconds since the epoch."""
     direction: str = "minimize"
     storage: str | BaseStorage | None = None
     study_name: str = "study"

@@ -25,18 +25,17 @@ _ANSWER_SECONDS = 10.0
 
 
 def within_walltime(settings: Settings, ranks: Ranks) -> Settings:
-    """The settings with a timeout that ends the run before its Slurm job; collective.
+    """The settings with an end before that of this process's Slurm job, if it is in one.
 
-    Only the first rank asks Slurm. An earlier timeout of the user stays.
+    Collective: only the first rank asks Slurm. All end at the same time of the day, for the clocks
+    of a cluster agree, while ranks reach the beginning of a run at different times.
     """
-    left = ranks.share(lambda: seconds_left(os.environ, time.time()))
-    if left is None or (settings.timeout is not None and settings.timeout <= left):
-        return settings
-    return replace(settings, timeout=left)
+    walltime = ranks.share(lambda: last_moment(os.environ, time.time()))
+    return replace(settings, walltime=walltime)
 
 
-def seconds_left(environ: Mapping[str, str], now: float) -> float | None:
-    """Seconds in which a run that begins now should end.
+def last_moment(environ: Mapping[str, str], now: float) -> float | None:
+    """When a run should end that begins now, in seconds since the epoch.
 
     Parameters
     ----------
@@ -48,13 +47,12 @@ def seconds_left(environ: Mapping[str, str], now: float) -> float | None:
     Returns
     -------
     float or None
-        Above 0; None outside of Slurm, and in a job without a time limit.
+        None outside of Slurm, and in a job without a time limit.
     """
     end = _job_end(environ)
     if end is None:
         return None
-    reserve = min(max(RESERVE_SHARE * (end - now), RESERVE_LEAST), RESERVE_MOST)
-    return max(end - now - reserve, 0.001)
+    return end - min(max(RESERVE_SHARE * (end - now), RESERVE_LEAST), RESERVE_MOST)
 
 
 def _job_end(environ: Mapping[str, str]) -> float | None:
@@ -62,7 +60,7 @@ def _job_end(environ: Mapping[str, str]) -> float | None:
     job = environ.get("SLURM_JOB_ID", "")
     if not job.isdigit():
         return None
-    known = environ.get("SLURM_JOB_END_TIME", "")  # since Slurm 22.05
+    known = environ.get("SLURM_JOB_END_TIME", "")  # newer versions set it
     if known.isdigit() and int(known) > 0:
         return float(known)
     try:

@@ -52,7 +52,7 @@ def test_resuming_a_complete_study_evaluates_nothing(capsys: pytest.CaptureFixtu
     options = ["run", "sphere:2", "--trials", "8", "--study-name", "s"]
     assert main(options) == 0
     assert main([*options, "--resume"]) == 0
-    assert "8 trials (8 complete, 0 pruned, 0 failed), 0 of them now" in capsys.readouterr().out
+    assert "the study already has its 8 trials" in capsys.readouterr().out
     assert len(optuna.load_study(study_name="s", storage="sqlite:///adbo.db").trials) == 8
 
 

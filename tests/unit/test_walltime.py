@@ -11,9 +11,10 @@ import pytest
 import adbo
 from adbo import walltime
 from adbo.filesystem import shared_kind
+from adbo.interruption import Interruption, Reason
 from adbo.local import Alone
 from adbo.settings import Settings
-from adbo.walltime import seconds_left, within_walltime
+from adbo.walltime import last_moment, within_walltime
 
 JOB = {"SLURM_JOB_ID": "7"}
 
@@ -29,45 +30,60 @@ def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_no_job_no_limit() -> None:
-    assert seconds_left({}, 0.0) is None
-    assert seconds_left({"SLURM_JOB_END_TIME": "100"}, 0.0) is None
+    assert last_moment({}, 0.0) is None
+    assert last_moment({"SLURM_JOB_END_TIME": "100"}, 0.0) is None
 
 
 @pytest.mark.parametrize(
-    ("left", "usable"), [(3600, 3540), (600, 570), (60, 55), (4, 0.001), (-5, 0.001)]
+    ("left", "usable"), [(3600, 3540), (600, 570), (60, 55), (4, -1), (-5, -10)]
 )
 def test_a_reserve_is_kept(left: int, usable: float) -> None:
     environ = {**JOB, "SLURM_JOB_END_TIME": str(1000 + left)}
-    assert seconds_left(environ, 1000.0) == pytest.approx(usable)
+    assert last_moment(environ, 1000.0) == pytest.approx(1000 + usable)
 
 
 def test_the_controller_is_asked(scontrol: Path) -> None:
     end = time.mktime((2030, 5, 4, 3, 2, 1, 0, 0, -1))
     scontrol.write_text("JobId=7 StartTime=2030-05-04T01:00:00 EndTime=2030-05-04T03:02:01 X=y\n")
-    assert seconds_left(JOB, end - 3600) == 3540
+    assert last_moment(JOB, end - 3600) == end - 60
 
 
 @pytest.mark.parametrize("answer", [None, "", "JobId=7 EndTime=Unknown Deadline=N/A\n"])
 def test_a_controller_that_does_not_know(scontrol: Path, answer: str | None) -> None:
     if answer is not None:
         scontrol.write_text(answer)
-    assert seconds_left(JOB, 0.0) is None
+    assert last_moment(JOB, 0.0) is None
 
 
 def test_a_controller_that_is_too_busy(scontrol: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (scontrol.parent / "scontrol").write_text("#!/bin/sh\nexec sleep 60\n")
     monkeypatch.setattr(walltime, "_ANSWER_SECONDS", 0.2)
-    assert seconds_left(JOB, 0.0) is None
+    assert last_moment(JOB, 0.0) is None
 
 
-@pytest.mark.parametrize(("timeout", "expected"), [(None, 540), (100.0, 100), (5000.0, 540)])
+@pytest.mark.parametrize(
+    ("timeout", "expected", "reason"),
+    [
+        (None, 570, Reason.WALLTIME),
+        (100.0, 100, Reason.DEADLINE),
+        (5000.0, 570, Reason.WALLTIME),
+    ],
+)
 def test_the_earlier_end_counts(
-    timeout: float | None, expected: float, monkeypatch: pytest.MonkeyPatch
+    timeout: float | None, expected: float, reason: Reason, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 600))
     settings = within_walltime(Settings(timeout=timeout), Alone())
-    assert settings.timeout == pytest.approx(expected, abs=40)
+    with Interruption(settings.timeout, settings.walltime) as interruption:
+        assert interruption.seconds_left == pytest.approx(expected, abs=20)
+        assert interruption.deadline_reason is reason
+        assert interruption.check() is None
+
+
+def test_a_job_that_is_as_good_as_over_begins_nothing() -> None:
+    with Interruption(100.0, time.time() - 5) as interruption:
+        assert interruption.check() is Reason.WALLTIME
 
 
 def test_what_cannot_finish_is_not_begun() -> None:
