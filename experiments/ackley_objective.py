@@ -20,6 +20,6 @@ MEAN, DEVIATION = map(float, os.environ.get("ACKLEY_SLEEP", "60,20").split(","))
 
 def objective(trial: optuna.Trial) -> float:
     """Sleep, then the value."""
-    x = np.array([trial.suggest_float(f"x{i}", -32.768, 32.768) for i in range(5)])
+    x = np.array([[trial.suggest_float(f"x{i}", -32.768, 32.768) for i in range(5)]])
     time.sleep(max(random.gauss(MEAN, DEVIATION), 0.0))
-    return float(ackley(x))
+    return float(ackley(x)[0])
