@@ -54,6 +54,9 @@ class LocalTransport:
         self.farewells[self.rank] = dict(statistics)
         self._send(farewell(statistics))
 
+    def part(self) -> None:
+        """There is nobody to wait for."""
+
     def announce(self, notice: Mapping[str, Any]) -> None:
         """Tell every peer about the death of a rank."""
         self._send(obituary(notice))

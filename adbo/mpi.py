@@ -25,6 +25,10 @@ from mpi4py import MPI
 
 from adbo.records import Batch, Decoder, Encoder, Evaluation, farewell, message, obituary
 
+#: Seconds that the ranks wait for each other when all is said, how often they look, and how
+#: often after, for the receipts of the others.
+PARTING, _PARTING_PAUSE, _LAST_LOOKS = 60.0, 5e-3, 10
+
 #: Messages under way to one peer: a peer may be this many evaluations slower than this rank
 #: before news to it wait for it.
 WINDOW = 8
@@ -135,6 +139,23 @@ class MpiTransport:
             and not self._requests
             and all(cursor == self._end for cursor in self._cursor.values())
         )
+
+    def part(self) -> None:
+        """Wait until all ranks are settled; give up when one died, or after `PARTING` seconds.
+
+        A receipt may still be in this process when its message is done with. Where MPICH ends it
+        no longer sends anything: of 64 ranks on 2 cores, 34 then waited for ever.
+        """
+        deadline = time.monotonic() + PARTING
+        try:
+            everybody = self._comm.Ibarrier()
+            while not everybody.Test() and time.monotonic() < deadline:
+                time.sleep(_PARTING_PAUSE)
+            for _ in range(_LAST_LOOKS):
+                self._comm.Iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG)
+                time.sleep(_PARTING_PAUSE / _LAST_LOOKS)
+        except MPI.Exception:
+            self._bury()
 
     @property
     def _end(self) -> int:

@@ -52,6 +52,9 @@ class FinalTransport(Transport, Protocol):
     def obituaries(self) -> list[dict[str, Any]]:
         """What peers announced since the last call."""
 
+    def part(self) -> None:
+        """Wait until all ranks are settled."""
+
     @property
     def settled(self) -> bool:
         """Whether every living rank has left and every record is with all of them."""
@@ -128,7 +131,10 @@ class Rank:
             self._keeper.flush(LONG_PATIENCE if self.stopped_early is None else PATIENCE)
             self._leave()
             self._wait(lambda: self._settled)
-        return sorted(self._others - self._transport.farewells.keys())
+        missing = sorted(self._others - self._transport.farewells.keys())
+        if not missing and not self._transport.gone:
+            self._transport.part()
+        return missing
 
     @property
     def _others(self) -> set[int]:

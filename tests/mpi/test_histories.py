@@ -30,6 +30,16 @@ def test_every_rank_ends_with_every_record(
     assert all(name.startswith("1:") for name in late)
 
 
+def test_64_ranks_end_together(start_job, mpich, tmp_path: Path) -> None:
+    # Many more ranks than cores: some end while others have hardly been heard.
+    ranks = 64
+    status, _, err = start_job(ranks, PROGRAM, "320", "5", "50", launcher=mpich).end(timeout=500)
+    assert status == 0, err
+    histories = _read(tmp_path, "history", ranks)
+    assert len(histories[0]) >= 320
+    assert all(history == histories[0] for history in histories)
+
+
 def test_fast_ranks_do_not_wait_for_a_slow_one(start_job, tmp_path: Path) -> None:
     ranks = 8
     status, _, err = start_job(ranks, PROGRAM, "300", "3", "50").end()
