@@ -100,7 +100,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all by keyword
     if outcome.missing:
         raise RuntimeError(f"ranks {outcome.missing} did not answer in the end")
     if outcome.n_unwritten:
-        raise RuntimeError(f"{outcome.n_unwritten} evaluations are not in the database")
+        place = "" if outcome.rescued is None else f", but in {outcome.rescued}"
+        raise RuntimeError(f"{outcome.n_unwritten} evaluations are not in the database{place}")
     return study_of(outcome)
 
 

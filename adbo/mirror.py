@@ -18,6 +18,17 @@ from adbo.records import Evaluation
 _LOOK = 0.05
 
 
+#: So often an evaluation may fail alone while others are stored, until it is taken for the cause.
+_CHANCES = 8
+
+#: After so many batches that were stored, a batch that had become smaller may grow.
+_GROWTH = 100
+
+
+class LostError(Exception):
+    """The database no longer has what it had confirmed, as one that crashed may."""
+
+
 class Writer(Protocol):
     """Stores evaluations, each one once."""
 
@@ -28,6 +39,8 @@ class Writer(Protocol):
         ------
         ValueError
             If one of them can never be stored as it is, so that trying again is pointless.
+        LostError
+            If evaluations of earlier calls are missing and must be written again.
         Exception
             Any other: trouble that may pass. Whether anything was stored may then be unknown;
             the writer finds out when it is called again.
@@ -73,12 +86,14 @@ class Mirror:
     source
         Gives the next evaluations from a cursor on, in the order in which they were appended, as
         many as it likes to make at once; none if there are none. It is called from the mirror's
-        thread, and from the beginning again after every failure: a database that crashed may have
-        lost what it had confirmed.
+        thread, and from the beginning again if the database lost what it had.
     report
         Takes one line for people. It is called from the mirror's thread.
     cursor
         Where in the source to begin.
+    attend
+        Called from the mirror's thread whenever all that there is has been written: for what else
+        is to be done about the database from time to time.
     """
 
     def __init__(
@@ -89,6 +104,7 @@ class Mirror:
         report: Callable[[str], None],
         cursor: int = 0,
         pace: Pace = Pace(),
+        attend: Callable[[], None] = lambda: None,
     ) -> None:
         self._writer = writer
         self._source = source
@@ -96,7 +112,11 @@ class Mirror:
         self._start = self._cursor = cursor
         self._pace = pace
         self._size = pace.batch
+        self._attend = attend
         self._pending: list[Evaluation] = []
+        self._postponed: list[Evaluation] = []
+        self._failed_alone: dict[tuple[int, int], list[int]] = {}
+        self._n_good = 0
         self._refused: dict[tuple[int, int], Evaluation] = {}
         self._trouble: _Trouble | None = None
         self._reason = ""
@@ -145,7 +165,7 @@ class Mirror:
     def unwritten(self) -> list[Evaluation]:
         """What is not known to be stored: refused, waiting, or being written right now."""
         with self._lock:
-            rest = [*self._refused.values(), *self._pending]
+            rest = [*self._refused.values(), *self._pending, *self._postponed]
             cursor = self._cursor
             while page := self._source(cursor):
                 rest += page
@@ -169,34 +189,68 @@ class Mirror:
         """Write all that the source has now."""
         while not self._abandoned.is_set():
             if not self._pending:
-                with self._lock:
-                    self._pending = list(self._source(self._cursor))
-                    self._cursor += len(self._pending)
+                self._turn_page()
             if not self._pending:
+                self._attend()
                 return
             batch = self._pending[: self._size]
             try:
                 self._write(batch)
-            except Exception:
-                self._try_others_first(len(batch))
+            except LostError as error:
+                self._report(
+                    f"the database has lost evaluations; they are written again ({error})"
+                )
+                with self._lock:
+                    self._pending, self._postponed, self._cursor = [], [], self._start
+                continue
+            except Exception as error:
+                self._try_others_first(batch, error)
                 raise
             with self._lock:
                 del self._pending[: len(batch)]
-                if self._trouble is not None:
-                    self._pending, self._cursor = [], self._start
-            self._size = min(2 * self._size, self._pace.batch)
             self._progress += 1
-            if self._trouble is not None:
-                seconds = time.monotonic() - self._trouble.since
-                self._report(f"the database takes evaluations again, after {seconds:.0f} s")
-                self._trouble = None
+            self._n_good += 1
+            if self._n_good % _GROWTH == 0:
+                self._size = min(2 * self._size, self._pace.batch)
+            self._recover()
 
-    def _try_others_first(self, failed: int) -> None:
-        """Smaller batches, and one that fails alone goes last: it may be too much for any."""
+    def _recover(self) -> None:
+        """The database works; the trouble is over if nothing is left of it."""
+        if self._trouble is None:
+            return
+        self._trouble.pause = self._pace.first_pause
+        if not self._postponed:
+            seconds = time.monotonic() - self._trouble.since
+            self._report(f"the database takes evaluations again, after {seconds:.0f} s")
+            self._trouble = None
+
+    def _turn_page(self) -> None:
+        """Take the next evaluations from the source, or those that failed before."""
+        with self._lock:
+            self._pending = list(self._source(self._cursor))
+            self._cursor += len(self._pending)
+            if not self._pending:
+                self._pending, self._postponed = self._postponed, []
+
+    def _try_others_first(self, batch: Sequence[Evaluation], error: Exception) -> None:
+        """Make batches smaller; one that failed alone waits until others have been tried.
+
+        If others are stored and it fails again and again, it is the cause: a packet that is too
+        big for the server, say.
+        """
         self._size = max(1, self._size // 2)
-        if failed == 1:
-            with self._lock:
-                self._pending.append(self._pending.pop(0))
+        self._n_good = 0
+        if len(batch) > 1:
+            return
+        failures = self._failed_alone.setdefault((batch[0].rank, batch[0].seq), [])
+        if self._progress not in failures:
+            failures.append(self._progress)
+        with self._lock:
+            del self._pending[0]
+            if len(failures) <= _CHANCES:
+                self._postponed += batch
+        if len(failures) > _CHANCES:
+            self._refuse(batch[0], error)
 
     def _write(self, evaluations: Sequence[Evaluation]) -> None:
         """Write evaluations; find those that the database refuses by halving, set them aside."""
@@ -209,11 +263,16 @@ class Mirror:
                 self._write(evaluations[:half])
                 self._write(evaluations[half:])
                 return
-            self._reason = _line(error)
-            if not self._refused:
-                self._report(f"the database refuses an evaluation: {self._reason}")
-            with self._lock:
-                self._refused |= {(e.rank, e.seq): e for e in evaluations}
+            for evaluation in evaluations:
+                self._refuse(evaluation, error)
+
+    def _refuse(self, evaluation: Evaluation, error: Exception) -> None:
+        """Set one aside."""
+        self._reason = _line(error)
+        if not self._refused:
+            self._report(f"the database refuses an evaluation: {self._reason}")
+        with self._lock:
+            self._refused[evaluation.rank, evaluation.seq] = evaluation
 
     def _rest(self, error: Exception) -> None:
         """Report the first of a series of failures, and pause."""

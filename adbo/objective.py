@@ -14,6 +14,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,28 @@ def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+@dataclass(frozen=True)
+class Enqueued:
+    """What a trial has from whoever enqueued it.
+
+    Parameters
+    ----------
+    fixed
+        Parameters that are not for the optimizer to choose.
+    user_attrs, system_attrs, intermediate_values
+        What it carries already.
+    """
+
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    user_attrs: Mapping[str, Any] = field(default_factory=dict)
+    system_attrs: Mapping[str, Any] = field(default_factory=dict)
+    intermediate_values: Mapping[int, float] = field(default_factory=dict)
+
+
+#: Most trials are the optimizer's own.
+OWN = Enqueued()
+
+
 class Trial(BaseTrial):
     """The trial handed to the objective: Optuna's interface over a proposed point.
 
@@ -133,6 +156,8 @@ class Trial(BaseTrial):
         Seconds since the epoch.
     rng
         For parameters that the optimizer does not know yet.
+    enqueued
+        What the trial has from whoever enqueued it.
     """
 
     def __init__(
@@ -142,20 +167,22 @@ class Trial(BaseTrial):
         number: int,
         started: float,
         rng: np.random.Generator,
+        enqueued: Enqueued = OWN,
     ) -> None:
         #: The communicator of the ranks that evaluate this trial together, if there are several.
         self.comm: Any = None
-        self._order = (space, proposal, number, started, copy.deepcopy(rng))
+        self._order = (space, proposal, number, started, copy.deepcopy(rng), enqueued)
         self._space = space
         self._proposal = proposal
         self._number = number
         self._started = started
         self._rng = rng
+        self._fixed = enqueued.fixed
         self._internal: dict[str, float] = {}
         self._distributions: dict[str, BaseDistribution] = {}
-        self._user_attrs: dict[str, Any] = {}
-        self._system_attrs: dict[str, Any] = {}
-        self._intermediate_values: dict[int, float] = {}
+        self._user_attrs: dict[str, Any] = copy.deepcopy(dict(enqueued.user_attrs))
+        self._system_attrs: dict[str, Any] = copy.deepcopy(dict(enqueued.system_attrs))
+        self._intermediate_values: dict[int, float] = dict(enqueued.intermediate_values)
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
@@ -260,7 +287,8 @@ class Trial(BaseTrial):
     def constraints(self) -> dict[str, float]:
         """What `set_constraint` recorded."""
         n = len(_CONSTRAINT_PREFIX)
-        return {key[n:]: value for key, value in self._system_attrs.items()}
+        own = self._system_attrs.items()
+        return {key[n:]: value for key, value in own if key.startswith(_CONSTRAINT_PREFIX)}
 
     @property
     def number(self) -> int:
@@ -317,6 +345,8 @@ class Trial(BaseTrial):
 
     def _choose(self, name: str, distribution: BaseDistribution) -> float:
         """The proposed value, moved into this trial's range; a random one if there is none."""
+        if name in self._fixed:
+            return self._fixed_value(name, distribution)
         column = self._space.column(name, distribution)
         proposed = math.nan
         if column is not None and column < len(self._proposal):
@@ -327,6 +357,18 @@ class Trial(BaseTrial):
         if math.isnan(proposed):
             return float(alone.from_unit(self._rng.random((1, 1)))[0, 0])
         return float(alone.from_unit(alone.to_unit(np.array([[proposed]])))[0, 0])
+
+    def _fixed_value(self, name: str, distribution: BaseDistribution) -> float:
+        """What somebody enqueued, even if it is out of range, as Optuna has it."""
+        value = self._fixed[name]
+        internal = distribution.to_internal_repr(value)
+        if not distribution._contains(internal):
+            warnings.warn(
+                f"Fixed parameter {name} with value {value} is out of range for distribution"
+                f" {distribution}.",
+                stacklevel=5,
+            )
+        return internal
 
 
 def evaluate(

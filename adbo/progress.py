@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adbo.history import History
+from adbo.objective import Enqueued
 from adbo.settings import Settings
 
 
@@ -17,6 +18,10 @@ class Start:
     entropy: int
     known: list[bytes]
     """Messages with the finished trials that the study already had."""
+    rescued: list[bytes] = field(default_factory=list)
+    """Messages with those that its database had not taken."""
+    enqueued: list[Enqueued] = field(default_factory=list)
+    """Trials that somebody enqueued: of P ranks, rank r takes r, r + P, ..."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from adbo.history import History
 from adbo.interruption import BrokenOff, Interruption, Reason
 from adbo.keeper import LONG_PATIENCE, PATIENCE, Keeper
 from adbo.listener import Listener
-from adbo.objective import Objective, Trial, evaluate
+from adbo.objective import OWN, Objective, Trial, evaluate
 from adbo.optimizer import propose
 from adbo.progress import Progress
 from adbo.space import FloatArray
@@ -96,6 +96,7 @@ class Rank:
         self._rank = rank = transport.rank
         self._first_seq = first_seq(self._history, progress.n_ranks)
         self._n_evaluations = 0
+        self._enqueued = deque(progress.start.enqueued[rank :: progress.n_ranks])
         self._too_late = False  # for another evaluation before the deadline
         self._ask_seconds: deque[float] = deque(maxlen=_ASKS)
         # A resumed run must not repeat the random numbers of the one before.
@@ -154,7 +155,10 @@ class Rank:
     def _evaluate(self, point: FloatArray) -> Any:
         seq = self._first_seq + self._n_evaluations
         number = seq * self._progress.n_ranks + self._rank
-        trial = Trial(self._history.space, point, number, time.time(), self._trial_rng)
+        enqueued = self._enqueued.popleft() if self._enqueued else self._keeper.next_enqueued()
+        trial = Trial(
+            self._history.space, point, number, time.time(), self._trial_rng, enqueued or OWN
+        )
         with contextlib.nullcontext() if self._listener is None else self._listener.away():
             evaluation = evaluate(self._breakable, trial, (self._rank, seq), time.time)
         self._n_evaluations += 1

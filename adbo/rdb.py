@@ -22,7 +22,7 @@ from optuna.distributions import json_to_distribution
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from adbo.records import FINISHED_STATES, Evaluation, Extras, Layout
 from adbo.secrecy import redact
@@ -64,6 +64,9 @@ class Names:
     def __contains__(self, name: tuple[int, int]) -> bool:
         start, end = self._runs.get(name[0], (0, 0))
         return start <= name[1] < end or name in self._others
+
+    def __len__(self) -> int:
+        return sum(end - start for start, end in self._runs.values()) + len(self._others)
 
     def add(self, rank: int, seq: int) -> None:
         start, end = self._runs.get(rank, (seq, seq))
@@ -107,6 +110,24 @@ def system_attrs(evaluation: Evaluation) -> dict[str, Any]:
 def is_name(rank: object, seq: object) -> bool:
     """Whether two user attributes are the name of a trial that adbo made."""
     return all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in (rank, seq))
+
+
+@contextmanager
+def locked(engine: Engine, study_id: int) -> Iterator[Connection]:
+    """A transaction that holds the study's lock."""
+    with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            # The statements after the lock must see what was committed while waiting for it,
+            # whatever isolation this database was configured for.
+            connection = connection.execution_options(isolation_level="READ COMMITTED")
+        with connection.begin():
+            if connection.dialect.name == "sqlite":
+                # It knows no row locks; the driver by itself would begin too late.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            study = sa.select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id)
+            if connection.execute(study.with_for_update()).first() is None:
+                raise DatabaseError("the study is no longer in the database")
+            yield connection
 
 
 @contextmanager

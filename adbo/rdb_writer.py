@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 from optuna.distributions import (
@@ -24,7 +23,8 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import Connection, Engine
 
 from adbo import rdb
-from adbo.rdb import PARAMS, STEPS, STUDIES, SYSTEM_ATTRS, TRIALS, USER_ATTRS, VALUES
+from adbo.mirror import LostError
+from adbo.rdb import PARAMS, STEPS, SYSTEM_ATTRS, TRIALS, USER_ATTRS, VALUES
 from adbo.records import Evaluation, Layout
 from adbo.rows import Row, insert
 
@@ -47,6 +47,8 @@ class BulkWriter:
     def __init__(self, engine: Engine, study_id: int) -> None:
         self._engine = engine
         self._study_id = study_id
+        self._stored = rdb.Names()
+        self._n_confirmed = 0
         self._forget()
         self._distributions: dict[str, BaseDistribution] = {}
         self._layouts: dict[int, list[tuple[str, str]]] = {}
@@ -60,6 +62,8 @@ class BulkWriter:
         ------
         adbo.rdb.RefusedError
             If the database will never take one of them.
+        adbo.mirror.LostError
+            If the database no longer has what it had confirmed.
         adbo.rdb.DatabaseError
             If the database fails. What became of the transaction may be unknown.
         """
@@ -69,11 +73,12 @@ class BulkWriter:
         if all(name in self._stored for name in own):
             return
         try:
-            with rdb.translated(self._engine), locked(self._engine, self._study_id) as connection:
+            with (
+                rdb.translated(self._engine),
+                rdb.locked(self._engine, self._study_id) as connection,
+            ):
                 batch, last_id, count = self._store(connection, own)
         except rdb.DatabaseError:
-            # The commit may have happened or not, and a server that crashed may have lost others
-            # that it had confirmed.
             self._forget()
             raise
         # Committed: only now is any of it known to be stored.
@@ -82,7 +87,11 @@ class BulkWriter:
             self._stored.add(evaluation.rank, evaluation.seq)
 
     def _forget(self) -> None:
-        """Know nothing of what is stored."""
+        """Know nothing of what is stored, but how much it must be.
+
+        A commit that failed may have happened, and a server that crashed may have lost others.
+        """
+        self._n_confirmed = max(self._n_confirmed, len(self._stored))
         self._stored = rdb.Names()
         self._last_id = 0
         self._count = 0
@@ -92,6 +101,9 @@ class BulkWriter:
     ) -> tuple[list[Evaluation], int, int]:
         """Store what is not stored yet; return it, the new frontier, and the trials up to it."""
         self._advance(connection)
+        n_lost, self._n_confirmed = self._n_confirmed - len(self._stored), 0
+        if n_lost > 0:
+            raise LostError(f"{n_lost} of them")
         open_ids = self._look_up_enqueued(connection, own.values())
         batch = [e for name, e in own.items() if name not in self._stored]
         for layout in {e.layout.key: e.layout for e in batch}.values():
@@ -223,24 +235,6 @@ _VALUE_COLUMNS = ("trial_id", "objective", "value", "value_type")
 _PARAM_COLUMNS = ("trial_id", "param_name", "param_value", "distribution_json")
 _ATTR_COLUMNS = ("trial_id", "key", "value_json")
 _STEP_COLUMNS = ("trial_id", "step", "intermediate_value", "intermediate_value_type")
-
-
-@contextmanager
-def locked(engine: Engine, study_id: int) -> Iterator[Connection]:
-    """A transaction that holds the study's lock."""
-    with engine.connect() as connection:
-        if connection.dialect.name == "postgresql":
-            # The statements after the lock must see what was committed while waiting for it,
-            # whatever isolation this database was configured for.
-            connection = connection.execution_options(isolation_level="READ COMMITTED")
-        with connection.begin():
-            if connection.dialect.name == "sqlite":
-                # It knows no row locks; the driver by itself would begin too late.
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            study = sa.select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id)
-            if connection.execute(study.with_for_update()).first() is None:
-                raise rdb.DatabaseError("the study is no longer in the database")
-            yield connection
 
 
 def _enqueued_id(evaluation: Evaluation) -> int | None:

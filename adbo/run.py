@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -17,18 +17,25 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import optuna
 
+from adbo import rescue
 from adbo.filesystem import shared_kind
 from adbo.group import Channel
 from adbo.history import History
 from adbo.interruption import Interruption, Reason
-from adbo.keeper import PATIENCE, Keeper
-from adbo.objective import Objective
+from adbo.keeper import PATIENCE, Keeper, rescue_place
+from adbo.objective import Enqueued, Objective
 from adbo.optimizer import DIRECTIONS
 from adbo.progress import Progress, Start
 from adbo.rank import FinalTransport, Rank
-from adbo.records import Decoder, Encoder, message
+from adbo.records import Decoder, Encoder, Evaluation, message
 from adbo.settings import Settings
-from adbo.study import open_study, read_evaluations, storage_name
+from adbo.study import (
+    StudyError,
+    open_study,
+    read_enqueued,
+    read_evaluations,
+    storage_name,
+)
 
 T = TypeVar("T")
 
@@ -120,6 +127,8 @@ class Outcome:
     missing: list[int]
     gone: list[int]
     is_keeper: bool
+    rescued: Path | None = None
+    """Where those are that the database did not take."""
 
     @property
     def history(self) -> History:
@@ -142,16 +151,18 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
             study = open_study(
                 settings.storage, settings.study_name, settings.direction, settings.resume
             )
-        return _start(study, settings)
+        return _start(study, settings, reporter)
 
     start = ranks.share(begin)
     history = History(DIRECTIONS[settings.direction].sign)
     history.extend(Decoder().decode(start.known).batches)
+    n_stored = len(history)
+    history.extend(Decoder().decode(start.rescued).batches)
     progress = Progress(history, settings, start, ranks.size, len(history), time.time())
     keeper = Keeper(
         replace(settings, study_name=start.study_name),
         history,
-        progress.n_before,
+        n_stored,
         reporter.say,
         study,
     )
@@ -181,6 +192,7 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
         missing,
         sorted(transport.gone),
         keeper.on_duty,
+        keeper.rescued,
     )
 
 
@@ -195,16 +207,44 @@ def _warn_of_locks(storage: str, reporter: Reporter) -> None:
         )
 
 
-def _start(study: optuna.Study | None, settings: Settings) -> Start:
-    encoder = Encoder()
-    known = [encoder.frames(e) for e in read_evaluations(study)] if study is not None else []
-    pages = range(0, len(known), _PAGE)
+def _start(study: optuna.Study | None, settings: Settings, reporter: Reporter) -> Start:
+    known: list[Evaluation] = []
+    rescued: list[Evaluation] = []
+    enqueued: list[Enqueued] = []
+    if study is not None:
+        known = read_evaluations(study)
+        if settings.resume:
+            rescued = _read_rescued(settings, known, reporter)
+        enqueued = read_enqueued(study)
     return Start(
         settings.study_name,
         "none" if settings.storage is None else storage_name(settings.storage),
         int(np.random.SeedSequence(settings.seed).entropy),  # type: ignore[arg-type]
-        [message(known[page : page + _PAGE]) for page in pages],
+        _pages(known),
+        _pages(rescued),
+        enqueued,
     )
+
+
+def _pages(evaluations: Sequence[Evaluation]) -> list[bytes]:
+    encoder = Encoder()
+    frames = [encoder.frames(e) for e in evaluations]
+    return [message(frames[page : page + _PAGE]) for page in range(0, len(frames), _PAGE)]
+
+
+def _read_rescued(
+    settings: Settings, known: Sequence[Evaluation], reporter: Reporter
+) -> list[Evaluation]:
+    """What an earlier run could not store."""
+    rescued: list[Evaluation] = []
+    for path in rescue.find(rescue_place(settings)):
+        try:
+            new = rescue.renamed(rescue.read(path), [*known, *rescued])
+        except rescue.RescueError as error:
+            raise StudyError(str(error)) from None
+        reporter.say(f"{len(new)} evaluations that the database had not taken are from {path}")
+        rescued += new
+    return rescued
 
 
 def summarize(progress: Progress, farewells: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

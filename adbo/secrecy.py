@@ -18,23 +18,23 @@ _HIDDEN = "***"
 
 
 def shown(url: str) -> str:
-    """A URL, or what was meant to be one, as one may print it."""
+    """A URL, or what was meant to be one, as one may print it.
+
+    Passwords that should have been quoted are hidden, too, at the price of what may belong to
+    them.
+    """
     scheme, separator, rest = url.partition("://")
     if not separator:
-        return _without_login(url)
-    try:
-        parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):
-        return f"{scheme}://{_without_login(rest)}"
-    if "@" in (parsed.host or ""):
-        # A password that should have been quoted: part of it was taken for the host's name.
-        return f"{scheme}://{_without_login(rest)}"
-    options = {
-        key: _HIDDEN if _SECRET_OPTION.search(key) else value
-        for key, value in parsed.query.items()
-    }
-    text = parsed.set(query=options).render_as_string(hide_password=True)
-    return text.replace(quote_plus(_HIDDEN), _HIDDEN)
+        return url.rpartition("@")[2]
+    place, mark, options = rest.partition("?")
+    if "@" in options:
+        return f"{scheme}://{_HIDDEN}"
+    login, at, place = place.rpartition("@")
+    user = re.split("[:/@]", login)[0]
+    if login != user:
+        user = f"{user}:{_HIDDEN}"
+    pairs = [_shown_option(option) for option in options.split("&")]
+    return f"{scheme}://{user}{at}{place}{mark}{'&'.join(pairs)}"
 
 
 def redact(text: str, url: str) -> str:
@@ -47,13 +47,12 @@ def redact(text: str, url: str) -> str:
     url
         What it was given.
     """
-    text = " ".join(text.split())
     for secret in _secrets(url):
         pattern = re.escape(secret)
         if len(secret) < _SHORT:
             pattern = rf"(?<!\w){pattern}(?!\w)"
         text = re.sub(pattern, _HIDDEN, text)
-    return text
+    return " ".join(text.split())
 
 
 def _secrets(url: str) -> list[str]:
@@ -68,12 +67,10 @@ def _secrets(url: str) -> list[str]:
         pass
     else:
         hidden += [] if parsed.password is None else [str(parsed.password)]
-        if "@" in (parsed.host or ""):
-            hidden += str(parsed.host).split("@")[:-1]
         for key, value in parsed.query.items():
             if _SECRET_OPTION.search(key):
                 hidden += [value] if isinstance(value, str) else value
-    forms = {form(text) for text in hidden for form in (str, quote, quote_plus, unquote, _escaped)}
+    forms = {form(text) for text in hidden for form in _FORMS}
     return sorted(filter(None, forms), key=len, reverse=True)
 
 
@@ -82,5 +79,13 @@ def _escaped(text: str) -> str:
     return repr(text)[1:-1]
 
 
-def _without_login(text: str) -> str:
-    return text.rpartition("@")[2]
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+_FORMS = (str, quote, _quoted, quote_plus, unquote, _escaped)
+
+
+def _shown_option(option: str) -> str:
+    key, equals, _ = option.partition("=")
+    return f"{key}{equals}{_HIDDEN}" if equals and _SECRET_OPTION.search(key) else option

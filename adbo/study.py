@@ -21,10 +21,12 @@ import sqlalchemy as sa
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from adbo import rdb
+from adbo.enqueued import Queue, RdbQueue, StudyQueue
 from adbo.mirror import Writer
+from adbo.objective import Enqueued
 from adbo.rdb_writer import BulkWriter
 from adbo.records import FINISHED_STATES, Evaluation, Extras, Layout
 from adbo.secrecy import redact, shown
@@ -143,6 +145,47 @@ def writer_for(study: optuna.Study) -> Writer:
     return TrialWriter(study)
 
 
+def queue_of(study: optuna.Study) -> Queue:
+    """The trials that somebody enqueued.
+
+    Raises
+    ------
+    adbo.rdb.DatabaseError
+        If the database fails.
+    """
+    database = _database(study)
+    return StudyQueue(study) if database is None else RdbQueue(database.engine, study._study_id)
+
+
+def read_enqueued(study: optuna.Study) -> list[Enqueued]:
+    """Take all trials that wait, and those that an earlier run took and did not finish.
+
+    Raises
+    ------
+    StudyError
+        If the database fails.
+    """
+    try:
+        queue = queue_of(study)
+        return [*queue.take_lost(), *queue.take()]
+    except rdb.DatabaseError as error:
+        raise StudyError(f"cannot read the study: {error}") from None
+
+
+def unknown_schema(study: optuna.Study) -> str | None:
+    """The version of a database's tables if adbo does not know them, and so cannot be fast.
+
+    Raises
+    ------
+    adbo.rdb.DatabaseError
+        If the database fails.
+    """
+    storage = _backend(study)
+    if isinstance(storage, RDBStorage) and _database(study) is None:
+        return str(storage.get_current_version())
+    return None
+
+
 def store(study: optuna.Study, evaluations: Sequence[Evaluation], epoch: float) -> None:
     """Write evaluations whose times count from the given one, in seconds since the epoch.
 
@@ -192,12 +235,36 @@ class TrialWriter:
             for evaluation in evaluations:
                 name = (evaluation.rank, evaluation.seq)
                 if evaluation.rank >= 0 and name not in stored:
-                    self._study.add_trial(trial_of(evaluation))
+                    self._store(evaluation)
                     stored.add(*name)
         except Exception:
             # Whether the last one was stored is unknown: look it up next time.
             self._stored = None
             raise
+
+    def _store(self, evaluation: Evaluation) -> None:
+        trial = trial_of(evaluation)
+        trial_id = evaluation.extras.system_attrs.get(rdb.ENQUEUED)
+        if trial_id is None:
+            self._study.add_trial(trial)
+            return
+        storage = self._study._storage
+        enqueued = storage.get_trial(trial_id)
+        if enqueued.state != TrialState.RUNNING:
+            self._study.add_trial(trial)
+            return
+        # An attempt that failed may have stored some of it.
+        for name, value in zip(evaluation.layout.names, evaluation.internal, strict=True):
+            if name not in enqueued.params:
+                distribution = evaluation.layout.distributions[name]
+                storage.set_trial_param(trial_id, name, value, distribution)
+        for key, attribute in trial.user_attrs.items():
+            storage.set_trial_user_attr(trial_id, key, attribute)
+        for key, attribute in {**trial.system_attrs, rdb.ENQUEUED: None}.items():
+            storage.set_trial_system_attr(trial_id, key, attribute)
+        for step, value in trial.intermediate_values.items():
+            storage.set_trial_intermediate_value(trial_id, step, value)
+        storage.set_trial_state_values(trial_id, trial.state, trial.values)
 
     def _names(self) -> rdb.Names:
         if self._stored is None:
@@ -243,20 +310,20 @@ def trial_of(evaluation: Evaluation) -> FrozenTrial:
         params=evaluation.params,
         distributions=dict(evaluation.layout.distributions),
         user_attrs=rdb.user_attrs(evaluation) if named else dict(evaluation.extras.user_attrs),
-        system_attrs=dict(evaluation.extras.system_attrs),
+        system_attrs=rdb.system_attrs(evaluation),
         intermediate_values=dict(evaluation.extras.intermediate_values),
     )
 
 
 def storage_name(storage: str | BaseStorage) -> str:
     """A storage as one may print it: its URL without password, or its class."""
-    url = _url(storage)
+    url = storage_url(storage)
     if url:
         return shown(url)
     return type(storage).__name__
 
 
-def _url(storage: str | BaseStorage) -> str:
+def storage_url(storage: str | BaseStorage) -> str:
     """The URL of a storage, with its password; empty if it has none."""
     if isinstance(storage, _CachedStorage):
         storage = storage._backend
@@ -316,13 +383,17 @@ def _with_driver(url: sa.URL) -> sa.URL:
 
 def _database(study: optuna.Study) -> RDBStorage | None:
     """The database behind a study, if it is one whose tables are known."""
-    storage = study._storage
-    if isinstance(storage, _CachedStorage):
-        storage = storage._backend
+    storage = _backend(study)
     if isinstance(storage, RDBStorage):
         with rdb.translated(storage.engine):
             return storage if rdb.is_supported(storage) else None
     return None
+
+
+def _backend(study: optuna.Study) -> BaseStorage:
+    """The storage behind Optuna's cache."""
+    storage = study._storage
+    return storage._backend if isinstance(storage, _CachedStorage) else storage
 
 
 @contextlib.contextmanager
@@ -360,12 +431,16 @@ def _explained(storage: str | BaseStorage) -> Iterator[None]:
             f"{name} is no URL of a database: use sqlite:///FILE, postgresql://... or mysql://..."
         ) from None
     except (sa.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise StudyError(f"cannot use {name}: {redact(_cause(error), _url(storage))}") from None
+        raise StudyError(
+            f"cannot use {name}: {redact(_cause(error), storage_url(storage))}"
+        ) from None
     except (RuntimeError, ValueError) as error:
         if isinstance(error, StudyError):
             raise
         # Optuna's word on another version's schema; a driver's on a URL it cannot read.
-        raise StudyError(f"cannot use {name}: {redact(str(error), _url(storage))}") from None
+        raise StudyError(
+            f"cannot use {name}: {redact(str(error), storage_url(storage))}"
+        ) from None
 
 
 def _cause(error: BaseException) -> str:

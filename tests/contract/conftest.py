@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from servers import Server, mariadb, postgresql
+from servers import KINDS, Server, mariadb, postgresql
 
 
 @pytest.fixture(scope="session")
@@ -28,14 +29,24 @@ def server(request: pytest.FixtureRequest) -> Server:
     return request.getfixturevalue(f"{request.param}_server")
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+@pytest.fixture
+def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """Makes the URL of an empty database of the kind that one asks for."""
+    numbers = itertools.count()
+
+    def make(kind: str) -> str:
+        if kind == "sqlite":
+            return f"sqlite:///{tmp_path}/{next(numbers)}.db"
+        server: Server = request.getfixturevalue(f"{kind}_server")
+        return server.new_database()
+
+    return make
+
+
+@pytest.fixture(params=KINDS)
+def new_url(request: pytest.FixtureRequest, make_url: Callable[[str], str]) -> Callable[[], str]:
     """Makes the URLs of empty databases, of each kind."""
-    if request.param == "sqlite":
-        numbers = itertools.count()
-        return lambda: f"sqlite:///{tmp_path}/{next(numbers)}.db"
-    server: Server = request.getfixturevalue(f"{request.param}_server")
-    return server.new_database
+    return functools.partial(make_url, request.param)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -17,6 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
+
+#: The databases that adbo knows; a SQLite file needs no server.
+KINDS = ("sqlite", "postgresql", "mariadb")
 
 USER, PASSWORD = "keeper", "gehe:im%/@wort"
 
@@ -37,13 +41,18 @@ class Server:
         Of a database that it always has.
     log
         A file for what it has to say.
+    crash
+        The signal that ends it at once, without any order.
     """
 
-    def __init__(self, command: Sequence[str], user: str, url: sa.URL, log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], user: str, url: sa.URL, log: Path, crash: signal.Signals
+    ) -> None:
         self.url = url
         self._command = command
         self._user = user
         self._log = log
+        self._crash = crash
         self._process: subprocess.Popen[bytes] | None = None
         self._n_databases = 0
 
@@ -67,17 +76,8 @@ class Server:
     def kill(self) -> None:
         """End it as a crash of the machine would, as far as it can tell."""
         assert self._process is not None
-        self._process.kill()
+        self._process.send_signal(self._crash)
         self._process.wait()
-
-    def stop(self) -> None:
-        """End it in order."""
-        assert self._process is not None
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.kill()
 
     def new_database(self) -> str:
         """The URL of an empty database."""
@@ -107,7 +107,9 @@ def postgresql() -> Iterator[Server]:
         options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
         command = [str(binaries / "postgres"), "-D", data, "-p", str(port), "-k", str(directory)]
         url = _url("postgresql+psycopg2", port, "postgres")
-        yield from _running(Server([*command, *options], "postgres", url, directory / "log"))
+        # Killed otherwise, it would leave its children behind.
+        crash, log = signal.SIGQUIT, directory / "log"
+        yield from _running(Server([*command, *options], "postgres", url, log, crash))
 
 
 @contextlib.contextmanager
@@ -141,6 +143,7 @@ def mariadb() -> Iterator[Server]:
                 "mysql",
                 _url("mysql+pymysql", port, "mysql"),
                 directory / "log",
+                signal.SIGKILL,
             )
         )
 
@@ -154,7 +157,7 @@ def _running(server: Server) -> Iterator[Server]:
     try:
         yield server
     finally:
-        server.stop()
+        server.kill()
 
 
 def _url(driver: str, port: int, database: str) -> sa.URL:

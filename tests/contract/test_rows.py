@@ -36,16 +36,11 @@ def test_the_rows_are_those_of_optuna(url: str, new_url) -> None:
     expected = open_study(url, "s", "minimize", resume=False)
     written = open_study(new_url(), "s", "minimize", resume=False)
     writer = writer_for(written)
-    batches = evaluations(3 * TRIALS)
+    source = evaluations(TRIALS + 40)
     other = optuna.trial.create_trial(value=1.5, params={}, distributions={})
-    for number, start in enumerate(range(0, 3 * TRIALS, TRIALS)):
-        batch = batches[start : start + TRIALS]
+    for batch in (source[:TRIALS], source[TRIALS:-30], *([e] for e in source[-30:])):
         expected.add_trials(trial_of(e) for e in batch)
-        if number == 0:
-            writer.write(batch)
-        else:
-            for e in batch:
-                writer.write([e])
+        writer.write(batch)
         for study in (expected, written):
             study.add_trial(other)
     assert _rows(written) == _rows(expected)

@@ -17,6 +17,7 @@ PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
 
 CONFIGURATION = """\
 ClusterName=adbo
+FirstJobId={first_job}
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root

@@ -28,7 +28,11 @@ def cluster() -> Iterator[Cluster]:
     key.chmod(0o600)
     host = socket.gethostname().partition(".")[0]
     configuration = path / "slurm.conf"
-    configuration.write_text(CONFIGURATION.format(host=host, path=path, ports=free_ports(3)))
+    # MPICH names its shared memory after the job, and what was killed leaves it behind.
+    first_job = 1000 + secrets.randbelow(1_000_000)
+    configuration.write_text(
+        CONFIGURATION.format(host=host, path=path, ports=free_ports(3), first_job=first_job)
+    )
     for index in (0, 1):
         (path / f"gpu{index}").touch()
     (path / "gres.conf").write_text(f"Name=gpu File={path}/gpu[0-1]\n")

@@ -87,7 +87,7 @@ def test_the_time_limit_and_the_same_again(cluster: Cluster, place: Path) -> Non
     # A minute is the shortest limit that Slurm knows.
     job = _submit(cluster, place, "--time=1", TRIALS="100000")
     assert cluster.end(job) == "COMPLETED", _output(place, job)
-    assert "stopped early: the time was up" in _output(place, job)
+    assert "submit the same job again to go on" in _output(place, job)
     n = len(_check(place))
     assert n > 100
     again = _submit(cluster, place, TRIALS=str(n + 20))

@@ -1,0 +1,176 @@
+"""Trials that somebody enqueued: evaluated first, each once, in the row that they have."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from servers import KINDS
+
+import adbo
+from adbo.local import Alone
+from adbo.rdb import ENQUEUED
+from adbo.run import Silence, execute
+from adbo.settings import Settings
+from adbo.study import open_study, queue_of
+
+
+@pytest.fixture(
+    params=["journal", *(f"{k}{way}" for k in KINDS for way in ("", " through Optuna"))]
+)
+def storage(
+    request: pytest.FixtureRequest,
+    make_url: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str | BaseStorage:
+    """Databases in the two ways to write them, and a storage of another kind."""
+    kind, _, is_slow = request.param.partition(" ")
+    if kind == "journal":
+        return JournalStorage(JournalFileBackend(str(tmp_path / "journal")))
+    if is_slow:
+        monkeypatch.setattr("adbo.rdb.REVISION", "v0")
+    return make_url(kind)
+
+
+def _objective(trial: optuna.trial.BaseTrial) -> float:
+    x = trial.suggest_float("x", -5, 5)
+    kind = trial.suggest_categorical("kind", ["a", "b"])
+    trial.set_user_attr("seen", kind)
+    return x**2
+
+
+def test_they_are_taken_first_and_keep_their_rows(storage) -> None:
+    study = open_study(storage, "s", "minimize", resume=False)
+    study.optimize(_objective, n_trials=2)
+    study.enqueue_trial({"x": 1.5}, user_attrs={"note": "mine"})
+    study.enqueue_trial({"x": -2.0, "kind": "b"})
+    study.ask()  # Optuna takes one of them itself
+    study.enqueue_trial({"x": 2.5, "kind": "a", "unknown": 3})
+    adbo.optimize(_objective, 8, storage=storage, study_name="s", resume=True)
+    trials = optuna.load_study(study_name="s", storage=study._storage).get_trials()
+    states = [t.state for t in trials]
+    assert states == [*[TrialState.COMPLETE] * 2, TrialState.RUNNING, *[TrialState.COMPLETE] * 6]
+    assert [t.number for t in trials] == list(range(9))
+    assert trials[3].params == {"x": -2.0, "kind": "b"}
+    assert trials[4].params == {"x": 2.5, "kind": "a"}
+    assert [t.value for t in trials[3:5]] == [4.0, 6.25]
+    for trial in trials[3:5]:
+        assert trial.user_attrs["seen"] == trial.params["kind"]
+        assert trial.user_attrs["adbo:seq"] < min(t.user_attrs["adbo:seq"] for t in trials[5:])
+        assert trial.datetime_start <= trial.datetime_complete
+        assert trial.system_attrs["fixed_params"]["x"] == trial.params["x"]
+        assert trial.system_attrs.get(ENQUEUED) is None
+
+
+def test_one_of_optuna_cannot_be_told_from_one_of_adbo(url: str) -> None:
+    """What belongs to an enqueued trial: the same as if Optuna had finished it."""
+    study = open_study(url, "s", "minimize", resume=False)
+    for _ in range(2):
+        study.enqueue_trial({"x": 1.5, "kind": "b"}, user_attrs={"note": "mine"})
+    study.optimize(_objective, n_trials=1)
+    adbo.optimize(_objective, 2, storage=url, study_name="s", resume=True)
+    first, second = study.get_trials()
+    assert second.user_attrs.pop("adbo:rank") == 0
+    assert second.user_attrs.pop("adbo:seq") == 1
+    for name in ("params", "distributions", "user_attrs", "system_attrs", "state", "values"):
+        assert getattr(first, name) == getattr(second, name)
+
+
+def test_trials_enqueued_during_the_run(storage) -> None:
+    study = open_study(storage, "s", "minimize", resume=False)
+    is_enqueued = threading.Event()
+
+    def enqueue() -> None:
+        time.sleep(0.5)
+        for x in (4.5, -4.5):
+            study.enqueue_trial({"x": x})
+        is_enqueued.set()
+
+    n_after = 0
+
+    def objective(trial: optuna.trial.BaseTrial) -> float:
+        nonlocal n_after
+        time.sleep(0.05)
+        n_after += is_enqueued.is_set()
+        return _objective(trial)
+
+    thread = threading.Thread(target=enqueue)
+    thread.start()
+    seen: list[float] = []
+
+    def recorded(trial: optuna.trial.BaseTrial) -> float:
+        value = objective(trial)
+        seen.append(trial.params["x"])
+        if {4.5, -4.5} <= set(seen):
+            raise KeyboardInterrupt
+        return value
+
+    adbo.optimize(recorded, timeout=20, storage=storage, study_name="s", resume=True)
+    thread.join()
+    trials = optuna.load_study(study_name="s", storage=study._storage).get_trials()
+    assert [t.number for t in trials] == list(range(len(trials)))
+    found = [t for t in trials if t.params.get("x") == 4.5]
+    assert [t.state for t in found] == [TrialState.COMPLETE]
+    # The other one was broken off by the end of the run, and waits again.
+    assert sum(t.state == TrialState.WAITING for t in trials) == 1
+    assert not any(t.state == TrialState.RUNNING for t in trials)
+
+
+def test_what_a_killed_run_had_taken_is_taken_by_the_next(storage) -> None:
+    study = open_study(storage, "s", "minimize", resume=False)
+    for x in (1.0, 2.0, 3.0):
+        study.enqueue_trial({"x": x})
+    assert len(queue_of(study).take()) == 3  # and then nothing more is heard of it
+    assert queue_of(study).take() == []
+    adbo.optimize(_objective, 3, storage=storage, study_name="s", resume=True)
+    trials = optuna.load_study(study_name="s", storage=study._storage).get_trials()
+    assert [t.params["x"] for t in trials] == [1.0, 2.0, 3.0]
+    assert all(t.state == TrialState.COMPLETE for t in trials)
+
+
+def test_each_is_taken_once_by_whoever_comes(url: str) -> None:
+    """Optuna's workers and queues of adbo at the same time."""
+    study = open_study(url, "s", "minimize", resume=False)
+    for number in range(24):
+        study.enqueue_trial({"x": number / 10})
+    taken: list[float] = []
+
+    def by_optuna() -> None:
+        own = optuna.load_study(study_name="s", storage=optuna.storages.RDBStorage(url))
+        for _ in range(4):
+            taken.append(own.ask().suggest_float("x", -5, 5))
+
+    def by_adbo() -> None:
+        own = optuna.load_study(study_name="s", storage=optuna.storages.RDBStorage(url))
+        taken.extend(e.fixed["x"] for e in queue_of(own).take())
+
+    work = [by_adbo, by_adbo]
+    if not url.startswith("sqlite"):  # on which Optuna looks and takes without a lock in between
+        work += [by_optuna, by_optuna]
+    threads = [threading.Thread(target=one) for one in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    enqueued = [x for x in taken if x in {number / 10 for number in range(24)}]
+    assert sorted(enqueued) == [number / 10 for number in range(24)]
+
+
+def test_what_remains_waits_again(storage) -> None:
+    study = open_study(storage, "s", "minimize", resume=False)
+    for x in (1.0, 2.0, 3.0):
+        study.enqueue_trial({"x": x})
+    settings = Settings(n_trials=1, storage=storage, study_name="s", resume=True)
+    execute(_objective, settings, Alone(), Silence())
+    study = optuna.load_study(study_name="s", storage=study._storage)
+    assert [t.state.name for t in study.get_trials()] == ["COMPLETE", "WAITING", "WAITING"]
+    study.optimize(_objective, n_trials=2)
+    assert sorted(t.params["x"] for t in study.get_trials()) == [1.0, 2.0, 3.0]

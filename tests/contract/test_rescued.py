@@ -1,0 +1,148 @@
+"""What the database never took is in a file, and the next run reads it from there."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import optuna
+import pytest
+from servers import PASSWORD, Server
+
+import adbo
+import adbo.keeper
+from adbo.local import Alone
+from adbo.run import Outcome, execute
+from adbo.settings import Settings
+
+
+class _Lines:
+    """Remembers what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def begin(self, progress: object) -> None: ...
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def end(self) -> None: ...
+
+
+def _run(objective, **settings) -> tuple[Outcome, list[str]]:
+    reporter = _Lines()
+    outcome = execute(objective, Settings(**settings), Alone(), reporter)
+    return outcome, reporter.lines
+
+
+def _square(trial: optuna.trial.BaseTrial) -> float:
+    return trial.suggest_float("x", -5, 5) ** 2
+
+
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("adbo.rank.LONG_PATIENCE", 0.5)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+def _locked(path: Path) -> sqlite3.Connection:
+    """A connection that lets nobody else write."""
+    connection = sqlite3.connect(path, check_same_thread=False)
+    connection.execute("BEGIN EXCLUSIVE")
+    return connection
+
+
+def test_a_file_that_is_locked_to_the_end(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("adbo.study._BUSY_SECONDS", 0.1)
+    path = tmp_path / "data" / "s.db"
+    path.parent.mkdir()
+    settings = {"storage": f"sqlite:///{path}", "study_name": "s"}
+    _run(_square, n_trials=5, **settings)
+    lock: sqlite3.Connection | None = None
+
+    def objective(trial: optuna.trial.BaseTrial) -> float:
+        nonlocal lock
+        lock = lock or _locked(path)
+        return _square(trial)
+
+    outcome, lines = _run(objective, n_trials=12, resume=True, **settings)
+    assert outcome.n_unwritten == 7
+    assert lock is not None
+    lock.close()
+    (rescued,) = path.parent.glob("*.rescued.jsonl")
+    assert f"they are in {rescued}: --resume reads them from there" in lines[-1]
+    assert sum("does not take evaluations" in line for line in lines) == 1
+    header, *evaluations = map(json.loads, rescued.read_text().splitlines())
+    assert len(evaluations) == 7
+    points = [e["params"] for e in evaluations]
+
+    again, lines = _run(_square, n_trials=14, resume=True, **settings)
+    assert f"7 evaluations that the database had not taken are from {rescued}" in lines
+    assert again.n_unwritten == 0
+    assert not rescued.exists()
+    trials = optuna.load_study(study_name="s", storage=settings["storage"]).get_trials()
+    assert [t.number for t in trials] == list(range(14))
+    assert [t.params for t in trials[5:12]] == points
+    assert header["study"] == "s"
+
+
+def test_a_server_that_is_gone(server: Server, tmp_path: Path) -> None:
+    """Neither what is said nor what is kept has the password in it."""
+    settings = {"storage": server.new_database(), "study_name": "s"}
+    n_evaluations = 0
+
+    def objective(trial: optuna.trial.BaseTrial) -> float:
+        nonlocal n_evaluations
+        n_evaluations += 1
+        if n_evaluations == 4:
+            server.kill()
+        return _square(trial)
+
+    try:
+        outcome, lines = _run(objective, n_trials=8, **settings)
+    finally:
+        server.start()
+    assert outcome.n_unwritten > 0
+    (rescued,) = tmp_path.glob("*.rescued.jsonl")
+    for text in (*lines, rescued.read_text(), json.dumps(outcome.summary)):
+        assert PASSWORD not in text
+    again, _ = _run(_square, n_trials=8, resume=True, **settings)
+    assert again.n_unwritten == 0
+    assert len(again.history) == 8
+    trials = optuna.load_study(study_name="s", storage=settings["storage"]).get_trials()
+    assert [t.number for t in trials] == list(range(8))
+    assert list(tmp_path.glob("*.rescued.jsonl")) == []
+
+
+def test_an_evaluation_that_the_database_refuses(tmp_path: Path) -> None:
+    """It is kept for people to look at; the others are stored."""
+
+    def objective(trial: optuna.trial.BaseTrial) -> float:
+        if trial.number == 3:
+            trial.report(1.0, 2**70)  # more than any database has room for
+        return _square(trial)
+
+    settings = {"storage": f"sqlite:///{tmp_path}/s.db", "study_name": "s"}
+    outcome, lines = _run(objective, n_trials=6, **settings)
+    assert outcome.n_unwritten == 1
+    assert any("refuses an evaluation" in line for line in lines)
+    trials = optuna.load_study(study_name="s", storage=settings["storage"]).get_trials()
+    assert [t.number for t in trials] == list(range(5))
+    with pytest.raises(RuntimeError, match=r"1 evaluations are not in the database.*s\.rescued"):
+        adbo.optimize(_square, 6, resume=True, **settings)
+
+
+def test_an_unknown_version_of_the_tables(url: str, monkeypatch) -> None:
+    """They are written through Optuna, and a line says so."""
+    monkeypatch.setattr("adbo.rdb.REVISION", "v0.0.0")
+    settings = {"storage": url, "study_name": "s"}
+    outcome, lines = _run(_square, n_trials=5, **settings)
+    assert outcome.n_unwritten == 0
+    assert len([line for line in lines if "does not know: it writes trial by trial" in line]) == 1
+    outcome, _ = _run(_square, n_trials=8, resume=True, **settings)
+    trials = optuna.load_study(study_name="s", storage=url).get_trials()
+    assert [t.number for t in trials] == list(range(8))
+    assert len({(t.user_attrs["adbo:rank"], t.user_attrs["adbo:seq"]) for t in trials}) == 8

@@ -1,0 +1,65 @@
+"""No password of a URL is ever shown."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, quote_plus
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adbo.secrecy import redact, shown
+
+#: What passwords are made of, what URLs give a meaning to among it. No part of a password is a
+#: part of the rest of the URL, so that a test can tell them apart.
+_PASSWORDS = st.text("QXZ7:/@%?#&=+ [].$'\"\\", min_size=4, max_size=12).filter(
+    lambda text: sum(c in "QXZ7" for c in text) >= 3
+)
+
+
+@given(_PASSWORDS, st.sampled_from([str, quote_plus, lambda text: quote(text, safe="")]))
+def test_a_password_is_not_shown(password: str, form) -> None:
+    """However badly it is quoted."""
+    text = shown(f"postgresql://user:{form(password)}@host:5432/data")
+    assert not any(c in text for c in "QXZ7")
+    assert text.startswith("postgresql://")
+    if form is not str:
+        assert text == "postgresql://user:***@host:5432/data"
+
+
+@given(_PASSWORDS)
+def test_an_option_with_a_password_is_not_shown(password: str) -> None:
+    url = sa.make_url("postgresql://user@host/data").set(
+        query={"sslmode": "require", "password": password, "sslpassword": [password, password]}
+    )
+    text = shown(url.render_as_string(hide_password=False))
+    assert not any(c in text for c in "QXZ7")
+    assert "sslmode=require" in text
+
+
+@given(_PASSWORDS, st.sampled_from([str, quote_plus, repr, lambda text: quote(text, safe="")]))
+def test_what_a_driver_repeats_is_redacted(password: str, form) -> None:
+    url = sa.URL.create("mysql", "user", password, "host", 3306, "data")
+    said = f"cannot connect to user at host with {form(password)}"
+    text = redact(said, url.render_as_string(hide_password=False))
+    assert not any(c in text for c in "QXZ7")
+    assert text.startswith("cannot connect to user at host")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("two\n  lines", "two lines"),
+        ("password is ab", "password is ***"),
+        ("table is absent", "table is absent"),
+    ],
+)
+def test_the_rest_of_a_message_stays_readable(said: str, told: str) -> None:
+    assert redact(said, "postgresql://user:ab@host/data") == told
+
+
+def test_a_url_without_secrets_is_shown_as_it_is() -> None:
+    for url in ("sqlite:///a.db", "postgresql://user@host/data?sslmode=require"):
+        assert shown(url) == url
+        assert redact("no such table: trials", url) == "no such table: trials"
