@@ -59,7 +59,7 @@ def _output(place: Path, job: str) -> str:
     return (place / f"job-{job}.out").read_text()
 
 
-def _at_work(place: Path, n: int = 12) -> None:
+def _at_work(place: Path, n: int = 12, seconds: float = 60) -> None:
     """Wait until so many evaluations are in the database."""
 
     def is_so() -> bool:
@@ -68,7 +68,7 @@ def _at_work(place: Path, n: int = 12) -> None:
         except Exception:  # the study may not be there, or only half
             return False
 
-    wait_for(is_so, 60, f"{n} trials")
+    wait_for(is_so, seconds, f"{n} trials")
 
 
 def test_a_study_on_two_nodes_and_once_more(cluster: Cluster, place: Path) -> None:
@@ -97,7 +97,7 @@ def test_the_time_limit_and_the_same_again(cluster: Cluster, place: Path) -> Non
 
 def test_a_job_queues_itself_until_the_study_is_done(cluster: Cluster, place: Path) -> None:
     job = _submit(cluster, place, "--", "--timeout", "3", TRIALS="60", REQUEUES="5")
-    wait_for(lambda: (place / "adbo.db").exists() and len(_trials(place)) >= 60, 120, "60 trials")
+    _at_work(place, 60, 120)
     assert cluster.end(job) == "COMPLETED", _output(place, job)
     assert 60 <= len(_check(place)) <= 64
     restarts = re.search(r"Restarts=(\d+)", cluster.call("scontrol", "show", "job", job))
