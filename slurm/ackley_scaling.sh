@@ -20,7 +20,7 @@ for workers in $WORKERS; do
         OBJECTIVE="$here/../experiments/ackley_objective.py:objective" \
             STUDY="ackley-$workers-seed$seed" TRIALS="" \
             sbatch --job-name="ackley-$workers" --nodes=1-"$workers" --ntasks="$workers" \
-            --ntasks-per-node=0 --time="$((SECONDS_EACH / 60 + 10))" "${options[@]}" \
+            --time="$((SECONDS_EACH / 60 + 10))" "${options[@]}" \
             "$here/study.sbatch" --timeout "$SECONDS_EACH" --seed "$seed"
     done
 done
