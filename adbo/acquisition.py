@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from adbo import candidates, descent, forest, niches
+from adbo import candidates, descent, forest, niches, trend
 from adbo.candidates import Geometry, Sample
 from adbo.space import FloatArray, IntArray
 
@@ -25,10 +25,16 @@ INITIAL_MOST = 50
 #: Share of the asks among the elites that descend a smooth model instead, where all columns are
 #: continuous; in proportion fewer where others are to be explored too. Fewer leave curved valleys
 #: unfinished; more of those in niches settle in the second best of many basins.
-DESCENT_SHARE, NICHE_DESCENT_SHARE = 0.75, 0.35
+DESCENT_SHARE, NICHE_DESCENT_SHARE = 0.6, 0.35
+
+#: Share of the asks among the elites that follow the trend of the whole sample instead.
+TREND_SHARE = 0.15
 
 #: Share of the other asks whose candidates differ from good rows in one column.
 EXCHANGE_SHARE = 0.4
+
+#: Divides the chance of a model where no column is continuous.
+_NEVER = 1e-9
 
 IsKnown = Callable[[FloatArray], NDArray[np.bool_]]
 
@@ -92,15 +98,8 @@ def _ranked(
 ) -> tuple[FloatArray, IntArray]:
     """Points ``(N, d)``, and in which order to propose them ``(N,)``."""
     ranking = niches.rank(complete, sample.cost, sample.n_elites, geometry, rng)
-    in_niche = len(ranking) > sample.n_elites
-    share = (NICHE_DESCENT_SHARE if in_niche else DESCENT_SHARE) * descent.is_smooth(
-        geometry
-    ).mean()
-    # The model does not see where evaluations fail; the forest does.
-    share *= np.isfinite(sample.cost).mean()
-    if len(ranking) and rng.random() < share:
-        y = forest.targets(sample.cost[ranking], len(ranking))
-        points = descent.descend(complete[ranking], y, geometry, rng)
+    points = _on_models(sample, complete, ranking, geometry, rng)
+    if len(points):
         return points, np.arange(len(points))
     exchanges = len(ranking) and rng.random() < EXCHANGE_SHARE
     make = candidates.exchange if exchanges else candidates.generate
@@ -110,6 +109,35 @@ def _ranked(
     seen = _as_seen(points, sample, complete) if conditional else points
     mean, std = forest.fit(sample.X, y, geometry.categories, rng).predict(seen)
     return points, np.argsort(mean - kappa * std)
+
+
+def _on_models(
+    sample: Sample,
+    complete: FloatArray,
+    ranking: IntArray,
+    geometry: Geometry,
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Points ``(N, d)`` of a descent or the trend, best first; often none."""
+    failed = ~np.isfinite(sample.cost)
+    in_niche = len(ranking) > sample.n_elites
+    share = NICHE_DESCENT_SHARE if in_niche else DESCENT_SHARE
+    # The models do not see columns in steps; the forest does.
+    chance = rng.random() / max(descent.is_smooth(geometry).mean(), _NEVER)
+    if failed.all() or not len(ranking):
+        return np.empty((0, complete.shape[1]))
+    if chance < share:
+        y = forest.targets(sample.cost[ranking], len(ranking))
+        points = descent.descend(complete[ranking], y, geometry, rng)
+    elif not in_niche and chance < share + TREND_SHARE:
+        points = trend.descend(complete, sample.cost, geometry, rng)
+    else:
+        return np.empty((0, complete.shape[1]))
+    if not failed.any():
+        return points
+    # Nor do they see where evaluations fail.
+    squares = np.sum(complete**2, axis=1) - 2 * points @ complete.T
+    return points[~failed[np.argmin(squares, axis=1)]]
 
 
 def _as_seen(points: FloatArray, sample: Sample, complete: FloatArray) -> FloatArray:

@@ -1,52 +1,65 @@
-"""A separable quadratic model of a few points, and where it is lowest.
+"""A quadratic model of some points, and where it is lowest.
 
-Notation: ``z (m, d)`` points along their principal axes, in standard deviations from their mean,
-``y (m,)`` targets to minimize.
+Notation: ``z (m, d)`` points in standard deviations from their mean, ``y (m,)`` targets to
+minimize.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from numpy.typing import NDArray
 
 from adbo.space import FloatArray
 
-#: Weight of the ridge on the curvatures, and on the slopes, for each point.
-_CURVATURE_RIDGE, _SLOPE_RIDGE = 1e-3, 1e-5
+#: A model has at least so many points for each coefficient; products of different columns are
+#: left out where there are too few for them.
+POINTS_PER_COEFFICIENT = 1.2
 
-#: How far from the mean the minimum is looked for along each axis, in standard deviations.
-REACH = 2.0
+#: Weight of the ridge on the coefficients, for each point.
+_RIDGE = 1e-5
+
+IntArray = NDArray[np.intp]
 
 
-@dataclass(frozen=True)
-class Quadratic:
-    """``y = constant + slope z + curvature z^2 / 2``.
+def n_coefficients(m: int, d: int) -> int:
+    """Number of coefficients of the model that ``m`` points in ``d`` columns allow."""
+    return 1 + d + len(_terms(m, d)[0])
 
-    Products of different ``z`` are left out: with them, a model needs several times the points
-    and follows the evaluations later.
+
+def lowest(z: FloatArray, y: FloatArray, weight: FloatArray, reach: float) -> FloatArray:
+    """Where the model is lowest, no farther than the reach along any of its axes.
 
     Parameters
     ----------
-    slope, curvature
+    z, y, weight
+        Points ``(m, d)``, their finite targets ``(m,)`` and positive weights ``(m,)``.
+    reach
+        How far from the mean of the points to look, in standard deviations.
+
+    Returns
+    -------
+    FloatArray
         ``(d,)``.
     """
-
-    slope: FloatArray
-    curvature: FloatArray
-
-    def minimum(self) -> FloatArray:
-        """Where it is lowest within `REACH` ``(d,)``."""
-        # Where the curvature is not positive, or the minimum too far, it is an end of the reach.
-        inside = np.abs(self.slope) < REACH * self.curvature
-        ends = -REACH * np.sign(self.slope)
-        return np.divide(-self.slope, self.curvature, out=ends, where=inside)
-
-
-def fit(z: FloatArray, y: FloatArray) -> Quadratic:
-    """Ridge regression; ``y`` must be finite."""
     m, d = z.shape
-    design = np.concatenate([np.ones((m, 1)), z, z**2 / 2], axis=1)
-    ridge = m * np.repeat([0.0, _SLOPE_RIDGE, _CURVATURE_RIDGE], [1, d, d])
-    solution = np.linalg.solve(design.T @ design + np.diag(ridge), design.T @ y)
-    return Quadratic(solution[1 : d + 1], solution[d + 1 :])
+    rows, columns = _terms(m, d)
+    design = np.concatenate([np.ones((m, 1)), z, z[:, rows] * z[:, columns]], axis=1)
+    weighted = design * (weight / weight.mean())[:, None]
+    ridge = m * _RIDGE * np.diag(np.arange(design.shape[1]) > 0)
+    solution = np.linalg.solve(weighted.T @ design + ridge, weighted.T @ (y - y.mean()))
+    hessian = np.zeros((d, d))
+    hessian[rows, columns] = solution[d + 1 :]
+    curvature, axes = np.linalg.eigh(hessian + hessian.T)
+    slope = axes.T @ solution[1 : d + 1]
+    # Where the curvature is not positive, or the minimum too far, it is an end of the reach.
+    inside = np.abs(slope) < reach * curvature
+    along = np.divide(-slope, curvature, out=-reach * np.sign(slope), where=inside)
+    return np.asarray(axes @ along)
+
+
+def _terms(m: int, d: int) -> tuple[IntArray, IntArray]:
+    """Which columns are multiplied with each other: all pairs, or each with itself."""
+    rows, columns = np.triu_indices(d)
+    if POINTS_PER_COEFFICIENT * (1 + d + len(rows)) <= m:
+        return rows, columns
+    return np.arange(d), np.arange(d)

@@ -154,13 +154,16 @@ def _run(parts: Sequence[Part], options: argparse.Namespace) -> bool:
     """Run parts; False if the user broke it off."""
     total = sum(part.workers for part in parts)
     with tqdm(
-        total=total, bar_format="{desc}{percentage:.0f}%|{bar}| {elapsed}<{remaining}"
+        total=total,
+        bar_format="{desc}{percentage:.0f}%|{bar}| {elapsed}<{remaining}",
+        disable=None,  # where nobody watches
     ) as bar:
         for part in parts:
             simulation = run(part, options, bar)
             if simulation.interrupted:
                 return False
             save(part, simulation, options.output)
+            tqdm.write(f"{part.name} done", file=sys.stderr)
     return True
 
 

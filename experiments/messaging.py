@@ -2,28 +2,33 @@
 
     mpiexec -n 32 python experiments/messaging.py
     mpiexec -n 32 python experiments/messaging.py --silent 20 --records 1000
+    mpiexec -n 32 python experiments/messaging.py --silent 20 --records 1000 --listen
     mpiexec -n 32 python experiments/messaging.py --evaluation 0.002 --records 6250   (a soak)
+    python experiments/messaging.py --plot DIR                         (the ages of --output DIR)
 
 Every rank sends evaluations that take no time, or ``--evaluation`` seconds, and receives those of
 its peers; rank 0 may first be silent for some seconds, as a black box is that holds the process.
-Rank 0 prints one JSON object. CPU time is of this process's thread, so that more ranks than cores
-do no harm to the figures; the age of information is wall time and does suffer.
+Rank 0 prints one JSON object. With ``--listen``, a thread receives during the evaluations and the
+silence, as in a run where the MPI library allows threads. CPU time is that of the threads, so that
+more ranks than cores do no harm to the figures; the age of information is wall time and suffers.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import hashlib
 import json
 import resource
 import time
+from pathlib import Path
 
 import numpy as np
-from mpi4py import MPI
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from adbo.history import History
-from adbo.mpi import MESSAGING_SHARE, MpiTransport
+from adbo.listener import Listener
 from adbo.records import Evaluation, Layout, to_batch
 
 LAYOUT = Layout({f"x{i}": FloatDistribution(0, 1) for i in range(5)})
@@ -35,41 +40,120 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=200, help="per rank")
     parser.add_argument("--evaluation", type=float, default=0.05, help="seconds")
     parser.add_argument("--silent", type=float, default=0.0, help="seconds, on rank 0")
+    parser.add_argument("--listen", action="store_true", help="receive in a thread meanwhile")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where to keep the ages")
+    parser.add_argument("--plot", type=Path, metavar="DIR", help="draw the ages kept there")
     options = parser.parse_args()
+    if options.plot:
+        draw(options.plot)
+    else:
+        measure(options)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Send and receive; rank 0 prints what it took."""
+    from mpi4py import MPI
+
+    from adbo.mpi import MpiTransport
+
     comm = MPI.COMM_WORLD
     transport = MpiTransport(comm)
     history = History()
     rng = np.random.default_rng(comm.rank)
     ages: list[float] = []
+    receive_seconds = [0.0]
+
+    def receive() -> None:
+        start = time.thread_time()
+        batches = transport.receive()
+        receive_seconds[0] += time.thread_time() - start
+        history.extend(batches)
+        now = time.time()
+        ages.extend(now - t for batch in batches for t in batch.rows["finished"])
+
+    listener = Listener(receive) if options.listen and transport.may_use_threads else None
+
+    def evaluate(seconds: float) -> None:
+        with contextlib.nullcontext() if listener is None else listener.away():
+            time.sleep(seconds)
+
     comm.Barrier()
     before = _megabytes()
     wall = time.time()
     if comm.rank == 0 and options.silent:
-        time.sleep(options.silent)
-    cpu = 0.0
+        evaluate(options.silent)
+    cpu = catch_up = 0.0
     for seq in range(options.records):
-        time.sleep(options.evaluation * rng.uniform(0.5, 1.5))
+        evaluate(options.evaluation * rng.uniform(0.5, 1.5))
         now = time.time()
         evaluation = Evaluation(
             comm.rank, seq, TrialState.COMPLETE, 1.0, now, now, LAYOUT, tuple(rng.random(5))
         )
         start = time.thread_time()
         transport.broadcast(evaluation)
-        batches = transport.receive()
         cpu += time.thread_time() - start
-        history.extend([to_batch(evaluation), *batches])
-        ages += [time.time() - t for batch in batches for t in batch.rows["finished"]]
+        history.extend([to_batch(evaluation)])
+        start = time.perf_counter()
+        receive()
+        catch_up = max(catch_up, time.perf_counter() - start)
     loop = time.time() - wall
     transport.leave({"rank": comm.rank})
     while not transport.settled:
-        start = time.thread_time()
-        history.extend(transport.receive())
-        cpu += time.thread_time() - start
+        receive()
         time.sleep(0.005)
+    transport.part()
     sent = options.records * (comm.size - 1)
-    figures = comm.gather((cpu, sent, loop, _megabytes() - before, len(history), ages))
+    figures = comm.gather(
+        (
+            cpu + receive_seconds[0],
+            sent,
+            loop,
+            _megabytes() - before,
+            _digest(history),
+            ages,
+            catch_up,
+        )
+    )
     if comm.rank == 0 and figures is not None:
-        print(json.dumps(_summary(figures, comm.size, options)))
+        summary = _summary(figures, comm.size, options)
+        print(json.dumps(summary))
+        if options.output:
+            _keep(options.output, summary, np.concatenate([ages for *_, ages, _ in figures]))
+
+
+def _digest(history: History) -> tuple[int, str]:
+    """How many evaluations there are, and what tells them from others, in whatever order."""
+    names = ("rank", "seq", "value", "finished")
+    columns = [np.asarray(history.column(name), dtype=np.float64) for name in names]
+    rows = np.column_stack([*columns, history.values(np.arange(len(history)))])
+    rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+    return len(history), hashlib.sha256(rows.tobytes()).hexdigest()
+
+
+def _keep(directory: Path, summary: dict[str, object], ages: np.ndarray) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    name = f"{summary['ranks']}_ranks_{summary['evaluation_seconds']:g}_s"
+    quantiles = np.quantile(ages, np.linspace(0, 1, 1001))
+    kept = {**summary, "age_quantiles": quantiles.tolist()}
+    (directory / f"{name}.json").write_text(json.dumps(kept) + "\n")
+
+
+def draw(directory: Path) -> None:
+    """Draw how old information is when it arrives, for each file of the directory."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    _, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    runs = [json.loads(path.read_text()) for path in directory.glob("*.json")]
+    for run in sorted(runs, key=lambda r: (r["evaluation_seconds"], r["ranks"])):
+        ages = np.maximum(run["age_quantiles"], 1e-4)
+        label = f"{run['ranks']} ranks, evaluations of {run['evaluation_seconds']:g} s"
+        axes.plot(ages, np.linspace(0, 1, len(ages)), label=label)
+    axes.set(xscale="log", xlabel="age on arrival (s)", ylabel="share of the evaluations")
+    axes.legend()
+    plt.savefig(directory / "age.png", dpi=120)
 
 
 def _megabytes() -> float:
@@ -77,13 +161,19 @@ def _megabytes() -> float:
 
 
 def _summary(figures: list, ranks: int, options: argparse.Namespace) -> dict[str, object]:
-    cpu, sent, loops, growth, known, ages = zip(*figures, strict=True)
+    from adbo.mpi import MESSAGING_SHARE
+
+    cpu, sent, loops, growth, digests, ages, catch_up = zip(*figures, strict=True)
     per_record = 1e6 * sum(cpu) / sum(sent)
     quantiles = np.quantile(np.concatenate(ages), [0.5, 0.9, 0.99])
     return {
         "ranks": ranks,
         "records_per_rank": options.records,
-        "all_histories_complete": set(known) == {ranks * options.records},
+        "evaluation_seconds": options.evaluation,
+        "silent_seconds": options.silent,
+        "listen": options.listen,
+        "all_histories_complete": {n for n, _ in digests} == {ranks * options.records},
+        "all_histories_equal": len(set(digests)) == 1,
         "cpu_microseconds_per_record_sent_and_received": round(per_record, 2),
         "share_of_time": round(sum(cpu) / sum(loops), 4),
         # Each record in a message of its own would take so much of the time of 4,096 ranks with
@@ -91,6 +181,8 @@ def _summary(figures: list, ranks: int, options: argparse.Namespace) -> dict[str
         "share_at_4096_ranks_uncoalesced": round(4095e-6 * per_record, 4),
         "seconds_between_rounds_at_4096_ranks": round(4095e-6 * per_record / MESSAGING_SHARE, 2),
         "age_seconds_median_90_99": [round(float(q), 4) for q in quantiles],
+        "longest_receive_seconds": round(max(catch_up), 3),
+        "megabytes_grown_rank_0": round(growth[0], 1),
         "megabytes_grown_largest": round(max(growth), 1),
     }
 

@@ -1,10 +1,12 @@
-"""How close adbo, random search and TPE come to the optimum, with as many evaluations each.
+"""How close adbo and its peers come to the optimum, with as many evaluations each.
 
     python experiments/quality.py --output quality.csv --problems ackley:5 levy:10 --seeds 0 1 2
+    python experiments/quality.py --problems mixed noisy:sphere:5 --workers 8 --evaluations 200
 
-Workers run side by side on a virtual clock; an evaluation takes 60 +- 10 virtual seconds. The
-functions are shifted at random, those called ``rotated:...`` also rotated. A row of the file is
-one part, a method on a problem with a seed; parts that are there are not repeated.
+Workers run side by side on a virtual clock; an evaluation takes 60 +- 10 virtual seconds. What
+the problems are is said in `cases.py`, what the methods are in `searchers.py`; those that are not
+installed are left out. A row of the file is one part, a method on a problem with a seed; parts
+that are there are not repeated.
 """
 
 from __future__ import annotations
@@ -13,19 +15,16 @@ import argparse
 import csv
 import heapq
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.distributions import FloatDistribution
-
-from adbo import optimizer, problems
-from adbo.problems import Problem
-from adbo.space import FloatArray
+from cases import MIXED, make_case
+from optuna.trial import BaseTrial
+from searchers import METHODS, is_installed
 
 PROBLEMS = (
     "ackley:5",
@@ -37,62 +36,16 @@ PROBLEMS = (
     "griewank:5",
     "rotated:rastrigin:5",
     "ackley:30",
+    *MIXED,
+    "noisy:sphere:5",
+    "noisy:ackley:5",
+    "failing:ackley:5",
 )
 
 #: Virtual seconds of an evaluation: mean, standard deviation, least.
 DURATION = (60.0, 10.0, 1.0)
 
 KEYS = ("method", "problem", "workers", "evaluations", "seed")
-
-
-class Searcher(Protocol):
-    """A method: proposes points as mappings and takes in their values."""
-
-    def ask(self) -> Mapping[str, float]:
-        """The next point."""
-
-    def tell(self, params: Mapping[str, float], value: float) -> None:
-        """Its value."""
-
-
-class RandomSearch:
-    """Uniform in the box."""
-
-    def __init__(self, space: Mapping[str, FloatDistribution], seed: int) -> None:
-        self._space, self._rng = space, np.random.default_rng(seed)
-
-    def ask(self) -> Mapping[str, float]:
-        """A uniform point."""
-        return {name: self._rng.uniform(d.low, d.high) for name, d in self._space.items()}
-
-    def tell(self, params: Mapping[str, float], value: float) -> None:
-        """Nothing is learned."""
-
-
-class TPE:
-    """Optuna's, multivariate, with constant liar."""
-
-    def __init__(self, space: Mapping[str, FloatDistribution], seed: int) -> None:
-        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-        self._study, self._space = optuna.create_study(sampler=sampler), dict(space)
-        self._trials: dict[tuple[float, ...], optuna.Trial] = {}
-
-    def ask(self) -> Mapping[str, float]:
-        """The next point."""
-        trial = self._study.ask(self._space)
-        self._trials[tuple(trial.params.values())] = trial
-        return trial.params
-
-    def tell(self, params: Mapping[str, float], value: float) -> None:
-        """Its value."""
-        self._study.tell(self._trials.pop(tuple(params.values())), value)
-
-
-METHODS: Mapping[str, Callable[[Mapping[str, FloatDistribution], int], Searcher]] = {
-    "adbo": lambda space, seed: optimizer.Optimizer(space, seed=seed),
-    "random": RandomSearch,
-    "tpe": TPE,
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,44 +65,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def plan(options: argparse.Namespace) -> Iterator[tuple[str, str, int, int, int]]:
     """All parts, in the order of `KEYS`."""
     for problem, method, seed in product(options.problems, options.methods, options.seeds):
-        yield method, problem, options.workers, options.evaluations, seed
+        if is_installed(method):
+            yield method, problem, options.workers, options.evaluations, seed
 
 
 def regret(method: str, name: str, workers: int, evaluations: int, seed: int) -> float:
-    """The best value found, less the optimum."""
-    problem = make_problem(name, seed)
-    space = {
-        f"x{i}": FloatDistribution(problem.low, problem.high) for i in range(problem.dimension)
-    }
-    searcher = METHODS[method](space, seed)
+    """What the best observed point is really worth, above the optimum."""
+    case = make_case(name, seed)
+    searcher = METHODS[method](case.space, seed)
     mean, deviation, least = DURATION
-    rng = np.random.default_rng([seed, 1])
+    rng, noise = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 3])
 
-    def finish(now: float) -> float:
-        return now + max(rng.normal(mean, deviation), least)
+    def start(now: float, worker: int) -> tuple[float, int, BaseTrial]:
+        return now + max(rng.normal(mean, deviation), least), worker, searcher.ask()
 
-    running = [(finish(0.0), worker, searcher.ask()) for worker in range(workers)]
+    running = [start(0.0, worker) for worker in range(workers)]
     heapq.heapify(running)
-    best = np.inf
+    best = np.inf, np.inf
     for _ in range(evaluations):
-        now, worker, params = heapq.heappop(running)
-        point: FloatArray = np.array([list(params.values())])
-        value = float(problem.function(point)[0])
-        best = min(best, value)
-        searcher.tell(params, value)
-        heapq.heappush(running, (finish(now), worker, searcher.ask()))
-    return best - problem.optimum
-
-
-def make_problem(name: str, seed: int) -> Problem:
-    """A test function, shifted, and rotated if its name says so."""
-    # A stream of its own: [seed, 0] is that of `default_rng(seed)`, whose first numbers are the
-    # first point of a method; that point would be the optimum.
-    rng = np.random.default_rng([seed, 2])
-    prefix, _, rest = name.partition(":")
-    if prefix == "rotated":
-        return problems.rotated(problems.shifted(problems.parse(rest), rng), rng)
-    return problems.shifted(problems.parse(name), rng)
+        now, worker, trial = heapq.heappop(running)
+        true = case.regret(trial)
+        if case.fails(trial.params):
+            searcher.tell(trial, None)
+        else:
+            observed = true + case.noise * noise.standard_normal()
+            best = min(best, (observed, true))
+            searcher.tell(trial, observed)
+        heapq.heappush(running, start(now, worker))
+    return best[1]
 
 
 def load(path: Path) -> dict[tuple[str, str, int, int, int], float]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import pytest
 
@@ -35,7 +38,10 @@ def _run(cwd: Path, script: str, *arguments: str) -> str:
         ),
         (
             "quality.py",
-            ["--problems", "sphere:2", "--seeds", "1", "--workers", "4", "--evaluations", "80"],
+            [
+                *("--problems", "sphere:2", "mixed", "failing:noisy:sphere:2"),
+                *("--seeds", "1", "--workers", "4", "--evaluations", "60"),
+            ],
             "quality.csv",
         ),
     ],
@@ -48,6 +54,32 @@ def test_tables(tmp_path: Path, script: str, arguments: list[str], file: str) ->
     written = (tmp_path / file).read_bytes()
     assert _run(tmp_path, script, *arguments) == first
     assert (tmp_path / file).read_bytes() == written
+
+
+def test_ablation(tmp_path: Path) -> None:
+    arguments = [
+        *("--variants", "default", "kappa 0", "no niches", "--problems", "sphere:2"),
+        *("--seeds", "1", "--workers", "4", "--evaluations", "60", "--output", "results"),
+    ]
+    out = _run(tmp_path, "ablation.py", *arguments)
+    assert "kappa 0" in out
+    regrets = pd.read_csv(tmp_path / "results" / "ablation.csv")["regret"]
+    assert regrets.nunique() == 3
+    assert (tmp_path / "results" / "ablation.png").stat().st_size > 1000
+
+
+def test_every_case_can_be_made_and_is_not_below_its_optimum(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    cases = importlib.import_module("cases")
+    names = [*cases.MIXED, "noisy:sphere:5", "failing:ackley:5", "rotated:rastrigin:5"]
+    for name, seed in itertools.product(names, range(3)):
+        case = cases.make_case(name, seed)
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        regrets = [case.regret(study.ask()) for _ in range(50)]
+        assert min(regrets) >= 0
+        assert {n for trial in study.trials for n in trial.params} <= set(case.space)
 
 
 def test_scaling(tmp_path: Path) -> None:

@@ -1,0 +1,203 @@
+"""What `quality.py` searches: test functions of every kind of parameter, with known optima.
+
+A name is that of a test function (`adbo.problems`) or one of `MIXED`, after any of `PREFIXES`.
+Functions are shifted, and tables drawn, by the seed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import BaseTrial
+
+from adbo import problems
+from adbo.problems import Problem
+from adbo.settings import UsageError
+
+#: Standard deviation of the noise of ``noisy:`` functions.
+NOISE = 1.0
+
+#: A point of a ``failing:`` function fails if its first coordinate is above this share of the
+#: range, or below, whichever side the optimum is not on.
+FAILING_FROM = 0.5
+
+PREFIXES = frozenset({"rotated", "noisy", "failing"})
+
+Regret = Callable[[BaseTrial], float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to minimize.
+
+    Parameters
+    ----------
+    space
+        All parameters.
+    regret
+        What the value of a trial is above the optimum; asks the trial for its parameters.
+    noise
+        Standard deviation of what is added to it where it is observed.
+    fails
+        Whether an evaluation of these parameters fails.
+    """
+
+    space: Mapping[str, BaseDistribution]
+    regret: Regret
+    noise: float = 0.0
+    fails: Callable[[Mapping[str, Any]], bool] = lambda params: False
+
+
+def make_case(name: str, seed: int) -> Case:
+    """The case of that name and seed.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name.
+    """
+    # A stream of its own: [seed, 0] is that of `default_rng(seed)`, whose first numbers are the
+    # first point of a method; that point would be the optimum.
+    rng = np.random.default_rng([seed, 2])
+    words = name.split(":")
+    prefixes = list(itertools.takewhile(PREFIXES.__contains__, words))
+    rest = ":".join(words[len(prefixes) :])
+    if rest in MIXED:
+        if set(prefixes) - {"noisy"}:
+            raise UsageError(f"problem is {name!r}: {rest} can be noisy, but nothing else")
+        case = MIXED[rest](rng)
+    else:
+        problem = problems.shifted(problems.parse(rest), rng)
+        if "rotated" in prefixes:
+            problem = problems.rotated(problem, rng)
+        case = _of_function(problem)
+        if "failing" in prefixes:
+            case = replace(case, fails=partial(_fails, problem))
+    return replace(case, noise=NOISE) if "noisy" in prefixes else case
+
+
+def _fails(problem: Problem, params: Mapping[str, Any]) -> bool:
+    border = problem.low + FAILING_FROM * (problem.high - problem.low)
+    return bool((params["x0"] > border) == (problem.argmin[0] < border))
+
+
+def _of_function(problem: Problem) -> Case:
+    space = {
+        f"x{i}": FloatDistribution(problem.low, problem.high) for i in range(problem.dimension)
+    }
+    return Case(space, lambda trial: problem.objective(trial) - problem.optimum)
+
+
+def _categorical(rng: np.random.Generator) -> Case:
+    """Six unordered choices of eight; each has a cost, and so has each pair of neighbours."""
+    n, k = 6, 8
+    best = rng.integers(k, size=n)
+    single, pair = rng.random((n, k)), rng.random((n - 1, k, k))
+    single[np.arange(n), best] = 0
+    pair[np.arange(n - 1), best[:-1], best[1:]] = 0
+    space = {f"c{i}": CategoricalDistribution([f"c{i}={j}" for j in range(k)]) for i in range(n)}
+
+    def regret(trial: BaseTrial) -> float:
+        chosen = [
+            int(str(trial.suggest_categorical(name, d.choices))[-1]) for name, d in space.items()
+        ]
+        return float(
+            single[np.arange(n), chosen].sum()
+            + pair[np.arange(n - 1), chosen[:-1], chosen[1:]].sum()
+        )
+
+    return Case(space, regret)
+
+
+def _integer(rng: np.random.Generator) -> Case:
+    """Six whole numbers up to 100, a bowl with dents every seven."""
+    best = rng.integers(10, 91, size=6)
+    space = {f"i{i}": IntDistribution(0, 100) for i in range(6)}
+
+    def regret(trial: BaseTrial) -> float:
+        x = np.array([trial.suggest_int(name, 0, 100) for name in space]) - best
+        return float(np.sum((x / 10) ** 2 + 1 - np.cos(2 * np.pi * x / 7)))
+
+    return Case(space, regret)
+
+
+def _logarithmic(rng: np.random.Generator) -> Case:
+    """Five numbers over six decades each, a bowl of their logarithms."""
+    best = rng.uniform(-5, -1, size=5)
+    space = {f"l{i}": FloatDistribution(1e-6, 1, log=True) for i in range(5)}
+
+    def regret(trial: BaseTrial) -> float:
+        x = np.log10([trial.suggest_float(name, 1e-6, 1, log=True) for name in space])
+        return float(np.sum((x - best) ** 2))
+
+    return Case(space, regret)
+
+
+def _conditional(rng: np.random.Generator) -> Case:
+    """Three models with two to four parameters of their own; the best one is hard to train."""
+    sizes, floors, slopes = {"a": 2, "b": 3, "c": 4}, rng.permutation([0.0, 0.5, 1.0]), (3, 10, 30)
+    steep = dict(zip(sizes, np.array(slopes)[np.argsort(-floors).argsort()], strict=True))
+    floor = dict(zip(sizes, floors, strict=True))
+    best = {model: rng.uniform(-0.8, 0.8, size=n) for model, n in sizes.items()}
+    space: dict[str, BaseDistribution] = {"model": CategoricalDistribution(list(sizes))}
+    for model, n in sizes.items():
+        space.update({f"{model}{i}": FloatDistribution(-1, 1) for i in range(n)})
+
+    def regret(trial: BaseTrial) -> float:
+        model = str(trial.suggest_categorical("model", list(sizes)))
+        x = [trial.suggest_float(f"{model}{i}", -1, 1) for i in range(sizes[model])]
+        return float(floor[model] + steep[model] * np.sum((np.array(x) - best[model]) ** 2))
+
+    return Case(space, regret)
+
+
+def _mixed(rng: np.random.Generator) -> Case:
+    """A network to tune: rates over decades, sizes, stepped dropout, kinds, and a branch."""
+    rate, decay = rng.uniform(-4, -1), rng.uniform(-6, -2)
+    layers, units, drop = rng.integers(2, 8), rng.integers(5, 9), rng.integers(1, 9)
+    kinds = ["relu", "tanh", "gelu", "silu", "elu"]
+    costs = dict(zip(kinds, rng.permutation(np.linspace(0, 1, len(kinds))), strict=True))
+    momentum = rng.uniform(0.3, 0.9)
+    space = {
+        "rate": FloatDistribution(1e-5, 1, log=True),
+        "decay": FloatDistribution(1e-8, 1, log=True),
+        "layers": IntDistribution(1, 10),
+        "units": IntDistribution(8, 1024, log=True),
+        "dropout": FloatDistribution(0, 0.9, step=0.1),
+        "activation": CategoricalDistribution(kinds),
+        "optimizer": CategoricalDistribution(["sgd", "adam", "lbfgs"]),
+        "momentum": FloatDistribution(0, 1),
+    }
+
+    def regret(trial: BaseTrial) -> float:
+        total = (np.log10(trial.suggest_float("rate", 1e-5, 1, log=True)) - rate) ** 2
+        total += 0.3 * (np.log10(trial.suggest_float("decay", 1e-8, 1, log=True)) - decay) ** 2
+        total += 0.1 * abs(trial.suggest_int("layers", 1, 10) - layers)
+        total += 0.3 * abs(np.log2(trial.suggest_int("units", 8, 1024, log=True)) - units)
+        total += abs(trial.suggest_float("dropout", 0, 0.9, step=0.1) - drop / 10)
+        total += costs[str(trial.suggest_categorical("activation", kinds))]
+        if trial.suggest_categorical("optimizer", ["sgd", "adam", "lbfgs"]) == "sgd":
+            return float(total + 4 * (trial.suggest_float("momentum", 0, 1) - momentum) ** 2)
+        return float(total + 0.5)
+
+    return Case(space, regret)
+
+
+MIXED: Mapping[str, Callable[[np.random.Generator], Case]] = {
+    "categorical": _categorical,
+    "integer": _integer,
+    "logarithmic": _logarithmic,
+    "conditional": _conditional,
+    "mixed": _mixed,
+}

@@ -1,0 +1,81 @@
+"""The trend: the bottom of a bowl under its ripples, inside the cube."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+from adbo import candidates, trend
+from adbo.candidates import Geometry
+from adbo.space import SearchSpace
+
+
+def continuous(d):
+    return Geometry(np.zeros(d, dtype=np.int64), np.full(d, np.inf), lambda units: units)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def ripples(X, target):
+    x = 30 * (X - target)
+    return np.sum(x**2 + 10 - 10 * np.cos(2 * np.pi * x), axis=1)
+
+
+def sample(rng, target, worked_out):
+    """Rows all over the cube, and many of one basin that was searched; best first."""
+    X = np.concatenate([rng.random((256, 3)), worked_out + 1e-3 * rng.standard_normal((256, 3))])
+    cost = ripples(X, target)
+    order = np.argsort(cost)
+    return X[order], cost[order]
+
+
+def test_bottom_is_found_beside_a_basin_that_was_searched(rng):
+    target = np.array([0.4, 0.6, 0.5])
+    worked_out = target + np.array([3, -4, 3]) / 30
+    X, cost = sample(rng, target, worked_out)
+    firsts = np.array([trend.descend(X, cost, continuous(3), rng)[0] for _ in range(40)])
+    distance = np.linalg.norm(firsts - target, axis=1)
+    assert np.median(distance) < 0.35 * np.linalg.norm(worked_out - target)
+
+
+def test_crowded_rows_count_as_one(rng, monkeypatch):
+    target = np.array([0.4, 0.6, 0.5])
+    worked_out = target + np.array([3, -4, 3]) / 30
+
+    def median_distance():
+        stream = np.random.default_rng(1)
+        X, cost = sample(stream, target, worked_out)
+        points = [trend.descend(X, cost, continuous(3), stream)[0] for _ in range(40)]
+        return np.median(np.linalg.norm(np.array(points) - target, axis=1))
+
+    with_weights = median_distance()
+    monkeypatch.setattr(trend, "CROWD_SHARE", 0.0)
+    assert with_weights < median_distance()
+
+
+def test_failures_and_other_columns(rng):
+    space = SearchSpace(
+        {"c": CategoricalDistribution(["a", "b", "c"]), "x": FloatDistribution(0, 1)}
+    )
+    X = space.snap(rng.random((60, 2)))
+    cost = (X[:, 1] - 0.3) ** 2
+    cost[X[:, 1] > 0.6] = np.nan
+    order = np.argsort(cost)
+    geometry = Geometry(space.categories, space.levels, space.snap)
+    points = trend.descend(X[order], cost[order], geometry, rng)
+    assert (points[:, 0] == X[order[0], 0]).all()
+    np.testing.assert_allclose(points[0, 1], 0.3, atol=1e-3)
+    assert len(np.unique(points[:, 1])) > 1
+
+
+@pytest.mark.parametrize("m", [1, 2, 5, 300])
+@pytest.mark.parametrize("spread", [0.0, 1e-16, 1e-9, 0.3])
+@pytest.mark.parametrize("size", [0.0, 1e-300, 1.0, 1e308])
+def test_inside_whatever_the_rows(rng, m, spread, size):
+    X = candidates.reflect(0.5 + spread * rng.standard_normal((m, 4)))
+    points = trend.descend(X, size * np.sort(rng.random(m)), continuous(4), rng)
+    assert ((points >= 0) & (points <= 1)).all()
