@@ -103,6 +103,7 @@ class Replica:
     def __init__(self) -> None:
         self.clock = 0
         self.known: dict[int, int] = {}  # of each rank, the clock of its latest change
+        self.conflict: str | None = None  # what ranks cannot both have meant
         self.studies: dict[int, Study] = {}
         self.entries: dict[int, Entry] = {}
         self._by_key: dict[Key, Study] = {}
@@ -124,13 +125,7 @@ class Replica:
         return self._by_key.get(key)
 
     def apply(self, change: Change) -> None:
-        """Take one change in, unless it is known.
-
-        Raises
-        ------
-        RuntimeError
-            If two ranks created a study with different directions.
-        """
+        """Take one change in, unless it is known."""
         clock, rank, kind, name, incarnation, *rest = change
         self.clock = max(self.clock, clock)
         self.known[rank] = max(self.known.get(rank, 0), clock)
@@ -195,7 +190,7 @@ class Replica:
             for change in self._early.pop(key, []):
                 self.apply(change)
         elif known.directions != directions:
-            raise RuntimeError(
+            self.conflict = (
                 f"ranks created the study {key[0]!r} with different directions:"
                 f" {_names(known.directions)} and {_names(directions)}"
             )

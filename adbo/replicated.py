@@ -67,10 +67,9 @@ def storage(comm: Any = None) -> ReplicatedStorage:
     token = ranks.share(lambda: str(uuid.uuid4()))
     replication = Replication(ranks.transport())
     replication.listen()
-    made = ReplicatedStorage(replication, token)
     if ranks.size > 1:
-        atexit.register(made.close)
-    return made
+        atexit.register(_end, replication)
+    return ReplicatedStorage(replication, token)
 
 
 class ReplicatedStorage(BaseStorage):
@@ -303,6 +302,12 @@ class ReplicatedStorage(BaseStorage):
         entry = self._entry(trial_id)
         self.check_trial_is_updatable(trial_id, entry.trial.state)
         return entry
+
+
+def _end(replication: Replication) -> None:
+    """At the end of the program: the others wait for a word of this rank."""
+    if not replication.closed:
+        replication.close(None)
 
 
 def _frozen(study: Study) -> FrozenStudy:

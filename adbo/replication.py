@@ -74,6 +74,7 @@ class Replication:
         self.size = transport.size
         self.replica = Replica()
         self.lock = threading.RLock()
+        self.closed = False
         self._transport = transport
         self._survivors = Survivors(self, transport)
         self._listening = contextlib.ExitStack()
@@ -81,7 +82,7 @@ class Replication:
         self._abandoned: set[int] = set()
         self._n_trials: dict[Key | None, int] = {}  # made here, in a study and in all
         self._n_waiting = 0
-        self._closed = False
+        self._parted = False
 
     def __getstate__(self) -> dict[str, Any]:
         """All that is known, for a copy that hears of nothing more."""
@@ -98,21 +99,19 @@ class Replication:
     def listen(self) -> None:
         """Take in and pass on in the background as well, where MPI permits."""
         if self._transport.may_use_threads:
-            self._listening.enter_context(Listener(self.receive).away())
+            self._listening.enter_context(Listener(self._take_in).away())
 
-    def receive(self) -> int:
-        """Take in what has arrived; return how many changes."""
-        with self.lock:
-            self._transport.receive()
-            changes = self._transport.changes()
-            for change in changes:
-                self.replica.apply(change)
-            self._survivors.attend()
-            if self._abandoned < self._transport.gone and self._survivors.agreed:
-                for rank in self._transport.gone - self._abandoned:
-                    self.replica.abandon(rank)
-                self._abandoned |= self._transport.gone
-            return len(changes)
+    def receive(self) -> None:
+        """Take in what has arrived.
+
+        Raises
+        ------
+        RuntimeError
+            If ranks created a study with different directions.
+        """
+        self._take_in()
+        if self.replica.conflict is not None:
+            raise RuntimeError(self.replica.conflict)
 
     def change(self, key: Key, kind: str, *arguments: Any) -> None:
         """Make a change here, and send it.
@@ -124,7 +123,7 @@ class Replication:
         TypeError
             If it cannot be written as JSON.
         """
-        if self._closed:
+        if self.closed:
             raise RuntimeError("the storage is closed: it can only be read")
         text = json.dumps([self.replica.clock + 1, self.rank, kind, *key, *arguments])
         self.replica.apply(json.loads(text))  # here as everywhere
@@ -192,9 +191,10 @@ class Replication:
         """
         self._listening.close()
         with self.lock:
-            if not self._closed:
-                self._closed = True
+            if not self.closed:
+                self.closed = True
                 self._transport.leave({"rank": self.rank})
+            if not self._parted:
                 self._settle(timeout)
             missing = set(range(self._transport.size)) - self._transport.farewells.keys()
         return sorted(missing - self._transport.gone)
@@ -207,6 +207,21 @@ class Replication:
         """Send what a dead rank changed between two clocks."""
         for change in self.replica.since(rank, start, stop):
             self._transport.publish(json.dumps(change))
+
+    def _take_in(self) -> int:
+        """Take in what has arrived; return how many changes."""
+        with self.lock:
+            self._transport.receive()
+            changes = self._transport.changes()
+            for change in changes:
+                self.replica.apply(change)
+            self._survivors.attend()
+            new = self._transport.gone - self._abandoned
+            if new and self._survivors.agreed:
+                for rank in new:
+                    self.replica.abandon(rank)
+                self._abandoned |= new
+            return len(changes)
 
     def _owner(self, entry: Entry) -> int:
         """The one rank that may change a trial.
@@ -232,8 +247,9 @@ class Replication:
         while not (self._transport.settled and self._survivors.agreed):
             if deadline is not None and time.monotonic() > deadline:
                 return
-            pause = shortest if self.receive() else min(2 * pause, longest)
+            pause = shortest if self._take_in() else min(2 * pause, longest)
             time.sleep(pause)
-        self.receive()
+        self._take_in()
+        self._parted = True
         if not self._transport.gone:
             self._transport.part()

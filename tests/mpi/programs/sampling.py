@@ -35,9 +35,10 @@ def objective(trial):
     trial.set_user_attr("made_by", rank)
     for step in range(5):
         time.sleep(0.002)
-        trial.report((1 + abs(x)) * (5 - step), step)
-        if name != "nsga" and trial.should_prune():
-            raise optuna.TrialPruned
+        if name != "nsga":  # Optuna prunes with one objective only
+            trial.report((1 + abs(x)) * (5 - step), step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
     return (x * x + y, abs(x - 1)) if name == "nsga" else x * x + y
 
 
@@ -57,8 +58,13 @@ with adbo.storage() as storage:
 
 study = optuna.load_study(study_name="s", storage=storage)
 known = [
-    [t.number, t._trial_id, t.state.name, t.values, t.params, t.user_attrs, t.system_attrs]
-    + [t.intermediate_values, str(t.datetime_start), str(t.datetime_complete)]
-    for t in study.trials
+    {
+        "number": trial.number,
+        "state": trial.state.name,
+        "params": trial.params,
+        "user_attrs": trial.user_attrs,
+        "all": str(trial),
+    }
+    for trial in study.trials
 ]
 Path(f"trials-{rank}.json").write_text(json.dumps([known, study.user_attrs], sort_keys=True))
