@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import optuna
-from optuna.samplers import CmaEsSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import GridSampler, NSGAIISampler, RandomSampler, TPESampler
 
 import adbo
 from adbo.launch import rank_hint
@@ -24,7 +24,6 @@ samplers = {
     "tpe": lambda: TPESampler(seed=rank, constant_liar=True),
     "random": lambda: RandomSampler(seed=rank),
     "grid": lambda: GridSampler({"x": list(range(-5, 5)), "y": list(range(4))}, seed=rank),
-    "cma": lambda: CmaEsSampler(seed=rank),
     "nsga": lambda: NSGAIISampler(seed=rank, population_size=8),
 }
 
