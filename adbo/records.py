@@ -11,7 +11,8 @@ has one; every branch of a conditional one has its own. Its key is a hash of its
 every rank, so records need no negotiated numbering and may be relayed by anyone.
 
 A *message* is ``MAGIC``, one byte of format version, and frames: kind (1 byte), payload length
-(4 bytes), payload. A layout's frame precedes the first record that uses it.
+(4 bytes), payload. A layout's frame precedes the first record that uses it. A *change* is what a
+replicated Optuna storage sends instead of evaluations (`adbo.replica`); here it is only bytes.
 """
 
 from __future__ import annotations
