@@ -41,9 +41,9 @@ class LocalTransport:
         if self.size > 1:
             self._send(self._encoder.frames(evaluation))
 
-    def publish(self, text: str) -> None:
-        """Put one change of a study into every peer's queue."""
-        self._send(change(text))
+    def publish(self, texts: Sequence[str]) -> None:
+        """Put changes of a study into every peer's queue."""
+        self._send(b"".join(change(text) for text in texts))
 
     def receive(self) -> list[Batch]:
         """Everything in this rank's queue."""

@@ -18,7 +18,7 @@ import statistics
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from mpi4py import MPI
@@ -94,10 +94,11 @@ class MpiTransport:
             self._append(self._encoder.frames(evaluation))
             self._advance()
 
-    def publish(self, text: str) -> None:
-        """Send one change of a study to every peer, as soon as each can take it."""
+    def publish(self, texts: Sequence[str]) -> None:
+        """Send changes of a study to every peer, as soon as each can take them."""
         if self._cursor:
-            self._append(change(text))
+            for text in texts:
+                self._append(change(text))
             self._advance()
 
     def receive(self) -> list[Batch]:

@@ -6,23 +6,28 @@ needs to be agreed upon. This module knows no MPI and no storage of Optuna.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial, TrialState
 
 from adbo.changes import encode_trial
-from adbo.listener import Listener
+from adbo.courier import Courier
 from adbo.local import network
 from adbo.replica import Entry, Key, Replica, Study
 from adbo.survivors import Survivors
 
 #: Shortest and longest sleep, in seconds, between two looks at the network in the end.
 _PAUSES = (1e-4, 2e-2)
+
+
+#: Changes that are sent at once. The others, such as a parameter, wait for more for the moment
+#: that the courier takes: a trial makes about ten changes but only two messages, and messages may
+#: take only a small share of a rank's time.
+_URGENT = frozenset({"state", "report", "study", "delete"})
 
 
 class Transport(Protocol):
@@ -34,8 +39,8 @@ class Transport(Protocol):
     gone: set[int]
     may_use_threads: bool
 
-    def publish(self, text: str) -> None:
-        """Send one change to every peer."""
+    def publish(self, texts: Sequence[str]) -> None:
+        """Send changes to every peer."""
 
     def receive(self) -> object:
         """Take in what has arrived."""
@@ -76,8 +81,9 @@ class Replication:
         self.lock = threading.RLock()
         self.closed = False
         self._transport = transport
+        self._outbox: list[str] = []
         self._survivors = Survivors(self, transport)
-        self._listening = contextlib.ExitStack()
+        self._courier = Courier(self._exchange)
         self._introduced: set[Key] = set()  # studies that this rank told the others of
         self._abandoned: set[int] = set()
         self._n_trials: dict[Key | None, int] = {}  # made here, in a study and in all
@@ -86,7 +92,7 @@ class Replication:
 
     def __getstate__(self) -> dict[str, Any]:
         """All that is known, for a copy that hears of nothing more."""
-        here = ("lock", "_transport", "_survivors", "_listening")
+        here = ("lock", "_transport", "_survivors", "_courier")
         return {name: value for name, value in self.__dict__.items() if name not in here}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -94,12 +100,12 @@ class Replication:
         self.lock = threading.RLock()
         self._transport = network(1)[0]
         self._survivors = Survivors(self, self._transport)
-        self._listening = contextlib.ExitStack()
+        self._courier = Courier(self._exchange)
 
     def listen(self) -> None:
         """Take in and pass on in the background as well, where MPI permits."""
         if self._transport.may_use_threads:
-            self._listening.enter_context(Listener(self._take_in).away())
+            self._courier.start()
 
     def receive(self) -> None:
         """Take in what has arrived.
@@ -109,6 +115,7 @@ class Replication:
         RuntimeError
             If ranks created a study with different directions.
         """
+        self._courier.check()
         self._take_in()
         if self.replica.conflict is not None:
             raise RuntimeError(self.replica.conflict)
@@ -127,7 +134,11 @@ class Replication:
             raise RuntimeError("the storage is closed: it can only be read")
         text = json.dumps([self.replica.clock + 1, self.rank, kind, *key, *arguments])
         self.replica.apply(json.loads(text))  # here as everywhere
-        self._transport.publish(text)
+        self._outbox.append(text)
+        if kind in _URGENT or not self._courier.is_alive():
+            self._flush()
+        else:
+            self._courier.wake()
         if kind == "study":
             self._introduced.add(key)
 
@@ -189,10 +200,11 @@ class Replication:
         list of int
             Ranks that did not answer in time.
         """
-        self._listening.close()
+        self._courier.stop()
         with self.lock:
             if not self.closed:
                 self.closed = True
+                self._flush()
                 self._transport.leave({"rank": self.rank})
             if not self._parted:
                 self._settle(timeout)
@@ -205,8 +217,8 @@ class Replication:
 
     def pass_on(self, rank: int, start: int, stop: int) -> None:
         """Send what a dead rank changed between two clocks."""
-        for change in self.replica.since(rank, start, stop):
-            self._transport.publish(json.dumps(change))
+        changes = self.replica.since(rank, start, stop)
+        self._transport.publish([json.dumps(change) for change in changes])
 
     def _take_in(self) -> int:
         """Take in what has arrived; return how many changes."""
@@ -222,6 +234,18 @@ class Replication:
                     self.replica.abandon(rank)
                 self._abandoned |= new
             return len(changes)
+
+    def _flush(self) -> None:
+        """Send what was kept back."""
+        texts, self._outbox = self._outbox, []
+        if texts:
+            self._transport.publish(texts)
+
+    def _exchange(self) -> None:
+        """What the courier does."""
+        with self.lock:
+            self._flush()
+            self._take_in()
 
     def _owner(self, entry: Entry) -> int:
         """The one rank that may change a trial.

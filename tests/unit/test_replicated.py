@@ -130,9 +130,9 @@ def test_copies_converge_under_any_order_and_duplication(actions, data) -> None:
         transport = storage._replication._transport
         send = transport.publish
 
-        def record(text: str, send: Callable[[str], None] = send) -> None:
-            published.append(text)
-            send(text)
+        def record(texts: list[str], send: Callable[[list[str]], None] = send) -> None:
+            published.extend(texts)
+            send(texts)
 
         transport.publish = record
     for rank, name, action, n in actions:
@@ -274,7 +274,7 @@ def test_survivors_agree_on_what_the_dead_did(prefixes: list[int], order: list[i
     _replica(storages[2])
     transport = storages[2]._replication._transport
     sent: list[str] = []
-    transport.publish = sent.append
+    transport.publish = sent.extend
     studies[2].set_user_attr("a", 1)
     studies[2].tell(studies[2].ask({"x": X}), 1.0)
     trial = studies[2].ask({"x": X})
