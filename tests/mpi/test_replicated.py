@@ -100,6 +100,31 @@ print(len(study.trials))
     assert out == "20\n20\n"
 
 
+def test_a_run_of_adbo_in_the_memory_of_every_rank(start_job, tmp_path: Path) -> None:
+    (tmp_path / "mirrored.py").write_text(
+        """
+import optuna
+
+import adbo
+
+
+def objective(trial):
+    return trial.suggest_float("x", -1, 1) ** 2
+
+
+with adbo.storage() as storage:
+    adbo.optimize(objective, n_trials=30, storage=storage, study_name="s")
+study = optuna.load_study(study_name="s", storage=storage)
+print(sorted([t.value, t.user_attrs["adbo:rank"]] for t in study.trials))
+"""
+    )
+    status, out, err = start_job(2, "mirrored.py").end()
+    assert status == 0, err
+    first, second = map(json.loads, out.splitlines())
+    assert first == second
+    assert len(first) >= 30
+
+
 def test_a_rank_that_fails_lets_the_others_finish(start_job, tmp_path: Path) -> None:
     (tmp_path / "failing.py").write_text(
         """
