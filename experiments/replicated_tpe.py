@@ -188,7 +188,9 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("replicated_tpe"), metavar="DIR")
-    parser.add_argument("--database", metavar="URL", help="an empty one, besides SQLite")
+    storages = ["adbo", "sqlite"]
+    parser.add_argument("--storages", nargs="+", choices=storages, default=storages)
+    parser.add_argument("--database", metavar="URL", help="an empty one, besides these")
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--trials", type=int, default=50, help="of each process")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
@@ -218,7 +220,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "replicated_tpe.csv"
-    storages = ["adbo", "sqlite"]
+    storages = list(options.storages)
     if options.database is not None:
         storages.append(options.database.partition(":")[0].partition("+")[0])
     done = _done(path)
