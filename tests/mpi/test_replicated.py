@@ -144,18 +144,17 @@ def objective(trial):
     return trial.suggest_float("x", 0, 1)
 
 
-with adbo.storage() as storage:
-    try:
+try:
+    with adbo.storage() as storage:
         study = optuna.create_study(storage=storage, study_name="s")
         study.optimize(objective, n_trials=20)
-    finally:
-        storage.close()
-        Path(f"states-{rank}").write_text(" ".join(t.state.name for t in study.trials))
+finally:
+    Path(f"states-{rank}").write_text(" ".join(t.state.name for t in study.trials))
 """
     )
     status, _, err = start_job(2, "failing.py").end()
     assert status != 0
-    assert "no such mesh" in err
+    assert "rank 1 ended with ValueError: no such mesh" in err
     states = [(tmp_path / f"states-{rank}").read_text().split() for rank in range(2)]
     assert states[0] == states[1]
     assert Counter(states[0]) == {"COMPLETE": 23, "FAIL": 1}
