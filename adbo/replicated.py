@@ -78,7 +78,7 @@ class ReplicatedStorage(BaseStorage):
     Trial ids and numbers are unique over all ranks without any agreement, and hence not dense:
     rank ``r`` of ``P`` makes ``r, r + P, r + 2 P``. Attributes must be plain JSON values. Only the
     rank that runs a trial may change it. Trials that a rank enqueues go round to all ranks in
-    turn, beginning with itself, and back to it from a rank that has finished.
+    turn, beginning with itself; those of a rank that has finished go to another.
 
     Parameters
     ----------

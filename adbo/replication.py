@@ -248,15 +248,16 @@ class Replication:
             self._take_in()
 
     def _owner(self, entry: Entry) -> int:
-        """The one rank that may change a trial.
+        """The one rank that may change a trial; of one that waits, the first that is still here.
 
-        What a rank that left has not taken up by then it never will: all its changes are known
-        when its farewell is.
+        Nobody takes up a trial twice: all changes of a rank are known when its farewell is, or
+        when the survivors have agreed.
         """
-        waits = entry.trial.state is TrialState.WAITING
-        if waits and entry.runner in self._transport.farewells.keys() | self._abandoned:
-            return entry.trial._trial_id % self.size
-        return entry.runner
+        if entry.trial.state is not TrialState.WAITING:
+            return entry.runner
+        absent = self._transport.farewells.keys() | self._abandoned
+        heirs = (entry.runner, entry.trial._trial_id % self.size, *range(self.size))
+        return next((rank for rank in heirs if rank not in absent), entry.runner)
 
     def _next_runner(self) -> int:
         """Whose turn it is to get a waiting trial of this rank."""
