@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.exceptions import DuplicatedStudyError
@@ -131,6 +131,7 @@ class Distant:
         transport.receive = lambda: [] if self.is_deaf else receive()
 
 
+@settings(max_examples=50)
 @given(
     actions=st.lists(
         st.tuples(
