@@ -19,7 +19,7 @@ from optuna.trial import TrialState, create_trial
 
 import adbo
 from adbo.local import network
-from adbo.replica import Replica
+from adbo.replica import Key, Replica
 from adbo.replicated import ReplicatedStorage
 from adbo.replication import Replication
 
@@ -51,10 +51,10 @@ def _joined(size: int) -> tuple[list[ReplicatedStorage], list[optuna.Study]]:
     return storages, studies
 
 
-def _content(replica: Replica) -> dict[str, Any]:
+def _content(replica: Replica) -> dict[Key, Any]:
     """Everything that must be equal, as text since NaN equals nothing."""
     return {
-        study.key[0]: (study.directions, study.attrs, [str(trial) for trial in study.trials()])
+        study.key: (study.directions, study.attrs, [str(trial) for trial in study.trials()])
         for study in sorted(replica.studies.values(), key=lambda study: study.key)
     }
 
@@ -203,6 +203,19 @@ def test_studies_without_a_name_are_the_same_in_the_order_of_creation() -> None:
     ]
     assert names[0] == names[1]
     assert len(set(names[0])) == 2
+
+
+def test_a_deleted_study_stays_deleted_whatever_others_do_to_it() -> None:
+    storages, studies = _joined(3)
+    between = Distant(storages)
+    between.is_deaf = True
+    storages[0].delete_study(studies[0]._study_id)
+    studies[1].tell(studies[1].ask(), 1.0)
+    studies[2].set_user_attr("a", 1)
+    between.is_deaf = False
+    assert [storage.get_all_studies() for storage in storages] == [[], [], []]
+    again = [optuna.create_study(storage=s, study_name="s") for s in (*storages[1:], storages[0])]
+    assert [study.trials for study in again] == [[], [], []]
 
 
 def test_different_directions_are_an_error_on_every_rank() -> None:
