@@ -15,6 +15,7 @@ from adbo.local import Alone
 from adbo.settings import UsageError
 
 if TYPE_CHECKING:
+    from adbo.mpi import MpiRanks
     from adbo.run import Ranks
 
 # Set for every rank: by MPICH, Intel MPI, Cray MPI and srun --mpi=pmi2; Open MPI; MVAPICH2.
@@ -30,7 +31,7 @@ def rank_hint(environ: Mapping[str, str] = os.environ) -> int:
     return _first_number(environ, (*_RANK, "SLURM_PROCID"), default=0)
 
 
-def find_ranks(comm: Any = None) -> Ranks:
+def find_ranks(comm: Any = None) -> MpiRanks | Alone:
     """All ranks of this job.
 
     Parameters

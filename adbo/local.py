@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from adbo.records import Batch, Decoder, Encoder, Evaluation, farewell, message, obituary
+from adbo.records import Batch, Decoder, Encoder, Evaluation, change, farewell, message, obituary
 from adbo.settings import UsageError
 
 T = TypeVar("T")
@@ -32,6 +32,7 @@ class LocalTransport:
         self.may_use_threads = False
         self._inboxes = inboxes
         self._obituaries: list[dict[str, Any]] = []
+        self._changes: list[list[Any]] = []
         self._encoder = Encoder()
         self._decoder = Decoder()
 
@@ -40,6 +41,10 @@ class LocalTransport:
         if self.size > 1:
             self._send(self._encoder.frames(evaluation))
 
+    def publish(self, texts: Sequence[str]) -> None:
+        """Put changes of a study into every peer's queue."""
+        self._send(b"".join(change(text) for text in texts))
+
     def receive(self) -> list[Batch]:
         """Everything in this rank's queue."""
         inbox = self._inboxes[self.rank]
@@ -47,6 +52,7 @@ class LocalTransport:
         for statistics in received.farewells:
             self.farewells[int(statistics["rank"])] = statistics
         self._obituaries += received.obituaries
+        self._changes += received.changes
         return received.batches
 
     def leave(self, statistics: Mapping[str, Any]) -> None:
@@ -64,6 +70,11 @@ class LocalTransport:
     def obituaries(self) -> list[dict[str, Any]]:
         """What peers announced since the last call."""
         news, self._obituaries = self._obituaries, []
+        return news
+
+    def changes(self) -> list[list[Any]]:
+        """What peers published since the last call."""
+        news, self._changes = self._changes, []
         return news
 
     @property

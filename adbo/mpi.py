@@ -18,12 +18,12 @@ import statistics
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from mpi4py import MPI
 
-from adbo.records import Batch, Decoder, Encoder, Evaluation, farewell, message, obituary
+from adbo.records import Batch, Decoder, Encoder, Evaluation, change, farewell, message, obituary
 
 #: Seconds that the ranks wait for each other when all is said, how often they look, and how
 #: often after, for the receipts of the others.
@@ -72,6 +72,7 @@ class MpiTransport:
         self.gone: set[int] = set()
         self.may_use_threads = self.size > 1 and MPI.Query_thread() >= MPI.THREAD_MULTIPLE
         self._obituaries: list[dict[str, Any]] = []
+        self._changes: list[list[Any]] = []
         self._encoder = Encoder()
         self._decoder = Decoder()
         self._stream: list[bytes] = []
@@ -93,6 +94,13 @@ class MpiTransport:
             self._append(self._encoder.frames(evaluation))
             self._advance()
 
+    def publish(self, texts: Sequence[str]) -> None:
+        """Send changes of a study to every peer, as soon as each can take them."""
+        if self._cursor:
+            for text in texts:
+                self._append(change(text))
+            self._advance()
+
     def receive(self) -> list[Batch]:
         """Everything that has arrived; also moves waiting sends along."""
         messages: list[bytes] = []
@@ -107,6 +115,7 @@ class MpiTransport:
         for parting in received.farewells:
             self.farewells[int(parting["rank"])] = parting
         self._obituaries += received.obituaries
+        self._changes += received.changes
         return received.batches
 
     def leave(self, statistics: Mapping[str, Any]) -> None:
@@ -128,6 +137,11 @@ class MpiTransport:
     def obituaries(self) -> list[dict[str, Any]]:
         """What peers announced since the last call."""
         news, self._obituaries = self._obituaries, []
+        return news
+
+    def changes(self) -> list[list[Any]]:
+        """What peers published since the last call."""
+        news, self._changes = self._changes, []
         return news
 
     @property

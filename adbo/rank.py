@@ -20,7 +20,7 @@ from adbo.objective import OWN, Objective, Trial, evaluate
 from adbo.optimizer import propose
 from adbo.progress import Progress
 from adbo.space import FloatArray
-from adbo.survivors import Survivors
+from adbo.survivors import Evaluations, Survivors
 from adbo.worker import Transport, work
 
 #: Shortest and longest sleep, in seconds, between two looks at the network while waiting for
@@ -91,7 +91,8 @@ class Rank:
         self._transport = transport
         self._interruption = interruption
         self._keeper = keeper
-        self._survivors = Survivors(self._history, progress.n_before, transport)
+        evaluations = Evaluations(self._history, progress.n_before, transport)
+        self._survivors = Survivors(evaluations, transport)
         self._listener = Listener(self._receive) if transport.may_use_threads else None
         self._rank = rank = transport.rank
         self._first_seq = first_seq(self._history, progress.n_ranks)

@@ -11,7 +11,8 @@ has one; every branch of a conditional one has its own. Its key is a hash of its
 every rank, so records need no negotiated numbering and may be relayed by anyone.
 
 A *message* is ``MAGIC``, one byte of format version, and frames: kind (1 byte), payload length
-(4 bytes), payload. A layout's frame precedes the first record that uses it.
+(4 bytes), payload. A layout's frame precedes the first record that uses it. A *change* is what a
+replicated Optuna storage sends instead of evaluations (`adbo.replica`); here it is only bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 MAGIC = b"adbo"
 FORMAT_VERSION = 1
-_LAYOUT, _RECORD, _FAREWELL, _OBITUARY = 1, 2, 3, 4
+_LAYOUT, _RECORD, _FAREWELL, _OBITUARY, _CHANGE = 1, 2, 3, 4, 5
 _FRAME = struct.Struct("<BI")
 _PREFIX = MAGIC + bytes([FORMAT_VERSION])
 
@@ -238,6 +239,11 @@ def obituary(notice: Mapping[str, Any]) -> bytes:
     return _frame(_OBITUARY, json.dumps(notice).encode())
 
 
+def change(text: str) -> bytes:
+    """A frame for one change of a study: a JSON array that only its readers understand."""
+    return _frame(_CHANGE, text.encode())
+
+
 def message(frames: Iterable[bytes]) -> bytes:
     """One message out of frames."""
     return b"".join([_PREFIX, *frames])
@@ -249,6 +255,7 @@ class Received(NamedTuple):
     batches: list[Batch]
     farewells: list[dict[str, Any]]
     obituaries: list[dict[str, Any]]
+    changes: list[list[Any]]
 
 
 class Decoder:
@@ -266,7 +273,7 @@ class Decoder:
             If the bytes are of another format or version, or a record's layout is unknown.
         """
         records: dict[int, list[bytes]] = {}
-        notices: dict[int, list[dict[str, Any]]] = {_FAREWELL: [], _OBITUARY: []}
+        notices: dict[int, list[Any]] = {kind: [] for kind in _PARSERS}
         for data in messages:
             for kind, payload in _frames(data):
                 if kind == _RECORD:
@@ -278,11 +285,11 @@ class Decoder:
                     layout = _parsed(payload, Layout.from_text)
                     self._layouts[layout.key] = layout
                 elif kind in notices:
-                    notices[kind].append(_parsed(payload, _notice))
+                    notices[kind].append(_parsed(payload, _PARSERS[kind]))
                 else:
                     raise FormatError(f"unknown kind of frame {kind}")
         batches = [_batch(self._layout(key), payloads) for key, payloads in records.items()]
-        return Received(batches, notices[_FAREWELL], notices[_OBITUARY])
+        return Received(batches, *notices.values())
 
     def _layout(self, key: int) -> Layout:
         try:
@@ -310,6 +317,20 @@ def _notice(payload: bytes) -> dict[str, Any]:
     if not isinstance(notice, dict):
         raise TypeError("a notice is a JSON object")
     return notice
+
+
+def _change(payload: bytes) -> list[Any]:
+    match json.loads(payload):
+        case [int(), int(), str(), str(), int(), *_] as content:
+            return content
+    raise TypeError("a change is a JSON array of clock, rank, kind, study, incarnation, and more")
+
+
+_PARSERS: dict[int, Callable[[bytes], Any]] = {
+    _FAREWELL: _notice,
+    _OBITUARY: _notice,
+    _CHANGE: _change,
+}
 
 
 def _parsed(payload: bytes, parse: Callable[[bytes], T]) -> T:

@@ -94,3 +94,14 @@ def test_scaling(tmp_path: Path) -> None:
     again = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "results").glob("*.csv")}
     assert len(again) > len(files)
     assert files.items() <= again.items()
+
+
+def test_replicated_tpe(tmp_path: Path) -> None:
+    arguments = ["--processes", "2", "--trials", "10", "--seeds", "0", "--seconds", "0"]
+    out = _run(tmp_path, "replicated_tpe.py", *arguments)
+    rows = pd.read_csv(tmp_path / "replicated_tpe" / "replicated_tpe.csv")
+    assert list(rows["trials"]) == [10, 20] * 2
+    assert set(rows["storage"]) == {"adbo", "sqlite"}
+    assert (rows["seconds"] > 0).all()
+    assert (tmp_path / "replicated_tpe" / "replicated_tpe.png").exists()
+    assert _run(tmp_path, "replicated_tpe.py", *arguments) == out

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from adbo.history import History
 from adbo.local import network
 from adbo.records import Evaluation, Layout, to_batch
-from adbo.survivors import Survivors
+from adbo.survivors import Evaluations, Survivors
 
 LAYOUT = Layout({"x": FloatDistribution(0, 1)})
 
@@ -30,7 +30,7 @@ def test_all_get_what_one_of_them_has(prefixes: list[int], deaths: int, data) ->
     transports = network(n + deaths)
     histories = [History() for _ in range(n)]
     survivors = [
-        Survivors(history, 0, transport)
+        Survivors(Evaluations(history, 0, transport), transport)
         for history, transport in zip(histories, transports, strict=False)
     ]
     longest = {}
@@ -56,7 +56,9 @@ def test_all_get_what_one_of_them_has(prefixes: list[int], deaths: int, data) ->
 def test_nobody_agrees_before_all_have_spoken() -> None:
     transports = network(3)
     histories = [History() for _ in range(2)]
-    survivors = [Survivors(h, 0, t) for h, t in zip(histories, transports, strict=False)]
+    survivors = [
+        Survivors(Evaluations(h, 0, t), t) for h, t in zip(histories, transports, strict=False)
+    ]
     assert survivors[0].agreed
     transports[0].gone = {2}
     survivors[0].attend()

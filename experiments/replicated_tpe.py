@@ -1,0 +1,255 @@
+"""Optuna's TPE on many processes: through adbo.storage, and over a database that they share.
+
+    python experiments/replicated_tpe.py --output results
+    python experiments/replicated_tpe.py --output results --database postgresql://user@host/db
+
+Processes, trials, objective and seeds are the same; only the storage differs. With ``adbo`` the
+processes are ranks that ``mpiexec`` starts, with ``sqlite`` and other databases they are started
+one by one. A run's clock begins when all are ready and ends with the last trial. The file has the
+best value and the seconds after every tenth trial of a run; runs that are there are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+
+import adbo
+from adbo.launch import rank_hint
+from adbo.problems import parse, shifted
+
+COLUMNS = ("storage", "evaluation_seconds", "seed", "trials", "best_value", "seconds")
+
+#: Trials between two rows of a run.
+_STEP = 10
+
+#: Seconds after which a run has failed.
+_PATIENCE = 1800
+
+
+def work(storage: str, rank: int, options: argparse.Namespace) -> None:
+    """One process: optimize, and write when its trials ended, with their values."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    problem = shifted(parse(options.problem), np.random.default_rng(options.seed))
+    mine: list[tuple[float, float]] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        value = problem.objective(trial)
+        time.sleep(options.evaluation_seconds)
+        return value
+
+    with _opened(storage) as opened:
+        study = optuna.create_study(
+            storage=opened,
+            study_name=f"{options.problem}-{options.evaluation_seconds}-{options.seed}",
+            sampler=optuna.samplers.TPESampler(
+                seed=1000 * options.seed + rank, multivariate=True, constant_liar=True
+            ),
+            load_if_exists=True,
+        )
+        began = time.time()
+        study.optimize(
+            objective,
+            n_trials=options.trials,
+            callbacks=[lambda study, trial: mine.append((time.time(), trial.value or 0.0))],
+        )
+    (options.directory / f"{rank}.json").write_text(json.dumps([began, mine]))
+
+
+@contextlib.contextmanager
+def _opened(storage: str) -> Iterator[optuna.storages.BaseStorage | str]:
+    """The storage, once all processes are ready."""
+    if storage == "adbo":
+        with adbo.storage() as replicated:
+            yield replicated
+        return
+    optuna.storages.RDBStorage(storage)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    yield storage
+
+
+def run(storage: str, seconds: float, seed: int, options: argparse.Namespace) -> list[tuple]:
+    """One study: trials, best value and seconds, after every tenth trial."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        choices = ["--problem", options.problem, "--trials", str(options.trials)]
+        choices += ["--evaluation-seconds", str(seconds), "--seed", str(seed)]
+        worker = [__file__, "work", "--directory", name, *choices]
+        if storage == "adbo":
+            _launch_ranks(options.processes, worker)
+        else:
+            url = f"sqlite:///{directory}/study.db" if storage == "sqlite" else options.database
+            # Who opens a database first makes its tables; several at once get in each other's way.
+            optuna.storages.RDBStorage(url)
+            _launch_processes(options.processes, [*worker, "--url", url])
+        parts = [json.loads(path.read_text()) for path in directory.glob("*.json")]
+    began = min(part[0] for part in parts)
+    trials = sorted((ended, value) for _, mine in parts for ended, value in mine)
+    best = np.minimum.accumulate([value for _, value in trials])
+    return [
+        (n, float(best[n - 1]), round(trials[n - 1][0] - began, 4))
+        for n in range(_STEP, len(trials) + 1, _STEP)
+    ]
+
+
+def _launch_ranks(n: int, worker: Sequence[str]) -> None:
+    mpiexec = shutil.which("mpiexec", path=sysconfig.get_path("scripts")) or "mpiexec"
+    command = [mpiexec, "-n", str(n), sys.executable, *worker]
+    subprocess.run(command, check=True, timeout=_PATIENCE)
+
+
+def _launch_processes(n: int, worker: Sequence[str]) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *worker, "--rank", str(rank)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(n)
+    ]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in processes:
+            process.wait(timeout=_PATIENCE)
+            if process.returncode:
+                raise RuntimeError(f"a process ended with status {process.returncode}")
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Median and range of the best values; median of the rates, and that of adbo over it."""
+    ends = rows[rows["trials"] == rows["trials"].max()].copy()
+    ends["rate"] = ends["trials"] / ends["seconds"]
+    groups = ends.groupby(["evaluation_seconds", "storage"])
+    best = groups["best_value"]
+    found = pd.DataFrame(
+        {
+            "runs": best.size(),
+            "best value, median": best.median(),
+            "lowest": best.min(),
+            "highest": best.max(),
+            "trials per second": groups["rate"].median(),
+        }
+    )
+    own = found["trials per second"].xs("adbo", level="storage")
+    found["adbo is faster by"] = own / found["trials per second"]
+    return found.round(2)
+
+
+def draw(rows: pd.DataFrame, path: Path) -> None:
+    """Best value against trials, and trials per second."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    durations = sorted(rows["evaluation_seconds"].unique())
+    figure, axes = plt.subplots(
+        2, len(durations), figsize=(4.5 * len(durations), 6), squeeze=False
+    )
+    for column, duration in enumerate(durations):
+        part = rows[rows["evaluation_seconds"] == duration]
+        for storage, runs in part.groupby("storage"):
+            for axis, quantity in zip(axes[:, column], ("best_value", "seconds"), strict=True):
+                quantiles = runs.groupby("trials")[quantity].quantile([0.25, 0.5, 0.75]).unstack()
+                axis.plot(quantiles.index, quantiles[0.5], label=storage)
+                axis.fill_between(quantiles.index, quantiles[0.25], quantiles[0.75], alpha=0.2)
+        axes[0, column].set(title=f"evaluations of {duration:g} s", ylabel="best value")
+        axes[1, column].set(xlabel="trials", ylabel="seconds", ylim=(0, None))
+    axes[0, 0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", type=Path, default=Path("replicated_tpe"), metavar="DIR")
+    storages = ["adbo", "sqlite"]
+    parser.add_argument("--storages", nargs="+", choices=storages, default=storages)
+    parser.add_argument("--database", metavar="URL", help="an empty one, besides these")
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--trials", type=int, default=50, help="of each process")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
+    parser.add_argument("--seconds", type=float, nargs="+", default=[0.0, 0.2])
+    parser.add_argument("--problem", default="ackley:5")
+    return parser
+
+
+def _worker_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--directory", type=Path)
+    parser.add_argument("--url", default="adbo")
+    parser.add_argument("--rank", type=int)
+    parser.add_argument("--problem")
+    parser.add_argument("--trials", type=int)
+    parser.add_argument("--evaluation-seconds", type=float)
+    parser.add_argument("--seed", type=int)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what is missing, then print the table and draw it."""
+    if arguments[:1] == ["work"]:
+        worker = _worker_parser().parse_args(arguments[1:])
+        work(worker.url, rank_hint() if worker.rank is None else worker.rank, worker)
+        return 0
+    options = _parser().parse_args(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "replicated_tpe.csv"
+    storages = list(options.storages)
+    if options.database is not None:
+        storages.append(options.database.partition(":")[0].partition("+")[0])
+    done = _done(path)
+    for seed in options.seeds:
+        for seconds in options.seconds:
+            for storage in storages:
+                if (storage, seconds, seed) not in done:
+                    _append(path, storage, seconds, seed, run(storage, seconds, seed, options))
+    rows = pd.read_csv(path)
+    print(table(rows).to_string())
+    draw(rows, path.with_suffix(".png"))
+    return 0
+
+
+def _done(path: Path) -> set[tuple[str, float, int]]:
+    if not path.exists():
+        return set()
+    keys = pd.read_csv(path)[["storage", "evaluation_seconds", "seed"]]
+    return set(keys.itertuples(index=False, name=None))
+
+
+def _append(path: Path, storage: str, seconds: float, seed: int, rows: list[tuple]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(COLUMNS)
+        writer.writerows((storage, seconds, seed, *row) for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""What is told in the background."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from adbo.courier import Courier
+from adbo.local import network
+from adbo.replicated import ReplicatedStorage
+from adbo.replication import Replication
+
+
+def test_it_goes_when_woken_and_ends_when_stopped() -> None:
+    gone = threading.Event()
+    courier = Courier(gone.set)
+    assert not courier.is_alive()
+    courier.start()
+    courier.wake()
+    assert gone.wait(60)
+    courier.stop()
+    assert not courier.is_alive()
+    courier.check()
+
+
+def test_what_goes_wrong_is_told() -> None:
+    def fail() -> None:
+        raise ValueError("no such peer")
+
+    courier = Courier(fail)
+    courier.start()
+    courier.wake()
+    while courier.is_alive():
+        time.sleep(0.001)
+    with pytest.raises(ValueError, match="no such peer"):
+        courier.check()
+    courier.stop()
+
+
+def test_a_running_trial_gets_known_though_its_rank_says_nothing_more() -> None:
+    transports = network(2)
+    transports[0].may_use_threads = True
+    replications = [Replication(transport) for transport in transports]
+    replications[0].listen()
+    studies = [
+        optuna.create_study(storage=ReplicatedStorage(replication, "token"), study_name="s")
+        for replication in replications
+    ]
+    trial = studies[0].ask()
+    x = trial.suggest_float("x", 0, 1)
+    trial.set_user_attr("note", "long")
+    while (
+        not (seen := studies[1].get_trials(states=(TrialState.RUNNING,)))
+        or len(seen[0].user_attrs) < 1
+    ):
+        time.sleep(0.001)
+    assert seen[0].params == {"x": x}
+    studies[0].tell(trial, 1.0)
+    assert studies[1].trials[0].state is TrialState.COMPLETE  # at once
+    replications[1].close(0.0)
+    assert replications[0].close(None) == []

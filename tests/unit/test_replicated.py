@@ -1,0 +1,390 @@
+"""The replicated storage: Optuna's own tests of a storage, and what several ranks make of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.exceptions import DuplicatedStudyError
+from optuna.study import StudyDirection
+from optuna.testing.pytest_storages import StorageTestCase
+from optuna.trial import TrialState, create_trial
+
+import adbo
+from adbo.local import network
+from adbo.replica import Key, Replica
+from adbo.replicated import ReplicatedStorage
+from adbo.replication import Replication
+
+MINIMIZE = [StudyDirection.MINIMIZE]
+X = FloatDistribution(0, 1)
+KIND = CategoricalDistribution(("a", 1, None))
+
+
+class TestAlone(StorageTestCase):
+    """Optuna's tests of a storage."""
+
+    @pytest.fixture
+    def storage(self) -> ReplicatedStorage:
+        return adbo.storage()
+
+
+def _storages(size: int) -> list[ReplicatedStorage]:
+    return [ReplicatedStorage(Replication(t), "token") for t in network(size)]
+
+
+def _joined(size: int) -> tuple[list[ReplicatedStorage], list[optuna.Study]]:
+    storages = _storages(size)
+    studies = [
+        optuna.create_study(
+            storage=s, study_name="s", sampler=optuna.samplers.RandomSampler(seed=0)
+        )
+        for s in storages
+    ]
+    return storages, studies
+
+
+def _content(replica: Replica) -> dict[Key, Any]:
+    """Everything that must be equal, as text since NaN equals nothing."""
+    return {
+        study.key: (study.directions, study.attrs, [str(trial) for trial in study.trials()])
+        for study in sorted(replica.studies.values(), key=lambda study: study.key)
+    }
+
+
+def _replica(storage: ReplicatedStorage) -> Replica:
+    storage.get_all_studies()  # receives
+    return storage._replication.replica
+
+
+#: What a rank may do with the study of some name, given a number.
+ACTIONS: list[Callable[[ReplicatedStorage, int, int], object]] = [
+    lambda storage, study, n: storage.create_new_trial(study),
+    lambda storage, study, n: storage.create_new_trial(study),
+    lambda storage, study, n: storage.create_new_trial(
+        study, create_trial(state=TrialState.WAITING, user_attrs={"n": n})
+    ),
+    lambda storage, study, n: storage.create_new_trial(
+        study,
+        create_trial(
+            value=n,
+            params={"x": 0.25, "kind": None},
+            distributions={"x": X, "kind": KIND},
+            intermediate_values={3: float("nan")},
+        ),
+    ),
+    lambda storage, study, n: storage.set_study_user_attr(study, f"a{n % 2}", n),
+    lambda storage, study, n: storage.set_study_system_attr(study, f"a{n % 2}", [n]),
+    lambda storage, study, n: storage.delete_study(study) if n == 0 else None,
+]
+TRIAL_ACTIONS: list[Callable[[ReplicatedStorage, int, int], object]] = [
+    lambda storage, trial, n: storage.set_trial_state_values(trial, TrialState.RUNNING),
+    lambda storage, trial, n: storage.set_trial_param(trial, "x", n / 20, X),
+    lambda storage, trial, n: storage.set_trial_param(trial, "kind", n % 3, KIND),
+    lambda storage, trial, n: storage.set_trial_intermediate_value(trial, n % 4, n / 7),
+    lambda storage, trial, n: storage.set_trial_user_attr(trial, f"u{n % 3}", {"n": [n]}),
+    lambda storage, trial, n: storage.set_trial_system_attr(trial, f"s{n % 3}", n),
+    lambda storage, trial, n: storage.set_trial_state_values(trial, TrialState.COMPLETE, [n]),
+    lambda storage, trial, n: storage.set_trial_state_values(trial, TrialState.FAIL),
+]
+
+
+def _act(storage: ReplicatedStorage, name: str, action: int, n: int) -> None:
+    """Do something that is allowed to this rank at this time, or nothing."""
+    study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)._study_id
+    if action < len(ACTIONS):
+        ACTIONS[action](storage, study, n)
+        return
+    unfinished = [
+        trial._trial_id for trial in storage.get_all_trials(study) if not trial.state.is_finished()
+    ]
+    if unfinished:
+        action -= len(ACTIONS)
+        with contextlib.suppress(RuntimeError):  # it is another's
+            TRIAL_ACTIONS[action](storage, unfinished[n % len(unfinished)], n)
+
+
+class Distant:
+    """What happens between the ranks: records what they publish, and keeps news from them."""
+
+    def __init__(self, storages: list[ReplicatedStorage]) -> None:
+        self.published: list[str] = []
+        self.is_deaf = False
+        for storage in storages:
+            self._wrap(storage._replication._transport)
+
+    def _wrap(self, transport: Any) -> None:
+        send, receive = transport.publish, transport.receive
+
+        def publish(texts: list[str]) -> None:
+            self.published.extend(texts)
+            send(texts)
+
+        transport.publish = publish
+        transport.receive = lambda: [] if self.is_deaf else receive()
+
+
+@settings(max_examples=50)
+@given(
+    actions=st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.booleans(),
+            st.sampled_from(["s", "t"]),
+            st.integers(0, len(ACTIONS) + len(TRIAL_ACTIONS) - 1),
+            st.integers(0, 5),
+        ),
+        min_size=20,
+        max_size=60,
+    ),
+    random=st.randoms(use_true_random=False),
+)
+def test_copies_converge_under_any_order_and_duplication(actions, random) -> None:
+    storages = _storages(3)
+    between = Distant(storages)
+    for rank, is_deaf, name, action, n in actions:
+        between.is_deaf = is_deaf
+        _act(storages[rank], name, action, n)
+    between.is_deaf = False
+    content = _content(_replica(storages[0]))
+    assert _content(_replica(storages[1])) == content
+    assert _content(_replica(storages[2])) == content
+    # They came in one order from each rank, as the transport has it; now in any.
+    replica = Replica()
+    twice = 2 * between.published
+    random.shuffle(twice)
+    for text in twice:
+        replica.apply(json.loads(text))
+    assert _content(replica) == content
+
+
+def test_ids_and_numbers_are_unique_without_a_word() -> None:
+    storages = _storages(3)
+    seen = []
+    for rank, storage in enumerate(storages):
+        study = storage.create_new_study(MINIMIZE, "s")
+        other = storage.create_new_study(MINIMIZE, "t")
+        for i in range(4):
+            trial = storage.create_new_trial(other if i == 2 else study)
+            seen.append(trial)
+            assert storage.get_trial_number_from_id(trial) == rank + 3 * [0, 1, 0, 2][i]
+    assert sorted(seen) == list(range(12))
+    for storage in storages:
+        study = storage.get_study_id_from_name("s")
+        assert [t.number for t in storage.get_all_trials(study)] == list(range(9))
+        for trial in storage.get_all_trials(study):
+            found = storage.get_trial_id_from_study_id_trial_number(study, trial.number)
+            assert found == trial._trial_id
+            assert storages[0].get_trial(found) == trial
+
+
+def test_each_rank_may_create_a_study_once() -> None:
+    storages, _ = _joined(2)
+    storages[0].set_study_user_attr(storages[0].get_study_id_from_name("s"), "a", 1)
+    for storage in storages:
+        assert [study.user_attrs for study in storage.get_all_studies()] == [{"a": 1}]
+        with pytest.raises(DuplicatedStudyError):
+            storage.create_new_study(MINIMIZE, "s")
+
+
+def test_studies_without_a_name_are_the_same_in_the_order_of_creation() -> None:
+    storages = _storages(2)
+    ids = [[s.create_new_study(MINIMIZE) for _ in range(2)] for s in storages]
+    names = [
+        [storage.get_study_name_from_id(i) for i in found]
+        for storage, found in zip(storages, ids, strict=True)
+    ]
+    assert names[0] == names[1]
+    assert len(set(names[0])) == 2
+
+
+def test_a_deleted_study_stays_deleted_whatever_others_do_to_it() -> None:
+    storages, studies = _joined(3)
+    between = Distant(storages)
+    between.is_deaf = True
+    storages[0].delete_study(studies[0]._study_id)
+    studies[1].tell(studies[1].ask(), 1.0)
+    studies[2].set_user_attr("a", 1)
+    between.is_deaf = False
+    assert [storage.get_all_studies() for storage in storages] == [[], [], []]
+    again = [optuna.create_study(storage=s, study_name="s") for s in (*storages[1:], storages[0])]
+    assert [study.trials for study in again] == [[], [], []]
+
+
+def test_different_directions_are_an_error_on_every_rank() -> None:
+    storages = _storages(2)
+    storages[0].create_new_study(MINIMIZE, "s")
+    with pytest.raises(RuntimeError, match="different directions: minimize and maximize"):
+        storages[1].create_new_study([StudyDirection.MAXIMIZE], "s")
+    with pytest.raises(RuntimeError, match="different directions"):
+        storages[0].get_all_studies()
+
+
+def test_only_the_rank_that_runs_a_trial_changes_it() -> None:
+    storages, studies = _joined(2)
+    trial = studies[0].ask()._trial_id
+    assert storages[1].get_trial(trial).state is TrialState.RUNNING
+    with pytest.raises(RuntimeError, match="trial 0 is rank 0's"):
+        storages[1].set_trial_user_attr(trial, "a", 1)
+    assert not storages[1].set_trial_state_values(trial, TrialState.RUNNING)
+
+
+def test_running_trials_are_known_with_what_they_reported() -> None:
+    _, studies = _joined(2)
+    trial = studies[0].ask()
+    x = trial.suggest_float("x", 0, 1)
+    trial.report(0.5, step=1)
+    (seen,) = studies[1].get_trials(states=(TrialState.RUNNING,))
+    assert seen.params == {"x": x}
+    assert seen.intermediate_values == {1: 0.5}
+
+
+def test_enqueued_trials_go_round_and_run_once() -> None:
+    _, studies = _joined(3)
+    for x in range(4):
+        studies[1].enqueue_trial({"x": x / 10})
+    asked = {rank: [studies[rank].ask() for _ in range(2)] for rank in (0, 2, 1)}
+    fixed = {
+        rank: [studies[rank]._storage.get_trial_system_attrs(t._trial_id) for t in trials]
+        for rank, trials in asked.items()
+    }
+    assert fixed == {
+        1: [{"fixed_params": {"x": 0.0}}, {"fixed_params": {"x": 0.3}}],
+        2: [{"fixed_params": {"x": 0.1}}, {}],
+        0: [{"fixed_params": {"x": 0.2}}, {}],
+    }
+
+
+def test_what_a_rank_that_left_did_not_run_goes_back() -> None:
+    storages, studies = _joined(2)
+    for x in (0.1, 0.2):
+        studies[0].enqueue_trial({"x": x})
+    assert storages[1].close(timeout=0) == [0]
+    taken = [studies[0].ask().suggest_float("x", 0, 1) for _ in range(2)]
+    assert taken == [0.1, 0.2]
+
+
+def test_what_is_left_of_a_rank_that_left_is_taken_up() -> None:
+    storages, studies = _joined(3)
+    studies[2].enqueue_trial({"x": 0.1})
+    storages[2].close(timeout=0)
+    assert studies[1].ask().suggest_float("x", 0, 1) != 0.1
+    assert studies[0].ask().suggest_float("x", 0, 1) == 0.1
+    assert studies[0].ask().suggest_float("x", 0, 1) != 0.1
+
+
+def test_a_closed_storage_is_read_only() -> None:
+    storages, studies = _joined(2)
+    studies[0].optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    assert storages[0].close(timeout=0) == [1]
+    studies[1].optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    assert storages[1].close() == []
+    assert storages[0].close() == []
+    assert studies[0].trials == studies[1].trials
+    assert len(studies[0].trials) == 5
+    with pytest.raises(RuntimeError, match="closed"):
+        studies[0].ask()
+
+
+def test_what_is_no_json_is_refused_and_not_half_done() -> None:
+    _, studies = _joined(2)
+    trial = studies[0].ask()
+    with pytest.raises(TypeError):
+        trial.set_user_attr("a", object())
+    trial.set_user_attr("b", (1, 2))
+    assert studies[0].trials[0].user_attrs == {"b": [1, 2]}
+    assert studies[0].trials == studies[1].trials
+
+
+@given(
+    prefixes=st.lists(st.integers(0, 9), min_size=2, max_size=2),
+    order=st.permutations([0, 1]),
+)
+def test_survivors_agree_on_what_the_dead_did(prefixes: list[int], order: list[int]) -> None:
+    """A rank dies after it sent each survivor a prefix of its stream of its own length."""
+    storages, studies = _joined(3)
+    _replica(storages[2])
+    transport = storages[2]._replication._transport
+    sent: list[str] = []
+    transport.publish = sent.extend
+    studies[2].set_user_attr("a", 1)
+    studies[2].tell(studies[2].ask({"x": X}), 1.0)
+    trial = studies[2].ask({"x": X})
+    trial.report(1.0, 1)
+    studies[2].enqueue_trial({"x": 0.5})
+    assert len(sent) == 9 - 1
+    for storage, length in zip(storages, prefixes, strict=False):
+        for text in sent[:length]:
+            _replica(storage).apply(json.loads(text))
+    for _ in range(3):
+        for rank in order:
+            storages[rank]._replication._transport.gone.add(2)
+            _replica(storages[rank])
+    content = _content(_replica(storages[0]))
+    assert _content(_replica(storages[1])) == content
+    trials = studies[0].trials
+    longest = max(prefixes)
+    assert [t.number for t in trials] == [2, 5, 8][: (longest > 1) + (longest > 4) + (longest > 7)]
+    for trial in trials:
+        assert trial.state is not TrialState.RUNNING
+
+
+def test_what_a_rank_took_over_from_the_dead_is_known_to_all() -> None:
+    storages, studies = _joined(3)
+    for storage in storages:
+        _replica(storage)
+    transport = storages[2]._replication._transport
+    transport.publish = lambda texts: [
+        _replica(storages[0]).apply(json.loads(text)) for text in texts
+    ]
+    for x in (0.1, 0.2):
+        studies[2].enqueue_trial({"x": x})
+    trial = studies[0].ask()
+    assert trial.suggest_float("x", 0, 1) == 0.2
+    for storage in [*storages[:2], *storages[:2]]:
+        storage._replication._transport.gone.add(2)
+        _replica(storage)
+    studies[0].tell(trial, 1.0)
+    assert studies[1].trials == studies[0].trials
+    assert [t.state.name for t in studies[1].trials] == ["WAITING", "COMPLETE"]
+    # What nobody had taken up falls to the lowest that lives.
+    assert studies[1].ask().suggest_float("x", 0, 1) != 0.1
+    assert studies[0].ask().suggest_float("x", 0, 1) == 0.1
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        optuna.samplers.TPESampler(seed=0, constant_liar=True, n_startup_trials=4),
+        optuna.samplers.NSGAIISampler(seed=0, population_size=4),
+        optuna.samplers.QMCSampler(seed=0),
+        adbo.QUCBSampler(seed=0),
+    ],
+    ids=lambda sampler: type(sampler).__name__,
+)
+def test_samplers_run_on_ranks_that_take_turns(sampler: optuna.samplers.BaseSampler) -> None:
+    _, studies = _joined(3)
+    for study in studies:
+        study.sampler = sampler
+        study.pruner = optuna.pruners.SuccessiveHalvingPruner()
+
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", -1, 1)
+        for step in range(1, 4):
+            trial.report(x**2 / step, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return x**2
+
+    for _ in range(5):
+        for study in studies:
+            study.optimize(objective, n_trials=1)
+    assert len(studies[0].trials) == 15
+    assert studies[0].best_trial == studies[1].best_trial
