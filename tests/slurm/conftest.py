@@ -35,8 +35,8 @@ def cluster() -> Iterator[Cluster]:
     configuration.write_text(
         CONFIGURATION.format(host=host, path=path, ports=free_ports(3), first_job=first_job)
     )
-    for index in (0, 1):
-        (path / f"gpu{index}").touch()
+    for index, device in enumerate(("/dev/null", "/dev/zero")):
+        (path / f"gpu{index}").symlink_to(device)
     (path / "gres.conf").write_text(f"Name=gpu File={path}/gpu[0-1]\n")
     cluster = Cluster(path)
     daemons = [

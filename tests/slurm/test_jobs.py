@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import sysconfig
@@ -66,10 +68,13 @@ def _output(place: Path, job: str) -> str:
 def _at_work(place: Path, n: int = 12, seconds: float = 60, name: str = "adbo") -> None:
     """Wait until so many evaluations are in the database."""
 
+    file = place / f"{name}.db"
+
     def is_so() -> bool:
-        try:
-            return len(_trials(place, name)) >= n
-        except Exception:  # the study may not be there, or only half
+        try:  # only to read: Optuna would make the tables that it misses
+            with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+                return database.execute("SELECT count(*) FROM trials").fetchone()[0] >= n
+        except sqlite3.OperationalError:  # it may not be there, or only half
             return False
 
     wait_for(is_so, seconds, f"{n} trials")
@@ -102,14 +107,6 @@ def test_the_time_limit_and_the_same_again(cluster: Cluster, place: Path) -> Non
     assert n + 20 <= len(_check(place)) <= n + 24
 
 
-def test_a_job_queues_itself_until_the_study_is_done(cluster: Cluster, place: Path) -> None:
-    job = _submit(cluster, place, "--", "--timeout", "3", TRIALS="60", REQUEUES="5")
-    _at_work(place, 60, 120)
-    assert cluster.end(job) == "COMPLETED", _output(place, job)
-    assert 60 <= len(_check(place)) <= 64
-    assert 1 <= cluster.restarts(job) <= 5
-
-
 @pytest.mark.parametrize("name", ["TERM", "USR1"])
 def test_signals(cluster: Cluster, place: Path, name: str) -> None:
     job = _submit(cluster, place, TRIALS="100000")
@@ -132,18 +129,19 @@ def test_scancel_and_the_same_again(cluster: Cluster, place: Path) -> None:
     assert len(_check(place)) >= n + 8
 
 
-def test_the_ranks_of_a_node_die(cluster: Cluster, place: Path) -> None:
-    """Slurm ends the others as well, and the job goes back into the queue."""
-    job = _submit(cluster, place, TRIALS="100", REQUEUES="1")
-    _at_work(place, 30)
+def test_a_job_queues_itself_until_the_study_is_done(cluster: Cluster, place: Path) -> None:
+    """When ranks die, which makes Slurm end the others, and when the time is up."""
+    job = _submit(cluster, place, "--", "--timeout", "8", TRIALS="150", REQUEUES="9")
+    _at_work(place, 24)
     before = {trial.params["x"] for trial in _trials(place)}
     for rank in _ranks(job, "n2"):
         os.kill(rank, signal.SIGKILL)
-    assert cluster.end(job) == "COMPLETED", _output(place, job)
-    assert "queued again to go on" in _output(place, job)
-    assert cluster.restarts(job) == 1
+    assert cluster.end(job, 240) == "COMPLETED", _output(place, job)
+    assert "ended with status 137, queued again to go on" in _output(place, job)
+    assert "ended with status 0, queued again to go on" in _output(place, job)
+    assert 2 <= cluster.restarts(job) <= 9
     trials = _trials(place)
-    assert 100 <= len(trials) <= 104
+    assert 150 <= len(trials) <= 154
     assert before <= {trial.params["x"] for trial in trials}
     assert [trial.number for trial in trials] == list(range(len(trials)))
 
@@ -229,8 +227,8 @@ def test_a_file_on_the_disk_of_the_node(cluster: Cluster, place: Path) -> None:
     disk.mkdir()
     often = {"NODE_DISK": str(disk), "COPY_SECONDS": "1"}
     job = _submit(cluster, place, TRIALS="100000", **often)
-    _at_work(place)
-    assert f"sqlite:///{disk}/adbo-{job}.db" in _output(place, job)
+    _at_work(place)  # at home, while the run goes on
+    assert (disk / f"adbo-{job}.db").exists()
     cluster.call("scancel", job)
     assert cluster.end(job) == "CANCELLED"
     n = len(_check(place))
@@ -240,11 +238,7 @@ def test_a_file_on_the_disk_of_the_node(cluster: Cluster, place: Path) -> None:
     _at_work(place, n + 12)
     cluster.call("scancel", "--full", "--signal=KILL", job)
     assert cluster.end(job) == "FAILED"
-    before = {trial.params["x"] for trial in _trials(place)}
-    assert len(before) >= n + 12
-    job = _submit(cluster, place, TRIALS=str(len(before) + 8), **often)
-    assert cluster.end(job) == "COMPLETED", _output(place, job)
-    assert before < {trial.params["x"] for trial in _trials(place)}
+    assert len(_trials(place)) >= n + 12
 
 
 def test_what_a_killed_job_left_on_the_node(cluster: Cluster, place: Path) -> None:
@@ -270,7 +264,7 @@ def test_what_a_killed_job_left_on_the_node(cluster: Cluster, place: Path) -> No
         ("STUDY", "a/b", "STUDY must be a name"),
         ("LAUNCHER", "mpirun-nowhere -x", "LAUNCHER: there is no mpirun-nowhere"),
         ("LAUNCHER", " ", "LAUNCHER is empty"),
-        ("PYTHON", "/bin/false", "PYTHON: /bin/false cannot import adbo"),
+        ("PYTHON", "/bin/false", "PYTHON: /bin/false has no adbo"),
         ("NODE_DISK", "/nowhere", "NODE_DISK: cannot write to /nowhere"),
         ("SLURM_JOB_ID", "", "start it by sbatch"),
     ],
