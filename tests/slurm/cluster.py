@@ -16,6 +16,9 @@ ROOT = Path(__file__).parents[2]
 # Slurm opens libpmix.so, which the developers' package has.
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge", "libpmix-dev")
 
+# MessageTimeout is longer than KillWait: when a step is killed, a node answers only after KillWait,
+# and without an answer the controller kills again a minute later. A job that is back from the queue
+# by then, as here by the short cred_expire, would lose its new step of the same number.
 CONFIGURATION = """\
 ClusterName=adbo
 FirstJobId={first_job}
@@ -38,6 +41,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 MpiDefault=pmi2
 KillWait=10
+MessageTimeout=60
 ReturnToService=2
 SlurmdParameters=config_overrides
 SwitchType=switch/none
