@@ -42,6 +42,7 @@ SelectTypeParameters=CR_Core
 MpiDefault=pmi2
 KillWait=10
 MessageTimeout=60
+SchedulerParameters=sched_interval=2,bf_interval=2
 ReturnToService=2
 SlurmdParameters=config_overrides
 SwitchType=switch/none
