@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 # Slurm opens libpmix.so, which the developers' package has.
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge", "libpmix-dev")
 
-# MessageTimeout is longer than KillWait: when a step is killed, a node answers only after KillWait,
-# and without an answer the controller kills again a minute later. A job that is back from the queue
-# by then, as here by the short cred_expire, would lose its new step of the same number.
+# MessageTimeout is longer than KillWait: a node answers to the killing of a step only after
+# KillWait, and without an answer the controller kills again a minute later. A job that is back
+# from the queue by then, as here by the short cred_expire, would lose its step of the same number.
 CONFIGURATION = """\
 ClusterName=adbo
 FirstJobId={first_job}
