@@ -192,8 +192,21 @@ def _ranks(job: str, node: str) -> list[int]:
 
 
 def test_a_gpu_for_each_rank(cluster: Cluster, place: Path) -> None:
-    job = _submit(cluster, place, "--gpus-per-node=2", TRIALS="16")
-    assert cluster.end(job) == "COMPLETED", _output(place, job)
+    """As its first lines say, and by nothing but them."""
+    text = (ROOT / "slurm" / "study.sbatch").read_text()
+    head, ruler, rest = text.partition("# ---")
+    for line, edited in (
+        ("##SBATCH --gpus-per-node=4", "#SBATCH --gpus-per-node=2"),
+        ("--ntasks-per-node=32", "--ntasks-per-node=2"),
+        ("{OBJECTIVE:-objective.py:objective}", "{OBJECTIVE:-sleeper.py:objective}"),
+        ("{STUDY-my-study}", "{STUDY-adbo}"),
+        ("{TRIALS-10000}", "{TRIALS-16}"),
+    ):
+        assert line in head
+        head = head.replace(line, edited)
+    (place / "study.sbatch").write_text(head + ruler + rest)
+    job = cluster.call("sbatch", "--parsable", "study.sbatch", cwd=place).strip()
+    assert cluster.end(job) == "COMPLETED", (place / f"adbo-{job}.out").read_text()
     seen = {(t.user_attrs["node"], t.user_attrs["gpu"]) for t in _check(place)}
     # Both nodes are one machine, so adbo counts the ranks of both.
     assert {gpu for _, gpu in seen} == {"0", "1"}
@@ -256,6 +269,47 @@ def test_what_a_killed_job_left_on_the_node(cluster: Cluster, place: Path) -> No
     assert not list(disk.iterdir())
 
 
+def _without_slurm(place: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The script by itself, with a launcher that does nothing."""
+    good = {"SLURM_JOB_ID": "1", "OBJECTIVE": "sleeper.py:objective", "PYTHON": sys.executable}
+    good |= {"LAUNCHER": "true", "NODE_DISK": str(place), "STUDY": "adbo"}
+    return subprocess.run(
+        ["bash", ROOT / "slurm" / "study.sbatch"],
+        cwd=place,
+        env={**os.environ, **good, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+#: Dies in the middle of a transaction that has reached the file.
+KILLED_WRITER = """\
+import os, sqlite3
+database = sqlite3.connect("adbo.db")
+database.execute("PRAGMA cache_size = 1")
+database.execute("CREATE TABLE t (x)")
+database.executemany("INSERT INTO t VALUES (?)", [("before" * 99,)] * 999)
+database.commit()
+database.execute("UPDATE t SET x = ?", ("after" * 99,))
+os._exit(0)
+"""
+
+
+def test_a_journal_left_at_home(place: Path) -> None:
+    """What a killed writer had not committed is undone before the file goes to the node."""
+    subprocess.run([sys.executable, "-c", KILLED_WRITER], cwd=place, check=True)
+    assert (place / "adbo.db-journal").stat().st_size > 0
+    (place / "disk").mkdir()
+    done = _without_slurm(place, NODE_DISK=str(place / "disk"))
+    assert done.returncode == 0, done.stderr
+    assert not (place / "adbo.db-journal").exists()
+    with contextlib.closing(sqlite3.connect(place / "adbo.db")) as database:
+        rows = database.execute("SELECT DISTINCT x FROM t").fetchall()
+    assert rows == [("before" * 99,)]
+    assert not list((place / "disk").iterdir())
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "complaint"),
     [
@@ -264,24 +318,17 @@ def test_what_a_killed_job_left_on_the_node(cluster: Cluster, place: Path) -> No
         ("STUDY", "a/b", "STUDY must be a name"),
         ("LAUNCHER", "mpirun-nowhere -x", "LAUNCHER: there is no mpirun-nowhere"),
         ("LAUNCHER", " ", "LAUNCHER is empty"),
+        ("LAUNCHER", "true --with-ft ulfm", "NODE_DISK: ranks that survive on other nodes"),
         ("PYTHON", "/bin/false", "PYTHON: /bin/false has no adbo"),
         ("NODE_DISK", "/nowhere", "NODE_DISK: cannot write to /nowhere"),
+        ("STORAGE", "postgresql://host/db", "NODE_DISK: it is for the SQLite file"),
         ("SLURM_JOB_ID", "", "start it by sbatch"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
     place: Path, variable: str, value: str, complaint: str
 ) -> None:
-    good = {"SLURM_JOB_ID": "1", "OBJECTIVE": "sleeper.py:objective", "PYTHON": sys.executable}
-    good["LAUNCHER"] = "true"
-    done = subprocess.run(
-        ["bash", ROOT / "slurm" / "study.sbatch"],
-        cwd=place,
-        env={**os.environ, **good, variable: value},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = _without_slurm(place, **{variable: value})
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
