@@ -8,8 +8,6 @@ import re
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import sysconfig
 from pathlib import Path
 
@@ -269,72 +267,6 @@ def test_what_a_killed_job_left_on_the_node(cluster: Cluster, place: Path) -> No
     assert not list(disk.iterdir())
 
 
-def _without_slurm(place: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The script by itself, with a launcher that does nothing."""
-    good = {"SLURM_JOB_ID": "1", "OBJECTIVE": "sleeper.py:objective", "PYTHON": sys.executable}
-    good |= {"LAUNCHER": "true", "NODE_DISK": str(place), "STUDY": "adbo"}
-    return subprocess.run(
-        ["bash", ROOT / "slurm" / "study.sbatch"],
-        cwd=place,
-        env={**os.environ, **good, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-#: Dies in the middle of a transaction that has reached the file.
-KILLED_WRITER = """\
-import os, sqlite3
-database = sqlite3.connect("adbo.db")
-database.execute("PRAGMA cache_size = 1")
-database.execute("CREATE TABLE t (x)")
-database.executemany("INSERT INTO t VALUES (?)", [("before" * 99,)] * 999)
-database.commit()
-database.execute("UPDATE t SET x = ?", ("after" * 99,))
-os._exit(0)
-"""
-
-
-def test_a_journal_left_at_home(place: Path) -> None:
-    """What a killed writer had not committed is undone before the file goes to the node."""
-    subprocess.run([sys.executable, "-c", KILLED_WRITER], cwd=place, check=True)
-    assert (place / "adbo.db-journal").stat().st_size > 0
-    (place / "disk").mkdir()
-    done = _without_slurm(place, NODE_DISK=str(place / "disk"))
-    assert done.returncode == 0, done.stderr
-    assert not (place / "adbo.db-journal").exists()
-    with contextlib.closing(sqlite3.connect(place / "adbo.db")) as database:
-        rows = database.execute("SELECT DISTINCT x FROM t").fetchall()
-    assert rows == [("before" * 99,)]
-    assert not list((place / "disk").iterdir())
-
-
-@pytest.mark.parametrize(
-    ("variable", "value", "complaint"),
-    [
-        ("OBJECTIVE", "nowhere.py:objective", "OBJECTIVE: there is no file nowhere.py in"),
-        ("STUDY", "", "STUDY must be a name"),
-        ("STUDY", "a/b", "STUDY must be a name"),
-        ("LAUNCHER", "mpirun-nowhere -x", "LAUNCHER: there is no mpirun-nowhere"),
-        ("LAUNCHER", " ", "LAUNCHER is empty"),
-        ("LAUNCHER", "true --with-ft ulfm", "NODE_DISK: ranks that survive on other nodes"),
-        ("PYTHON", "/bin/false", "PYTHON: /bin/false has no adbo"),
-        ("NODE_DISK", "/nowhere", "NODE_DISK: cannot write to /nowhere"),
-        ("STORAGE", "postgresql://host/db", "NODE_DISK: it is for the SQLite file"),
-        ("SLURM_JOB_ID", "", "start it by sbatch"),
-    ],
-)
-def test_what_is_wrong_is_said_in_one_line(
-    place: Path, variable: str, value: str, complaint: str
-) -> None:
-    done = _without_slurm(place, **{variable: value})
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    assert complaint in done.stderr
-
-
 def test_the_scaling_jobs(cluster: Cluster, place: Path) -> None:
     script = str(ROOT / "slurm" / "ackley_scaling.sh")
     sizes = {"WORKERS": "2 4", "SECONDS_EACH": "4", "ACKLEY_SLEEP": "0.1,0.03"}
@@ -346,10 +278,3 @@ def test_the_scaling_jobs(cluster: Cluster, place: Path) -> None:
         trials = _trials(place, f"ackley-{ranks}-seed14")
         assert {trial.user_attrs["adbo:rank"] for trial in trials} == set(range(ranks))
         assert len(trials) > 10 * ranks
-
-
-def test_the_scripts_are_sound() -> None:
-    program = Path(sysconfig.get_path("scripts")) / "shellcheck"
-    scripts = [str(ROOT / "slurm" / name) for name in ("study.sbatch", "ackley_scaling.sh")]
-    done = subprocess.run([program, *scripts], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
