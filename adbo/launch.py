@@ -84,9 +84,9 @@ def use_node(ranks: Ranks, gpus_per_node: int | None) -> None:
     place, processors = ranks.node()
     if gpus_per_node is not None:
         # A batch system may have given this job some of the node's GPUs only.
-        visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-        mine = (visible or [str(gpu) for gpu in range(gpus_per_node)])[:gpus_per_node]
-        os.environ["CUDA_VISIBLE_DEVICES"] = mine[place % len(mine)]
+        given = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        gpus = (given or [str(gpu) for gpu in range(gpus_per_node)])[:gpus_per_node]
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
     if ranks.size > 1 and "OMP_NUM_THREADS" not in os.environ:
         mine = processors[place]
         sharing = sum(others == mine for others in processors)
