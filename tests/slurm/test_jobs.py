@@ -116,15 +116,19 @@ def test_signals(cluster: Cluster, place: Path, name: str) -> None:
     _check(place)
 
 
-def test_scancel_and_the_same_again(cluster: Cluster, place: Path) -> None:
-    job = _submit(cluster, place, TRIALS="100000")
-    _at_work(place)
-    cluster.call("scancel", job)
-    assert cluster.end(job, 60) == "CANCELLED"
-    n = len(_check(place))
-    again = _submit(cluster, place, TRIALS=str(n + 8))
-    assert cluster.end(again) == "COMPLETED", _output(place, again)
-    assert len(_check(place)) >= n + 8
+def test_a_node_fails(cluster: Cluster, place: Path) -> None:
+    """Slurm puts the job back into the queue by itself, and it goes on."""
+    job = _submit(cluster, place, TRIALS="60")
+    _at_work(place, 20)
+    before = {trial.params["x"] for trial in _trials(place)}
+    cluster.call("scontrol", "update", "NodeName=n2", "State=DOWN", "Reason=test")
+    wait_for(lambda: cluster.restarts(job) == 1, 30, "the job's way back into the queue")
+    cluster.call("scontrol", "update", "NodeName=n2", "State=RESUME")
+    assert cluster.end(job) == "COMPLETED", _output(place, job)
+    trials = _trials(place)
+    assert 60 <= len(trials) <= 64
+    assert before <= {trial.params["x"] for trial in trials}
+    assert [trial.number for trial in trials] == list(range(len(trials)))
 
 
 def test_a_job_queues_itself_until_the_study_is_done(cluster: Cluster, place: Path) -> None:
