@@ -56,6 +56,23 @@ def test_a_journal_left_at_home(tmp_path: Path) -> None:
     assert not list((tmp_path / "disk").iterdir())
 
 
+@pytest.mark.parametrize(("newer", "rows"), [("disk/adbo-1", 2), ("adbo", 1)])
+def test_what_a_job_left_on_the_node(tmp_path: Path, newer: str, rows: int) -> None:
+    """A job that is queued again takes up what it had not copied home, unless home is newer."""
+    (tmp_path / "disk").mkdir()
+    for n, name in ((1, "adbo"), (2, "disk/adbo-1")):
+        with contextlib.closing(sqlite3.connect(tmp_path / f"{name}.db")) as database:
+            database.execute("CREATE TABLE t (x)")
+            database.executemany("INSERT INTO t VALUES (?)", [(0,)] * n)
+            database.commit()
+        os.utime(tmp_path / f"{name}.db", times=(1e9 + (name == newer),) * 2)
+    done = _run(tmp_path, NODE_DISK=str(tmp_path / "disk"))
+    assert done.returncode == 0, done.stderr
+    with contextlib.closing(sqlite3.connect(tmp_path / "adbo.db")) as database:
+        assert database.execute("SELECT count(*) FROM t").fetchone() == (rows,)
+    assert not list((tmp_path / "disk").iterdir())
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "complaint"),
     [
