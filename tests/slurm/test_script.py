@@ -25,6 +25,7 @@ def _run(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]
         env={**os.environ, **good, **environment},
         capture_output=True,
         text=True,
+        timeout=40,  # less than a pause between two copies
         check=False,
     )
 
