@@ -122,7 +122,8 @@ def test_a_node_fails(cluster: Cluster, place: Path) -> None:
     before = {trial.params["x"] for trial in _trials(place)}
     cluster.call("scontrol", "update", "NodeName=n2", "State=DOWN", "Reason=test")
     wait_for(lambda: cluster.restarts(job) == 1, 30, "the job's way back into the queue")
-    cluster.call("scontrol", "update", "NodeName=n2", "State=RESUME")
+    with contextlib.suppress(AssertionError):  # it may be back already, since its slurmd lives
+        cluster.call("scontrol", "update", "NodeName=n2", "State=RESUME")
     assert cluster.end(job) == "COMPLETED", _output(place, job)
     trials = _trials(place)
     assert 60 <= len(trials) <= 64
