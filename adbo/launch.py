@@ -84,7 +84,10 @@ def use_node(ranks: Ranks, gpus_per_node: int | None) -> None:
     """
     place, processors = ranks.node()
     if gpus_per_node is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(place % gpus_per_node)
+        # A batch system may have given this job some of the node's GPUs only.
+        given = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        gpus = (given or [str(gpu) for gpu in range(gpus_per_node)])[:gpus_per_node]
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
     if ranks.size > 1 and "OMP_NUM_THREADS" not in os.environ:
         mine = processors[place]
         sharing = sum(others == mine for others in processors)

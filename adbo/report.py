@@ -71,7 +71,7 @@ class Terminal:
         self._progress = progress
         settings = progress.settings
         if settings.walltime is not None:
-            end = time.strftime("%H:%M:%S", time.localtime(settings.walltime))
+            end = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(settings.walltime))
             self.say(f"ends at {end} at the latest, before the time limit of the Slurm job")
         elif settings.n_trials is None and settings.timeout is None:
             self.say("neither trials nor timeout is given: running until Ctrl-C or SIGTERM")

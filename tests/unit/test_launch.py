@@ -152,9 +152,24 @@ def test_threads_are_left_alone(
     assert os.environ.get("OMP_NUM_THREADS") == (None if len(processors) == 1 else "7")
 
 
-@pytest.mark.parametrize(("place", "device"), [(0, "0"), (3, "3"), (5, "1")])
-def test_each_rank_sees_one_gpu(place: int, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("visible", "place", "device"),
+    [
+        (None, 0, "0"),
+        (None, 3, "3"),
+        (None, 5, "1"),
+        ("4,5,6,7", 3, "7"),  # what the batch system gave to this job
+        ("2,3", 3, "3"),
+        ("GPU-8a3f", 2, "GPU-8a3f"),  # and to this task
+        ("", 3, "3"),
+    ],
+)
+def test_each_rank_sees_one_gpu(
+    visible: str | None, place: int, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "as it was")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     use_node(Node(place, [{0}] * 6), 4)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == device

@@ -1,0 +1,106 @@
+"""``slurm/study.sbatch`` by itself, without Slurm: what it refuses, and what it does to files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+from cluster import ROOT
+
+
+def _run(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the script with a launcher that does nothing."""
+    (tmp_path / "sleeper.py").touch()
+    good = {"SLURM_JOB_ID": "1", "OBJECTIVE": "sleeper.py:objective", "PYTHON": sys.executable}
+    good |= {"LAUNCHER": "true", "NODE_DISK": str(tmp_path), "STUDY": "adbo"}
+    return subprocess.run(
+        ["bash", ROOT / "slurm" / "study.sbatch"],
+        cwd=tmp_path,
+        env={**os.environ, **good, **environment},
+        capture_output=True,
+        text=True,
+        timeout=40,  # less than a pause between two copies
+        check=False,
+    )
+
+
+#: Dies in the middle of a transaction that has reached the file.
+KILLED_WRITER = """\
+import os, sqlite3
+database = sqlite3.connect("adbo.db")
+database.execute("PRAGMA cache_size = 1")
+database.execute("CREATE TABLE t (x)")
+database.executemany("INSERT INTO t VALUES (?)", [("before" * 99,)] * 999)
+database.commit()
+database.execute("UPDATE t SET x = ?", ("after" * 99,))
+os._exit(0)
+"""
+
+
+def test_a_journal_left_at_home(tmp_path: Path) -> None:
+    """What a killed writer had not committed is undone before the file goes to the node."""
+    subprocess.run([sys.executable, "-c", KILLED_WRITER], cwd=tmp_path, check=True)
+    assert (tmp_path / "adbo.db-journal").stat().st_size > 0
+    (tmp_path / "disk").mkdir()
+    done = _run(tmp_path, NODE_DISK=str(tmp_path / "disk"))
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "adbo.db-journal").exists()
+    with contextlib.closing(sqlite3.connect(tmp_path / "adbo.db")) as database:
+        rows = database.execute("SELECT DISTINCT x FROM t").fetchall()
+    assert rows == [("before" * 99,)]
+    assert not list((tmp_path / "disk").iterdir())
+
+
+@pytest.mark.parametrize(("newer", "rows"), [("disk/adbo-1", 2), ("adbo", 1)])
+def test_what_a_job_left_on_the_node(tmp_path: Path, newer: str, rows: int) -> None:
+    """A job that is queued again takes up what it had not copied home, unless home is newer."""
+    (tmp_path / "disk").mkdir()
+    for n, name in ((1, "adbo"), (2, "disk/adbo-1")):
+        with contextlib.closing(sqlite3.connect(tmp_path / f"{name}.db")) as database:
+            database.execute("CREATE TABLE t (x)")
+            database.executemany("INSERT INTO t VALUES (?)", [(0,)] * n)
+            database.commit()
+        os.utime(tmp_path / f"{name}.db", times=(1e9 + (name == newer),) * 2)
+    done = _run(tmp_path, NODE_DISK=str(tmp_path / "disk"))
+    assert done.returncode == 0, done.stderr
+    with contextlib.closing(sqlite3.connect(tmp_path / "adbo.db")) as database:
+        assert database.execute("SELECT count(*) FROM t").fetchone() == (rows,)
+    assert not list((tmp_path / "disk").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("OBJECTIVE", "nowhere.py:objective", "OBJECTIVE: there is no file nowhere.py in"),
+        ("STUDY", "", "STUDY must be a name"),
+        ("STUDY", "a/b", "STUDY must be a name"),
+        ("LAUNCHER", "mpirun-nowhere -x", "LAUNCHER: there is no mpirun-nowhere"),
+        ("LAUNCHER", " ", "LAUNCHER is empty"),
+        ("LAUNCHER", "true --with-ft ulfm", "NODE_DISK: ranks that survive on other nodes"),
+        ("PYTHON", "/bin/false", "PYTHON: /bin/false has no adbo"),
+        ("NODE_DISK", "/nowhere", "NODE_DISK: cannot write to /nowhere"),
+        ("STORAGE", "postgresql://host/db", "NODE_DISK: it is for the SQLite file"),
+        ("SLURM_JOB_ID", "", "start it by sbatch"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    tmp_path: Path, variable: str, value: str, complaint: str
+) -> None:
+    done = _run(tmp_path, **{variable: value})
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert complaint in done.stderr
+
+
+def test_the_scripts_are_sound() -> None:
+    program = Path(sysconfig.get_path("scripts")) / "shellcheck"
+    scripts = [str(ROOT / "slurm" / name) for name in ("study.sbatch", "ackley_scaling.sh")]
+    done = subprocess.run([program, *scripts], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
