@@ -259,6 +259,8 @@ def first_seq(history: History, n_ranks: int) -> int:
     """
     if not len(history):
         return 0
-    seqs = int(history.column("seq").max()) + 1
-    ranks = max(int(history.column("rank").max()) + 1, n_ranks)
-    return -(-max(seqs * ranks, len(history)) // n_ranks)
+    rank, seq = history.column("rank"), history.column("seq")
+    ranks = max(int(rank.max()) + 1, n_ranks)
+    # The seq of a trial that adbo did not make is its number.
+    numbers = np.where(rank < 0, seq, (seq.astype(np.int64) + 1) * ranks - 1)
+    return -(-max(int(numbers.max()) + 1, len(history)) // n_ranks)

@@ -49,7 +49,7 @@ from optuna.trial import TrialState
 from adbo.history import History
 from adbo.local import Alone
 from adbo.mirror import Mirror
-from adbo.records import Evaluation, Extras, Layout, to_batch
+from adbo.records import FINISHED_STATES, Evaluation, Extras, Layout, to_batch
 from adbo.run import Silence, execute
 from adbo.settings import Settings
 from adbo.study import open_study, store, trial_of, writer_for
@@ -268,7 +268,7 @@ def measure(url: str, options: argparse.Namespace) -> Iterator[tuple[int, str, f
     evaluations = Evaluations()
     for size in sorted(options.sizes):
         options.size = size
-        known = len(study.get_trials(deepcopy=False))
+        known = len(study.get_trials(deepcopy=False, states=FINISHED_STATES))
         store(study, evaluations.make(max(0, size - known)), epoch=0.0)
         yield size, "seconds to resume", seconds_to_resume(url, size)
         for way, rate in rates(study, evaluations, options):
