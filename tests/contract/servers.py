@@ -96,14 +96,14 @@ class Server:
 @contextlib.contextmanager
 def postgresql() -> Iterator[Server]:
     """A PostgreSQL server."""
-    binaries = Path(_installed("postgresql", _postgresql_binary)).parent
+    binaries = Path(installed("postgresql", _postgresql_binary)).parent
     with _directory("postgres") as directory:
         (directory / "password").write_text(PASSWORD)
         data = str(directory / "data")
         initialize = [str(binaries / "initdb"), "-D", data, "-U", USER, "-E", "UTF8"]
         security = ["-A", "scram-sha-256", f"--pwfile={directory / 'password'}", "--no-sync"]
         _run([*initialize, *security], "postgres")
-        port = _free_port()
+        port = free_port()
         options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
         command = [str(binaries / "postgres"), "-D", data, "-p", str(port), "-k", str(directory)]
         url = _url("postgresql+psycopg2", port, "postgres")
@@ -115,7 +115,7 @@ def postgresql() -> Iterator[Server]:
 @contextlib.contextmanager
 def mariadb() -> Iterator[Server]:
     """A MariaDB server."""
-    binary = _installed("mariadb-server", lambda: shutil.which("mariadbd", path=_PATH))
+    binary = installed("mariadb-server", lambda: shutil.which("mariadbd", path=_PATH))
     with _directory("mysql") as directory:
         data = f"--datadir={directory / 'data'}"
         installer = shutil.which("mariadb-install-db", path=_PATH)
@@ -126,7 +126,7 @@ def mariadb() -> Iterator[Server]:
             f"CREATE USER IF NOT EXISTS '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1';\n"
         )
-        port = _free_port()
+        port = free_port()
         yield from _running(
             Server(
                 [
@@ -169,7 +169,7 @@ def _postgresql_binary() -> str | None:
     return str(found[-1]) if found else shutil.which("initdb", path=_PATH)
 
 
-def _installed(package: str, find: Callable[[], str | None]) -> str:
+def installed(package: str, find: Callable[[], str | None]) -> str:
     """The path of a program, installed from Debian if it is not there yet."""
     if find() is None:
         policy = Path("/usr/sbin/policy-rc.d")
@@ -218,7 +218,7 @@ def _run(command: Sequence[str], user: str) -> None:
     subprocess.run(command, **_as_user(user), stdout=subprocess.DEVNULL, check=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from optuna.storages import (
 )
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from servers import free_port
 
 import adbo
 from adbo.local import Alone
@@ -31,18 +31,12 @@ def _serve(url: str, port: int) -> None:
     run_grpc_proxy_server(get_storage(url), port=port)
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        return int(listener.getsockname()[1])
-
-
 class _Proxy:
     """A proxy server in a process of its own; forked, it would not be fit for gRPC."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.port = _free_port()
+        self.port = free_port()
 
     def start(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -166,7 +160,7 @@ def test_a_proxy_that_is_gone_for_a_while(proxy: _Proxy) -> None:
 
 
 def test_a_proxy_that_is_not_there() -> None:
-    storage = GrpcStorageProxy(port=_free_port())
+    storage = GrpcStorageProxy(port=free_port())
     with pytest.raises(ValueError, match=r"cannot use GrpcStorageProxy: .*onnect"):
         adbo.optimize(_objective, 10, storage=storage, study_name="s")
 
