@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -65,7 +66,7 @@ class Server:
         deadline = time.monotonic() + 60
         while True:
             try:
-                self._execute("SELECT 1")
+                self.execute("SELECT 1")
                 return
             except sa.exc.OperationalError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
@@ -79,18 +80,22 @@ class Server:
         self._process.send_signal(self._crash)
         self._process.wait()
 
-    def new_database(self) -> str:
+    def new_database(self, options: str = "") -> str:
         """The URL of an empty database."""
         self._n_databases += 1
         name = f"study_{self._n_databases}"
-        self._execute(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name} {options}")
         return self.url.set(database=name).render_as_string(hide_password=False)
 
-    def _execute(self, statement: str) -> None:
+    def execute(self, statement: str) -> Any:
+        """Execute a statement; return the one value that it gives, if it does."""
         engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.exec_driver_sql(statement)
-        engine.dispose()
+        try:
+            with engine.connect() as connection:
+                result = connection.exec_driver_sql(statement)
+                return result.scalar() if result.returns_rows else None
+        finally:
+            engine.dispose()
 
 
 @contextlib.contextmanager
