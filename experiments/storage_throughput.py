@@ -7,7 +7,7 @@ Without ``--url`` it takes a SQLite file and the servers of the contract tests, 
 MariaDB, which Debian's packages bring and which it starts and ends. A study of trials with five
 parameters and three user attributes is filled in bulk to each size; there, one after the other,
 
-- ``adbo``: the mirror, as a run has it, takes 8,192 evaluations from a history;
+- ``adbo``: the mirror, as a run has it, takes 8,192 evaluations, two of each of 4,096 ranks;
 - ``RUNNING first``: the same if every trial were inserted when it begins;
 - ``add_trials``: `optuna.Study.add_trials`;
 - ``optimize P``: `optuna.Study.optimize` with a `RandomSampler` in P processes;
@@ -66,8 +66,8 @@ def rates(
     study: optuna.Study, evaluations: Evaluations, options: argparse.Namespace
 ) -> Iterator[tuple[str, float]]:
     """Each way and its trials per second, at the size that the study has."""
-    yield "adbo", adbo_rate(study, evaluations)
-    yield "RUNNING first", running_first_rate(study, evaluations)
+    yield "adbo", adbo_rate(study, evaluations, options.evaluations)
+    yield "RUNNING first", running_first_rate(study, evaluations, options.evaluations)
     yield "add_trials", add_trials_rate(study, evaluations, options.seconds)
     storage = study._storage
     for processes in options.processes:
@@ -102,7 +102,7 @@ def measure(url: str, options: argparse.Namespace) -> Iterator[tuple[int, str, f
         yield size, "seconds to resume", seconds_to_resume(url, size)
         for way, rate in rates(study, evaluations, options):
             yield size, way, rate
-    yield size, "seconds behind", seconds_behind(study, evaluations)
+    yield size, "seconds behind", seconds_behind(study, evaluations, options.sustained)
 
 
 @contextlib.contextmanager
@@ -130,6 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", nargs="+", type=int, default=[1_000, 10_000, 100_000])
     parser.add_argument("--processes", nargs="+", type=int, default=[1, 8, 32])
     parser.add_argument("--seconds", type=float, default=5, help="for each of Optuna's own ways")
+    parser.add_argument("--evaluations", type=int, default=8192, help="for the mirror")
+    parser.add_argument("--sustained", type=float, default=10, help="seconds at 4,096 per second")
     parser.add_argument("--output", type=Path, default=Path("storage_throughput"), metavar="DIR")
     options = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -36,11 +36,11 @@ LAYOUT = Layout({f"x{i}": FloatDistribution(-5, 5) for i in range(5)})
 #: Evaluations per second that the mirror shall bear: 4,096 ranks with one each.
 WANTED = 4096
 
-#: Evaluations that the mirror is measured with, and so many ranks they come from.
-BULK, RANKS = 2 * WANTED, WANTED
+#: So many ranks they come from.
+RANKS = WANTED
 
-#: Seconds of evaluations at that rate.
-SUSTAINED = 10
+#: Evaluations that are written at once.
+BATCH = 1000
 
 #: Processes that one gRPC proxy serves.
 PER_PROXY = 10
@@ -93,7 +93,7 @@ def mirrored(study: optuna.Study, first: Sequence[Evaluation]) -> Iterator[tuple
     history.extend(map(to_batch, first))
     mirror = Mirror(
         writer_for(study),
-        lambda cursor: history.evaluations(cursor, cursor + 1000),
+        lambda cursor: history.evaluations(cursor, cursor + BATCH),
         report=lambda line: print(line, file=sys.stderr),
     )
     mirror.start()
@@ -102,22 +102,22 @@ def mirrored(study: optuna.Study, first: Sequence[Evaluation]) -> Iterator[tuple
     yield history, mirror
 
 
-def adbo_rate(study: optuna.Study, evaluations: Evaluations) -> float:
+def adbo_rate(study: optuna.Study, evaluations: Evaluations, number: int) -> float:
     """Evaluations per second of the mirror when it has all it can take."""
     with mirrored(study, evaluations.make(10)) as (history, mirror):
-        batches = [to_batch(e) for e in evaluations.make(BULK)]
+        batches = [to_batch(e) for e in evaluations.make(number)]
         history.extend(batches)
         start = time.perf_counter()
         assert not mirror.flush_and_close(PATIENCE)
-        return BULK / (time.perf_counter() - start)
+        return number / (time.perf_counter() - start)
 
 
-def running_first_rate(study: optuna.Study, evaluations: Evaluations) -> float:
+def running_first_rate(study: optuna.Study, evaluations: Evaluations, total: int) -> float:
     """Evaluations per second if each is first inserted as RUNNING, all of a batch at once."""
     engine, writer = study._storage._backend.engine, writer_for(study)
     writer.write(evaluations.make(10))
     number = len(study.get_trials(deepcopy=False))
-    batches = [evaluations.make(1000) for _ in range(BULK // 1000)]
+    batches = [evaluations.make(min(total, BATCH)) for _ in range(-(-total // BATCH))]
     start = time.perf_counter()
     for batch in batches:
         with locked(engine, study._study_id) as connection:
@@ -132,15 +132,15 @@ def running_first_rate(study: optuna.Study, evaluations: Evaluations) -> float:
                 for trial_id, e in zip(ids, batch, strict=True)
             ]
         )
-    return 1000 * len(batches) / (time.perf_counter() - start)
+    return sum(map(len, batches)) / (time.perf_counter() - start)
 
 
-def seconds_behind(study: optuna.Study, evaluations: Evaluations) -> float:
+def seconds_behind(study: optuna.Study, evaluations: Evaluations, seconds: float) -> float:
     """How long the mirror needs after the last of evaluations that come at the wanted rate."""
     with mirrored(study, evaluations.make(10)) as (history, mirror):
-        batches = [to_batch(e) for e in evaluations.make(SUSTAINED * WANTED)]
+        batches = [to_batch(e) for e in evaluations.make(int(seconds * WANTED))]
         start = time.perf_counter()
-        while (done := time.perf_counter() - start) < SUSTAINED:
+        while (done := time.perf_counter() - start) < seconds:
             history.extend(batches[len(history) - 10 : int(done * WANTED)])
             time.sleep(0.05)
         history.extend(batches[len(history) - 10 :])
