@@ -174,6 +174,35 @@ def read_enqueued(study: optuna.Study) -> list[Enqueued]:
         raise StudyError(f"cannot read the study: {error}") from None
 
 
+#: The study's system attribute that tells how its last run numbered its trials.
+_NUMBERING = "adbo:numbering"
+
+
+def read_numbering(study: optuna.Study) -> tuple[int, int, int] | None:
+    """What the last run wrote by `write_numbering`, if it is known.
+
+    Raises
+    ------
+    StudyError
+        If the database fails.
+    """
+    with _explained(study._storage):
+        found = study._storage.get_study_system_attrs(study._study_id).get(_NUMBERING)
+    return None if found is None else (found[0], found[1], found[2])
+
+
+def write_numbering(study: optuna.Study, numbering: Sequence[int]) -> None:
+    """Remember the numbers by which this run names and numbers its trials.
+
+    Raises
+    ------
+    StudyError
+        If the database fails.
+    """
+    with _explained(study._storage):
+        study._storage.set_study_system_attr(study._study_id, _NUMBERING, list(numbering))
+
+
 def unknown_schema(study: optuna.Study) -> str | None:
     """The version of a database's tables if adbo does not know them, and so cannot be fast.
 
