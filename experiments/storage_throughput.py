@@ -143,8 +143,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for size, way, figure in measure(url, options):
                 print(f"{name} {size} {way}: {figure:.4g}", file=sys.stderr, flush=True)
                 rows.append((name, size, way, figure))
-    frame = pd.DataFrame(rows, columns=["database", "trials", "way", "figure"])
-    frame.to_csv(options.output / "storage_throughput.csv", index=False, float_format="%.5g")
+                frame = pd.DataFrame(rows, columns=["database", "trials", "way", "figure"])
+                # As far as it is: somebody may lose patience.
+                path = options.output / "storage_throughput.csv"
+                frame.to_csv(path, index=False, float_format="%.5g")
     seconds = frame.way.str.startswith("seconds")
     print(table(frame[~seconds]))
     print(table(frame[seconds]))
