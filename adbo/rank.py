@@ -95,7 +95,6 @@ class Rank:
         self._survivors = Survivors(evaluations, transport)
         self._listener = Listener(self._receive) if transport.may_use_threads else None
         self._rank = rank = transport.rank
-        self._first_seq = first_seq(self._history, progress.n_ranks)
         self._n_evaluations = 0
         self._enqueued = deque(progress.start.enqueued[rank :: progress.n_ranks])
         self._too_late = False  # for another evaluation before the deadline
@@ -154,8 +153,9 @@ class Rank:
         return point
 
     def _evaluate(self, point: FloatArray) -> Any:
-        seq = self._first_seq + self._n_evaluations
-        number = seq * self._progress.n_ranks + self._rank
+        numbering = self._progress.start.numbering
+        seq = numbering.first_seq + self._n_evaluations
+        number = numbering.number(self._rank, seq)
         enqueued = self._enqueued.popleft() if self._enqueued else self._keeper.next_enqueued()
         trial = Trial(
             self._history.space, point, number, time.time(), self._trial_rng, enqueued or OWN
@@ -245,21 +245,3 @@ def usual_duration(history: History) -> float:
     complete = history.column("state")[recent] == TrialState.COMPLETE.value
     seconds = (history.column("finished")[recent] - history.column("started")[recent])[complete]
     return float(np.median(seconds)) if seconds.size else 0.0
-
-
-def first_seq(history: History, n_ranks: int) -> int:
-    """The first ``seq`` of every rank, such that ``seq * n_ranks + rank`` is a new trial number.
-
-    Parameters
-    ----------
-    history
-        Evaluations of earlier runs, perhaps on another number of ranks, and trials that adbo did
-        not make.
-    n_ranks
-        Ranks of this run.
-    """
-    if not len(history):
-        return 0
-    seqs = int(history.column("seq").max()) + 1
-    ranks = max(int(history.column("rank").max()) + 1, n_ranks)
-    return -(-max(seqs * ranks, len(history)) // n_ranks)

@@ -10,6 +10,7 @@ database's; its *number* is Optuna's, dense within a study.
 from __future__ import annotations
 
 import datetime
+import gc
 import json
 import math
 from collections.abc import Iterable, Iterator
@@ -36,6 +37,12 @@ RANK, SEQ = "adbo:rank", "adbo:seq"
 #: The system attribute of a trial that was enqueued by somebody and is being evaluated by adbo:
 #: its id. It is gone when the trial is finished.
 ENQUEUED = "adbo:enqueued"
+
+#: Rows that are read at once.
+_PART = 10_000
+
+#: Optuna writes JSON without blanks around it, for which `json.loads` looks half of its time.
+_decode = json.JSONDecoder().raw_decode
 
 STUDIES = models.StudyModel.__table__
 TRIALS = models.TrialModel.__table__
@@ -162,7 +169,7 @@ def read(engine: Engine, study_id: int) -> list[Evaluation]:
 
     Six statements whatever the number of trials; Optuna's objects are not made.
     """
-    with translated(engine), engine.connect() as connection:
+    with translated(engine), _uncollected(), engine.connect() as connection:
         finished = (TRIALS.c.study_id == study_id) & TRIALS.c.state.in_(FINISHED_STATES)
 
         def select(table: sa.Table, *columns: sa.ColumnElement[Any]) -> Iterator[tuple[Any, ...]]:
@@ -170,7 +177,10 @@ def read(engine: Engine, study_id: int) -> list[Evaluation]:
                 TRIALS, TRIALS.c.trial_id == table.c.trial_id
             )
             key = next(iter(table.primary_key))
-            yield from connection.execute(joined.where(finished).order_by(key))
+            # In large parts: asked for one by one, rows take twice as long.
+            rows = connection.execute(joined.where(finished).order_by(key))
+            for part in rows.partitions(_PART):
+                yield from part
 
         params = _grouped(
             (trial_id, (name, value, text))
@@ -215,7 +225,7 @@ def read(engine: Engine, study_id: int) -> list[Evaluation]:
         for trial_id, number, state, started, completed in trials:
             own = params.get(trial_id, [])
             user, system = (
-                {key: json.loads(text) for key, text in group.get(trial_id, [])}
+                {key: _decode(text)[0] for key, text in group.get(trial_id, [])}
                 for group in attributes
             )
             extras = Extras(user, system, dict(steps.get(trial_id, [])))
@@ -245,6 +255,21 @@ def named(evaluation: Evaluation) -> Evaluation:
     others = {key: value for key, value in attrs.items() if key not in (RANK, SEQ)}
     extras = Extras(others, evaluation.extras.system_attrs, evaluation.extras.intermediate_values)
     return replace(evaluation, rank=attrs[RANK], seq=attrs[SEQ], extras=extras)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which looks again and again at millions of new rows in vain.
+
+    It would take half of the time: 3.4 s become 8 for 100,000 trials.
+    """
+    is_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_enabled:
+            gc.enable()
 
 
 def _grouped(rows: Iterable[tuple[int, Any]]) -> dict[int, list[Any]]:

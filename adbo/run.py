@@ -10,7 +10,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -25,7 +25,7 @@ from adbo.interruption import Interruption, Reason
 from adbo.keeper import PATIENCE, Keeper, rescue_place
 from adbo.objective import Enqueued, Objective
 from adbo.optimizer import DIRECTIONS
-from adbo.progress import Progress, Start
+from adbo.progress import Numbering, Progress, Start, next_numbering
 from adbo.rank import FinalTransport, Rank
 from adbo.records import Decoder, Encoder, Evaluation, message
 from adbo.settings import Settings
@@ -34,7 +34,9 @@ from adbo.study import (
     open_study,
     read_enqueued,
     read_evaluations,
+    read_numbering,
     storage_name,
+    write_numbering,
 )
 
 T = TypeVar("T")
@@ -151,7 +153,7 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
             study = open_study(
                 settings.storage, settings.study_name, settings.direction, settings.resume
             )
-        return _start(study, settings, reporter)
+        return _start(study, settings, ranks.size, reporter)
 
     start = ranks.share(begin)
     history = History(DIRECTIONS[settings.direction].sign)
@@ -207,15 +209,21 @@ def _warn_of_locks(storage: str, reporter: Reporter) -> None:
         )
 
 
-def _start(study: optuna.Study | None, settings: Settings, reporter: Reporter) -> Start:
+def _start(
+    study: optuna.Study | None, settings: Settings, n_ranks: int, reporter: Reporter
+) -> Start:
     known: list[Evaluation] = []
     rescued: list[Evaluation] = []
     enqueued: list[Enqueued] = []
+    numbering = Numbering(n_ranks=n_ranks)
     if study is not None:
         known = read_evaluations(study)
         if settings.resume:
             rescued = _read_rescued(settings, known, reporter)
         enqueued = read_enqueued(study)
+        last = read_numbering(study)
+        numbering = next_numbering([*known, *rescued], n_ranks, last and Numbering(*last))
+        write_numbering(study, astuple(numbering))
     return Start(
         settings.study_name,
         "none" if settings.storage is None else storage_name(settings.storage),
@@ -223,6 +231,7 @@ def _start(study: optuna.Study | None, settings: Settings, reporter: Reporter) -
         _pages(known),
         _pages(rescued),
         enqueued,
+        numbering,
     )
 
 

@@ -127,7 +127,8 @@ def read_evaluations(study: optuna.Study) -> list[Evaluation]:
             return rdb.read(database.engine, study._study_id)
     except rdb.DatabaseError as error:
         raise StudyError(f"cannot read the study: {error}") from None
-    trials = study.get_trials(deepcopy=False, states=FINISHED_STATES)
+    with _explained(study._storage):
+        trials = study.get_trials(deepcopy=False, states=FINISHED_STATES)
     return [evaluation_of(trial) for trial in trials]
 
 
@@ -167,9 +168,39 @@ def read_enqueued(study: optuna.Study) -> list[Enqueued]:
     """
     try:
         queue = queue_of(study)
-        return [*queue.take_lost(), *queue.take()]
+        with _explained(study._storage):
+            return [*queue.take_lost(), *queue.take()]
     except rdb.DatabaseError as error:
         raise StudyError(f"cannot read the study: {error}") from None
+
+
+#: The study's system attribute that tells how its last run numbered its trials.
+_NUMBERING = "adbo:numbering"
+
+
+def read_numbering(study: optuna.Study) -> tuple[int, int, int] | None:
+    """What the last run wrote by `write_numbering`, if it is known.
+
+    Raises
+    ------
+    StudyError
+        If the database fails.
+    """
+    with _explained(study._storage):
+        found = study._storage.get_study_system_attrs(study._study_id).get(_NUMBERING)
+    return None if found is None else (found[0], found[1], found[2])
+
+
+def write_numbering(study: optuna.Study, numbering: Sequence[int]) -> None:
+    """Remember the numbers by which this run names and numbers its trials.
+
+    Raises
+    ------
+    StudyError
+        If the database fails.
+    """
+    with _explained(study._storage):
+        study._storage.set_study_system_attr(study._study_id, _NUMBERING, list(numbering))
 
 
 def unknown_schema(study: optuna.Study) -> str | None:
@@ -227,6 +258,8 @@ class TrialWriter:
         ------
         adbo.rdb.RefusedError
             If the storage will never take one of them.
+        adbo.rdb.DatabaseError
+            If the storage fails in any other way.
         """
         for evaluation in evaluations:
             rdb.check(evaluation)
@@ -237,10 +270,13 @@ class TrialWriter:
                 if evaluation.rank >= 0 and name not in stored:
                     self._store(evaluation)
                     stored.add(*name)
-        except Exception:
+        except Exception as error:
             # Whether the last one was stored is unknown: look it up next time.
             self._stored = None
-            raise
+            if isinstance(error, ValueError):
+                raise
+            text = redact(_cause(error), storage_url(self._study._storage))
+            raise rdb.DatabaseError(text) from None
 
     def _store(self, evaluation: Evaluation) -> None:
         trial = trial_of(evaluation)
@@ -430,22 +466,20 @@ def _explained(storage: str | BaseStorage) -> Iterator[None]:
         raise StudyError(
             f"{name} is no URL of a database: use sqlite:///FILE, postgresql://... or mysql://..."
         ) from None
-    except (sa.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+    except (StudyError, rdb.DatabaseError):
+        raise
+    except Exception as error:
+        # The database, Optuna on another version's schema, a driver on a URL that it cannot read,
+        # or a storage object in its own way: a file, a proxy, whatever is behind it.
         raise StudyError(
             f"cannot use {name}: {redact(_cause(error), storage_url(storage))}"
-        ) from None
-    except (RuntimeError, ValueError) as error:
-        if isinstance(error, StudyError):
-            raise
-        # Optuna's word on another version's schema; a driver's on a URL it cannot read.
-        raise StudyError(
-            f"cannot use {name}: {redact(str(error), storage_url(storage))}"
         ) from None
 
 
 def _cause(error: BaseException) -> str:
-    """What the database's driver said: the innermost error."""
+    """What the database's driver or the proxy said: the innermost error."""
     while error.__cause__ is not None:
         error = error.__cause__
     original = getattr(error, "orig", None) or error
-    return str(original).strip() or type(original).__name__
+    details = getattr(original, "details", None)  # gRPC's own text has many lines
+    return str(details() if callable(details) else original).strip() or type(original).__name__

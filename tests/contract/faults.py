@@ -33,7 +33,7 @@ def interposed(engine: Engine, strike: Callable[[int], None]) -> Iterator[None]:
 
         return operation
 
-    names = ("do_execute", "do_executemany", "do_commit")
+    names = ("do_execute", "do_execute_no_params", "do_executemany", "do_commit")
     originals = {name: getattr(dialect, name) for name in names}
     for name, original in originals.items():
         setattr(dialect, name, wrapped(original))

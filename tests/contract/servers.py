@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -65,7 +66,7 @@ class Server:
         deadline = time.monotonic() + 60
         while True:
             try:
-                self._execute("SELECT 1")
+                self.execute("SELECT 1")
                 return
             except sa.exc.OperationalError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
@@ -79,31 +80,35 @@ class Server:
         self._process.send_signal(self._crash)
         self._process.wait()
 
-    def new_database(self) -> str:
+    def new_database(self, options: str = "") -> str:
         """The URL of an empty database."""
         self._n_databases += 1
         name = f"study_{self._n_databases}"
-        self._execute(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name} {options}")
         return self.url.set(database=name).render_as_string(hide_password=False)
 
-    def _execute(self, statement: str) -> None:
+    def execute(self, statement: str) -> Any:
+        """Execute a statement; return the one value that it gives, if it does."""
         engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.exec_driver_sql(statement)
-        engine.dispose()
+        try:
+            with engine.connect() as connection:
+                result = connection.exec_driver_sql(statement)
+                return result.scalar() if result.returns_rows else None
+        finally:
+            engine.dispose()
 
 
 @contextlib.contextmanager
 def postgresql() -> Iterator[Server]:
     """A PostgreSQL server."""
-    binaries = Path(_installed("postgresql", _postgresql_binary)).parent
+    binaries = Path(installed("postgresql", _postgresql_binary)).parent
     with _directory("postgres") as directory:
         (directory / "password").write_text(PASSWORD)
         data = str(directory / "data")
         initialize = [str(binaries / "initdb"), "-D", data, "-U", USER, "-E", "UTF8"]
         security = ["-A", "scram-sha-256", f"--pwfile={directory / 'password'}", "--no-sync"]
         _run([*initialize, *security], "postgres")
-        port = _free_port()
+        port = free_port()
         options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
         command = [str(binaries / "postgres"), "-D", data, "-p", str(port), "-k", str(directory)]
         url = _url("postgresql+psycopg2", port, "postgres")
@@ -115,7 +120,7 @@ def postgresql() -> Iterator[Server]:
 @contextlib.contextmanager
 def mariadb() -> Iterator[Server]:
     """A MariaDB server."""
-    binary = _installed("mariadb-server", lambda: shutil.which("mariadbd", path=_PATH))
+    binary = installed("mariadb-server", lambda: shutil.which("mariadbd", path=_PATH))
     with _directory("mysql") as directory:
         data = f"--datadir={directory / 'data'}"
         installer = shutil.which("mariadb-install-db", path=_PATH)
@@ -126,7 +131,7 @@ def mariadb() -> Iterator[Server]:
             f"CREATE USER IF NOT EXISTS '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1';\n"
         )
-        port = _free_port()
+        port = free_port()
         yield from _running(
             Server(
                 [
@@ -169,7 +174,7 @@ def _postgresql_binary() -> str | None:
     return str(found[-1]) if found else shutil.which("initdb", path=_PATH)
 
 
-def _installed(package: str, find: Callable[[], str | None]) -> str:
+def installed(package: str, find: Callable[[], str | None]) -> str:
     """The path of a program, installed from Debian if it is not there yet."""
     if find() is None:
         policy = Path("/usr/sbin/policy-rc.d")
@@ -218,7 +223,7 @@ def _run(command: Sequence[str], user: str) -> None:
     subprocess.run(command, **_as_user(user), stdout=subprocess.DEVNULL, check=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

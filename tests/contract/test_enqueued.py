@@ -79,7 +79,7 @@ def test_one_of_optuna_cannot_be_told_from_one_of_adbo(url: str) -> None:
     adbo.optimize(_objective, 2, storage=url, study_name="s", resume=True)
     first, second = study.get_trials()
     assert second.user_attrs.pop("adbo:rank") == 0
-    assert second.user_attrs.pop("adbo:seq") == 1
+    assert second.user_attrs.pop("adbo:seq") == 0
     for name in ("params", "distributions", "user_attrs", "system_attrs", "state", "values"):
         assert getattr(first, name) == getattr(second, name)
 

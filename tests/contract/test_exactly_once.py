@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
+import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -240,6 +243,52 @@ def test_a_full_disk(tmp_path: Path) -> None:
     run.wait_for_line("database or disk is full")
     is_full = False
     assert run.end() == []
+    assert len(run.lines) == 2
+    _check(study, run.source)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A directory on a disk of its own that is soon full."""
+    path = Path(tempfile.mkdtemp(prefix="adbo-disk-"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", path], check=True)
+    yield path
+    # The server still has files open there.
+    subprocess.run(["umount", "--lazy", path], check=True)
+    path.rmdir()
+
+
+def _database_on(disk: Path, server: Server) -> str:
+    """The URL of a database that has its files on a disk."""
+    if server.url.get_backend_name() == "postgresql":
+        place = disk / "tablespace"
+        place.mkdir()
+        shutil.chown(disk, "postgres")
+        shutil.chown(place, "postgres")
+        server.execute(f"CREATE TABLESPACE small LOCATION '{place}'")
+        return server.new_database("TABLESPACE small")
+    url = server.new_database()
+    shutil.chown(disk, "mysql")
+    data = Path(server.execute("SELECT @@datadir"))
+    place = data / str(sa.make_url(url).database)
+    shutil.move(place, disk / "data")
+    shutil.chown(disk / "data", "mysql")
+    place.symlink_to(disk / "data")
+    return url
+
+
+def test_a_full_disk_of_a_server(server: Server, small_disk: Path) -> None:
+    study = open_study(_database_on(small_disk, server), "s", "minimize", resume=False)
+    ballast = small_disk / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    run = _Run(study, 2000, seconds=0.3)
+    run.start()
+    run.wait_for_line("does not take evaluations")
+    assert "space" in run.lines[0] or "full" in run.lines[0], run.lines
+    ballast.unlink()
+    assert run.end() == [], run.lines
     assert len(run.lines) == 2
     _check(study, run.source)
 

@@ -24,13 +24,14 @@ def check_sound(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 
 def wait_for_trials(path: Path, name: str, number: int) -> None:
-    """Until the mirror has so many."""
+    """Until the mirror has so many that are finished."""
     deadline = time.monotonic() + 90
     seen: object = "no database"
     while time.monotonic() < deadline:
         if (path / "adbo.db").exists():
             try:
-                seen = len(load(path, name).get_trials(deepcopy=False))
+                trials = load(path, name).get_trials(deepcopy=False)
+                seen = sum(t.state.is_finished() for t in trials)
             except Exception as error:  # the tables are being made
                 seen = error
             if isinstance(seen, int) and seen >= number:

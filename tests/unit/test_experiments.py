@@ -105,3 +105,18 @@ def test_replicated_tpe(tmp_path: Path) -> None:
     assert (rows["seconds"] > 0).all()
     assert (tmp_path / "replicated_tpe" / "replicated_tpe.png").exists()
     assert _run(tmp_path, "replicated_tpe.py", *arguments) == out
+
+
+def test_storage_throughput(tmp_path: Path) -> None:
+    arguments = ["--url", "sqlite:///s.db", "--sizes", "50", "200", "--processes", "1", "2"]
+    few = ["--evaluations", "300", "--sustained", "0.2", "--seconds", "0.2", "--output", "o"]
+    out = _run(tmp_path, "storage_throughput.py", *arguments, *few)
+    rows = pd.read_csv(tmp_path / "o" / "storage_throughput.csv")
+    ways = {"adbo", "RUNNING first", "add_trials", "optimize 2", "proxy 2", "seconds to resume"}
+    for size in (50, 200):
+        assert ways <= set(rows["way"][rows["trials"] == size])
+    assert ways <= set(out.replace(" (", "\n").replace("  ", "\n").split("\n"))
+    assert (rows["figure"] > 0).all()
+    rate = rows[rows["trials"] == 50].set_index("way")["figure"]
+    assert f"({rate['adbo'] / rate['add_trials']:.0f}x)" in out
+    assert (tmp_path / "o" / "storage_throughput.png").exists()

@@ -13,15 +13,13 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 import adbo
-from adbo.history import History
 from adbo.interruption import BrokenOff, Interruption, Reason
 from adbo.local import Alone
-from adbo.rank import first_seq
-from adbo.records import Evaluation, Layout, to_batch
+from adbo.progress import Numbering, next_numbering
+from adbo.records import Evaluation, Layout
 from adbo.run import Outcome, Silence, execute
 from adbo.settings import Settings, UsageError
 
@@ -170,26 +168,42 @@ def test_the_deadline_works_outside_the_main_thread() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(-1, 40), st.integers(0, 30)), max_size=40, unique=True),
-    st.integers(1, 50),
-    st.integers(1, 50),
+    st.lists(st.tuples(st.integers(1, 50), st.integers(0, 30)), min_size=1, max_size=6),
+    st.integers(0, 40),
+    st.booleans(),
 )
-def test_trial_numbers_are_new_for_any_number_of_ranks(names, before: int, after: int) -> None:
-    """Trials of adbo on ``before`` ranks, others by Optuna (rank -1), then ``after`` ranks."""
-    names = list({*names, (before - 1, 0)})  # the last rank made some, too
-    layout = Layout({"x": FloatDistribution(0, 1)})
-    history = History()
-    used = set()
-    for rank, seq in names:
-        if rank < before:
-            used.add(seq if rank < 0 else seq * before + rank)
-            evaluation = Evaluation(rank, seq, TrialState.COMPLETE, 0.0, 0.0, 1.0, layout, (0.5,))
-            history.extend([to_batch(evaluation)])
-    start = first_seq(history, after)
-    assert not {start * after + rank for rank in range(after)} & used
-    assert all(number < start * after for number in used)
-    taken = {(rank, seq) for rank, seq in names if rank < before}
-    assert not {(rank, start) for rank in range(after)} & taken
+def test_names_and_numbers_are_new_in_every_run(runs, by_optuna: int, is_old: bool) -> None:
+    """Runs on any numbers of ranks, after trials of Optuna.
+
+    The first one may be of a version that told nobody how it numbered them.
+    """
+    layout = Layout({})
+
+    def made(rank: int, seq: int) -> Evaluation:
+        return Evaluation(rank, seq, TrialState.COMPLETE, 0.0, 0.0, 1.0, layout, ())
+
+    known = [made(-1, number) for number in range(by_optuna)]
+    numbers = set(range(by_optuna))
+    numbering, bound = None, by_optuna
+    for n_ranks, n_each in runs:
+        numbering = next_numbering(known, n_ranks, numbering)
+        if is_old:
+            first = -(-by_optuna // n_ranks)
+            numbering = Numbering(first, n_ranks, first * n_ranks)
+        for rank in range(n_ranks):
+            for i in range(n_each if rank == n_ranks - 1 else n_each // 2):
+                evaluation = made(rank, numbering.first_seq + i)
+                number = numbering.number(rank, evaluation.seq)
+                assert number not in numbers
+                numbers.add(number)
+                known.append(evaluation)
+        bound += n_ranks * n_each
+        if is_old:
+            numbering, is_old, bound = None, False, bound + 50 * (40 + 30)
+    assert len({(e.rank, e.seq) for e in known}) == len(known)
+    # However often it was resumed: 32 bits have to do.
+    assert max(numbers, default=0) <= bound
+    assert max((e.seq for e in known), default=0) <= by_optuna + 6 * 30
 
 
 def test_optimize_gives_the_study() -> None:
