@@ -118,7 +118,7 @@ def _on_models(
     geometry: Geometry,
     rng: np.random.Generator,
 ) -> FloatArray:
-    """Points ``(N, d)`` of a descent or the trend, best first; often none."""
+    """Points ``(N, d)`` of a descent or the trend; often none."""
     failed = ~np.isfinite(sample.cost)
     in_niche = len(ranking) > sample.n_elites
     share = NICHE_DESCENT_SHARE if in_niche else DESCENT_SHARE

@@ -37,7 +37,7 @@ _LEAST_SPREAD = 1e-9
 def descend(
     X: FloatArray, cost: FloatArray, geometry: Geometry, rng: np.random.Generator
 ) -> FloatArray:
-    """Points ``(N, d)`` near the minimum of a quadratic of many rows, best first.
+    """Points ``(N, d)`` near the minimum of a quadratic of many rows.
 
     Parameters
     ----------
@@ -62,7 +62,6 @@ def descend(
     mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), _LEAST_SPREAD)
     z = (x - mean) / spread
     step = 10.0 ** rng.uniform(*STEP_EXPONENTS, size=(POINTS, 1))
-    step[0] = 0.0
     reach = float(np.sqrt(np.sum(z**2, axis=1).max()))
     lowest = quadratic.lowest(z, y, weight, reach)
     lowest = lowest + step * rng.standard_normal((POINTS, z.shape[1]))

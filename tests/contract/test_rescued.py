@@ -138,6 +138,7 @@ def test_an_evaluation_that_the_database_refuses(tmp_path: Path) -> None:
 def test_an_unknown_version_of_the_tables(url: str, monkeypatch) -> None:
     """They are written through Optuna, and a line says so."""
     monkeypatch.setattr("adbo.rdb.REVISION", "v0.0.0")
+    monkeypatch.setattr("adbo.rank.LONG_PATIENCE", 60.0)
     settings = {"storage": url, "study_name": "s"}
     outcome, lines = _run(_square, n_trials=5, **settings)
     assert outcome.n_unwritten == 0

@@ -68,7 +68,7 @@ def test_failures_and_other_columns(rng):
     geometry = Geometry(space.categories, space.levels, space.snap)
     points = trend.descend(X[order], cost[order], geometry, rng)
     assert (points[:, 0] == X[order[0], 0]).all()
-    np.testing.assert_allclose(points[0, 1], 0.3, atol=1e-3)
+    np.testing.assert_allclose(np.median(points[:, 1]), 0.3, atol=0.01)
     assert len(np.unique(points[:, 1])) > 1
 
 
