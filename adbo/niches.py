@@ -1,7 +1,9 @@
 """Which evaluations an ask works with: the elites, or a basin of its own.
 
-Ranks that all follow the elites end in the basin that was found first; half of the asks look after
-others. Notation: ``X (m, d)`` complete rows of the unit cube, ``cost (m,)``, NaN for failures.
+Ranks that all follow the elites end in the basin that was found first; some asks look after
+others, most of them once the elites have gathered in one.
+
+Notation: ``X (m, d)`` complete rows of the unit cube, ``cost (m,)``, NaN for failures.
 """
 
 from __future__ import annotations
@@ -11,8 +13,13 @@ import numpy as np
 from adbo.candidates import Geometry
 from adbo.space import FloatArray, IntArray
 
-#: Share of the asks that work in a niche, next to the head of some basin, not with the elites.
-NICHE_SHARE = 0.5
+#: Share of the asks that work in a niche, next to the head of some basin, not with the elites:
+#: while the best rows are still apart, and once they have gathered. With 0.5 throughout, 5 of 6
+#: studies of a 5-dimensional Rosenbrock function were above 0.005 after 2,000 evaluations, not 3.
+SCATTERED_SHARE, NICHE_SHARE = 0.3, 0.6
+
+#: So many best rows have gathered when no column of theirs has a larger standard deviation.
+CORE, GATHERED = 64, 0.01
 
 #: A head counts by this power of its distance to the nearest better row: 1 left 2 of 6 studies of
 #: a 6-dimensional Hartmann function in its second best basin, 3 none.
@@ -59,7 +66,10 @@ def rank(
     tolerance = 0.0
     if finite.size:
         tolerance = EXHAUSTED_SHARE * np.quantile(finite, 0.8) - EXHAUSTED_SHARE * finite.min()
-    if rng.random() >= NICHE_SHARE and not _is_flat(cost[: min(size, n_elites)], tolerance):
+    gathered = X[: min(CORE, n_elites)].std(axis=0).max() <= GATHERED
+    if rng.random() >= (NICHE_SHARE if gathered else SCATTERED_SHARE) and not _is_flat(
+        cost[: min(size, n_elites)], tolerance
+    ):
         return np.arange(n_elites)
     order = np.argsort(cost, kind="stable")
     places = _places(X[order], geometry)

@@ -37,6 +37,17 @@ def test_elites_or_niches(rng):
     assert all(np.array_equal(np.sort(r), np.arange(len(X))) for r in others)
 
 
+def test_more_niches_once_the_elites_have_gathered(rng):
+    def n_niches(spread):
+        X = np.concatenate([0.5 + spread * rng.standard_normal((256, 2)), rng.random((40, 2))])
+        y = np.arange(len(X), dtype=float)
+        rankings = [niches.rank(X, y, 256, continuous(2), rng) for _ in range(400)]
+        return sum(len(ranking) == len(X) for ranking in rankings)
+
+    assert 80 < n_niches(0.1) < 160
+    assert 200 < n_niches(1e-3) < 280
+
+
 def test_some_niches_are_in_the_basin_without_elites(rng):
     X, y = two_basins(rng)
     ranking = [niches.rank(X, y, 256, continuous(2), rng) for _ in range(2000)]
