@@ -19,7 +19,7 @@ from examples import evaluations
 from faults import Counter, Relay, interposed, killed_at, losing
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servers import Server
+from servers import Server, mariadb, postgresql
 
 from adbo.mirror import Mirror, Pace, Writer
 from adbo.rdb import DatabaseError
@@ -253,7 +253,6 @@ def small_disk() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="adbo-disk-"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", path], check=True)
     yield path
-    # The server still has files open there.
     subprocess.run(["umount", "--lazy", path], check=True)
     path.rmdir()
 
@@ -277,8 +276,15 @@ def _database_on(disk: Path, server: Server) -> str:
     return url
 
 
-def test_a_full_disk_of_a_server(server: Server, small_disk: Path) -> None:
-    study = open_study(_database_on(small_disk, server), "s", "minimize", resume=False)
+@pytest.mark.parametrize("make_server", [postgresql, mariadb])
+def test_a_full_disk_of_a_server(make_server: Callable, small_disk: Path) -> None:
+    # A server of its own: it could not be started again once the disk is gone.
+    with make_server() as server:
+        _fill_and_free(_database_on(small_disk, server), small_disk)
+
+
+def _fill_and_free(url: str, small_disk: Path) -> None:
+    study = open_study(url, "s", "minimize", resume=False)
     ballast = small_disk / "ballast"
     with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:
