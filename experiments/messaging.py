@@ -116,9 +116,17 @@ def measure(options: argparse.Namespace) -> None:
     )
     if comm.rank == 0 and figures is not None:
         summary = _summary(figures, comm.size, options)
+        summary["evaluations_per_second_by_quarter"] = _rates(history)
         print(json.dumps(summary))
         if options.output:
             _keep(options.output, summary, np.concatenate([ages for *_, ages, _ in figures]))
+
+
+def _rates(history: History) -> list[float]:
+    """Evaluations per second of each quarter of them."""
+    finished = np.sort(history.column("finished"))
+    borders = finished[np.linspace(0, len(finished) - 1, 5).astype(int)]
+    return [round(float(rate)) for rate in len(finished) / 4 / np.diff(borders)]
 
 
 def _digest(history: History) -> tuple[int, str]:
