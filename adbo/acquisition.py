@@ -33,9 +33,6 @@ TREND_SHARE = 0.15
 #: Share of the other asks whose candidates differ from good rows in one column.
 EXCHANGE_SHARE = 0.4
 
-#: Divides the chance of a model where no column is continuous.
-_NEVER = 1e-9
-
 IsKnown = Callable[[FloatArray], NDArray[np.bool_]]
 
 
@@ -123,13 +120,14 @@ def _on_models(
     in_niche = len(ranking) > sample.n_elites
     share = NICHE_DESCENT_SHARE if in_niche else DESCENT_SHARE
     # The models do not see columns in steps; the forest does.
-    chance = rng.random() / max(descent.is_smooth(geometry).mean(), _NEVER)
+    smooth = descent.is_smooth(geometry).mean()
+    chance = rng.random()
     if failed.all() or not len(ranking):
         return np.empty((0, complete.shape[1]))
-    if chance < share:
+    if chance < smooth * share:
         y = forest.targets(sample.cost[ranking], len(ranking))
         points = descent.descend(complete[ranking], y, geometry, rng)
-    elif not in_niche and chance < share + TREND_SHARE:
+    elif not in_niche and chance < smooth * (share + TREND_SHARE):
         points = trend.descend(complete, sample.cost, geometry, rng)
     else:
         return np.empty((0, complete.shape[1]))
