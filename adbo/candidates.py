@@ -46,11 +46,14 @@ class Sample:
         ``(m,)`` to minimize, NaN for failures.
     n_elites
         The first so many rows are the best evaluations, best first.
+    reserve
+        Draws more rows, as ``X (k, d)`` and ``cost (k,)``, none of which is among the former.
     """
 
     X: FloatArray
     cost: FloatArray
     n_elites: int
+    reserve: Callable[[], tuple[FloatArray, FloatArray]]
 
 
 #: Candidates of an ask, and the share of them that is uniform.
@@ -72,6 +75,11 @@ CROSSOVER_SHARE = 0.6
 #: Steps are the pool's standard deviation times 10^U(low, high).
 STEP_EXPONENTS = (-1.5, 0.3)
 
+#: Points around a place: more than one, because some may be known already; they are 10^U(low,
+#: high) radii away.
+AROUND = 64
+AROUND_EXPONENTS = (-1.5, 0.0)
+
 #: The step, in the unit cube, where the pool is too small to tell.
 _UNKNOWN_SPREAD = 0.1
 
@@ -89,7 +97,7 @@ def generate(
     X
         Complete rows ``(m, d)``; there may be none.
     ranking
-        The rows this ask works with, from `niches.rank`; there may be none.
+        The rows this ask works with, the most relevant first; there may be none.
     geometry
         What the columns are.
     rng
@@ -123,6 +131,16 @@ def exchange(
     column = rng.integers(X.shape[1], size=CANDIDATES)
     points[np.arange(CANDIDATES), column] = rng.random(CANDIDATES)
     return geometry.snap(points)
+
+
+def around(
+    place: FloatArray, radius: float, geometry: Geometry, rng: np.random.Generator
+) -> FloatArray:
+    """Points ``(AROUND, d)`` around a place ``(d,)``, most of them within the radius."""
+    d = len(place)
+    length = radius * 10.0 ** rng.uniform(*AROUND_EXPONENTS, size=(AROUND, 1))
+    steps = length * rng.standard_normal((AROUND, d)) / np.sqrt(d)
+    return geometry.snap(reflect(place + steps))
 
 
 def log_uniform(low: float, high: float, rng: np.random.Generator) -> int:

@@ -8,6 +8,9 @@ Notation: ``X (m, d)`` complete rows of the unit cube, ``cost (m,)``, NaN for fa
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
 from adbo.candidates import Geometry
@@ -15,34 +18,59 @@ from adbo.space import FloatArray, IntArray
 
 #: Share of the asks that work in a niche, next to the head of some basin, not with the elites:
 #: while the best rows are still apart, and once they have gathered. With 0.5 throughout, 5 of 6
-#: studies of a 5-dimensional Rosenbrock function were above 0.005 after 2,000 evaluations, with
-#: these (and 0.02 for `GATHERED`) 3.
-SCATTERED_SHARE, NICHE_SHARE = 0.3, 0.6
+#: studies of a 5-dimensional Rosenbrock function were above 0.005 after 2,000 evaluations.
+SCATTERED_SHARE, NICHE_SHARE = 0.3, 0.75
 
 #: So many best rows have gathered when no column of theirs has a larger standard deviation.
 CORE, GATHERED = 64, 0.01
 
-#: A head counts by this power of its distance to the nearest better row: 1 left 2 of 6 studies of
-#: a 6-dimensional Hartmann function in its second best basin, 3 none.
-ISOLATION_POWER = 3
+#: A head counts by this power of its distance to the nearest better row, divided by that power of
+#: the sum over all better ones. With 3 and 1, the asks were spread over so many basins that none
+#: but the first was ever searched: a rotated 5-dimensional Rastrigin function was at 6 after 2,000
+#: evaluations, not at 2 or 3.
+ISOLATION_POWER, RANK_POWER = 1.5, 2.0
+
+#: To the basin of a head belong the rows that are closer to it than this share of its distance to
+#: the nearest better row.
+CELL = 0.5
 
 #: A basin is exhausted if so many of its rows for each column differ, in cost, by less than this
-#: share of what the worst fifth of the sample differs from the incumbent.
+#: share of what the worst fifth of the sample differs from the incumbent; or by less than its head
+#: does, so that it cannot get so far.
 EXHAUSTED_ROWS, EXHAUSTED_SHARE = 4, 1e-10
 
 #: How many exhausted heads are passed over.
-_PATIENCE = 8
+_PATIENCE = 30
 
 
-def rank(
+@dataclass(frozen=True)
+class Niche:
+    """What an ask works with.
+
+    Parameters
+    ----------
+    rows
+        Of the sample ``(k,)``, most relevant first; the elites, or all by their distance to a
+        head.
+    is_elites
+        Whether they are the elites.
+    radius
+        Up to where, from the head, rows belong to its basin; infinity if no row is better.
+    """
+
+    rows: IntArray
+    is_elites: bool
+    radius: float
+
+
+def choose(
     X: FloatArray, cost: FloatArray, n_elites: int, geometry: Geometry, rng: np.random.Generator
-) -> IntArray:
-    """The rows this ask works with, most relevant first: the elites, or a niche.
+) -> Niche:
+    """The rows this ask works with.
 
     A niche is all rows by their distance to one that is the head of a basin: one with no better
-    row nearby (nearest-better clustering, Preuss, EvoApplications 2010). A head is drawn with a
-    weight of its isolation, divided by that of all better ones together; failures are no heads. A
-    basin in which all rows are as good as equal is left alone.
+    row nearby (nearest-better clustering, Preuss, EvoApplications 2010). Failures are no heads. A
+    basin that is exhausted is left alone.
 
     Parameters
     ----------
@@ -54,14 +82,10 @@ def rank(
         What the columns are.
     rng
         Source of all choices.
-
-    Returns
-    -------
-    IntArray
-        ``(n_elites,)`` or ``(m,)``.
     """
+    elites = Niche(np.arange(n_elites), True, math.inf)
     if not n_elites:
-        return np.arange(0)
+        return elites
     size = EXHAUSTED_ROWS * X.shape[1]
     finite = cost[np.isfinite(cost)]
     tolerance = 0.0
@@ -71,31 +95,39 @@ def rank(
     if rng.random() >= (NICHE_SHARE if gathered else SCATTERED_SHARE) and not _is_flat(
         cost[: min(size, n_elites)], tolerance
     ):
-        return np.arange(n_elites)
+        return elites
     order = np.argsort(cost, kind="stable")
+    best = cost[order[0]]
     places = _places(X[order], geometry)
-    weight = _head_weights(places)
+    isolation = _isolation(places)
+    weight = _head_weights(isolation)
     weight[np.isnan(cost[order])] = 0.0
     for _ in range(_PATIENCE):
         total = weight.sum()
         head = rng.choice(len(order), p=weight / total) if total > 0 else 0
         distance = np.sum((places - places[head]) ** 2, axis=1)
-        niche = order[np.argsort(distance, kind="stable")]
-        if not _is_flat(cost[niche[:size]], tolerance):
+        nearest = np.argsort(distance, kind="stable")
+        behind = cost[order[head]] - best if np.isfinite(best) else 0.0
+        if not _is_flat(cost[order[nearest[:size]]], max(tolerance, behind)):
             break
         weight[head] = 0.0
-    return np.asarray(niche)
+    return Niche(order[nearest], False, CELL * float(isolation[head]))
 
 
-def _head_weights(places: FloatArray) -> FloatArray:
-    """How likely each row ``(m, k)``, best first, becomes a head ``(m,)``."""
+def _isolation(places: FloatArray) -> FloatArray:
+    """Distance of each row ``(m, k)``, best first, to the nearest better one ``(m,)``."""
     norm = np.sum(places**2, axis=1)
     squares = norm[:, None] + norm - 2 * places @ places.T
-    squares[np.triu_indices(len(squares))] = np.inf
-    isolation = np.maximum(squares.min(axis=1), 0.0) ** (ISOLATION_POWER / 2)
-    isolation[0] = isolation[1:].max(initial=0.0)
-    total = isolation[0] + np.cumsum(isolation) - isolation
-    return np.divide(isolation, total, out=np.zeros_like(isolation), where=total > 0)
+    squares = np.where(np.tri(len(squares), k=-1, dtype=bool), squares, np.inf)
+    return np.sqrt(np.maximum(squares.min(axis=1), 0.0))
+
+
+def _head_weights(isolation: FloatArray) -> FloatArray:
+    """How likely each row, best first, becomes a head ``(m,)``."""
+    power = isolation**ISOLATION_POWER
+    power[0] = power[1:].max(initial=0.0)
+    total = (power[0] + np.cumsum(power) - power) ** RANK_POWER
+    return np.divide(power, total, out=np.zeros_like(power), where=total > 0)
 
 
 def _is_flat(cost: FloatArray, tolerance: float) -> bool:

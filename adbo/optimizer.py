@@ -25,8 +25,9 @@ from adbo.space import FloatArray, SearchSpace
 #: Mean of the exponential distribution of kappa (arXiv 2207.00479, section III-B).
 KAPPA = 1.96
 
-#: Rows drawn uniformly from the history beside its elites.
+#: Rows drawn from the history beside its elites, and those drawn to look for some in one place.
 UNIFORM_ROWS = 256
+RESERVE_ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,13 @@ def propose(history: History, kappa_mean: float, rng: np.random.Generator) -> Fl
         return space.from_unit(rng.random((1, len(space))))[0]
     elites = history.elites
     rows = np.concatenate([elites, history.sample(UNIFORM_ROWS, rng)])
-    sample = Sample(space.to_unit(history.values(rows)), history.cost(rows), len(elites))
+
+    def reserve() -> tuple[FloatArray, FloatArray]:
+        more = history.sample(RESERVE_ROWS, rng)
+        more = more[~np.isin(more, rows[len(elites) :], assume_unique=True)]
+        return space.to_unit(history.values(more)), history.cost(more)
+
+    sample = Sample(space.to_unit(history.values(rows)), history.cost(rows), len(elites), reserve)
     geometry = Geometry(space.categories, space.levels, space.snap)
     kappa = float(rng.exponential(kappa_mean))
 

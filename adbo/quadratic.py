@@ -6,6 +6,8 @@ minimize.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,35 +28,47 @@ def n_coefficients(m: int, d: int) -> int:
     return 1 + d + len(_terms(m, d)[0])
 
 
-def lowest(z: FloatArray, y: FloatArray, weight: FloatArray, reach: float) -> FloatArray:
-    """Where the model is lowest, no farther than the reach along any of its axes.
+@dataclass(frozen=True)
+class Quadratic:
+    """A fitted quadratic ``constant + slope z + z hessian z / 2``.
 
     Parameters
     ----------
-    z, y, weight
-        Points ``(m, d)``, their finite targets ``(m,)`` and positive weights ``(m,)``.
-    reach
-        How far from the mean of the points to look, in standard deviations.
-
-    Returns
-    -------
-    FloatArray
-        ``(d,)``.
+    constant, slope, hessian
+        Its coefficients: a number, ``(d,)`` and ``(d, d)``, symmetric.
     """
+
+    constant: float
+    slope: FloatArray
+    hessian: FloatArray
+
+    def predict(self, q: FloatArray) -> FloatArray:
+        """Its values ``(N,)`` at ``q (N, d)``."""
+        squares = np.sum(q @ self.hessian * q, axis=1)
+        return np.asarray(self.constant + q @ self.slope + squares / 2)
+
+    def lowest(self, reach: float) -> FloatArray:
+        """Where it is lowest ``(d,)``, no farther than the reach along any of its axes."""
+        curvature, axes = np.linalg.eigh(self.hessian)
+        slope = axes.T @ self.slope
+        # Where the curvature is not positive, or the minimum too far, it is an end of the reach.
+        inside = np.abs(slope) < reach * curvature
+        along = np.divide(-slope, curvature, out=-reach * np.sign(slope), where=inside)
+        return np.asarray(axes @ along)
+
+
+def fit(z: FloatArray, y: FloatArray, weight: FloatArray) -> Quadratic:
+    """The quadratic of points ``(m, d)``, finite targets and positive weights, ``(m,)`` each."""
     m, d = z.shape
     rows, columns = _terms(m, d)
     design = np.concatenate([np.ones((m, 1)), z, z[:, rows] * z[:, columns]], axis=1)
     weighted = design * (weight / weight.mean())[:, None]
     ridge = m * _RIDGE * np.diag(np.arange(design.shape[1]) > 0)
-    solution = np.linalg.solve(weighted.T @ design + ridge, weighted.T @ (y - y.mean()))
+    mean = y.mean()
+    solution = np.linalg.solve(weighted.T @ design + ridge, weighted.T @ (y - mean))
     hessian = np.zeros((d, d))
     hessian[rows, columns] = solution[d + 1 :]
-    curvature, axes = np.linalg.eigh(hessian + hessian.T)
-    slope = axes.T @ solution[1 : d + 1]
-    # Where the curvature is not positive, or the minimum too far, it is an end of the reach.
-    inside = np.abs(slope) < reach * curvature
-    along = np.divide(-slope, curvature, out=-reach * np.sign(slope), where=inside)
-    return np.asarray(axes @ along)
+    return Quadratic(float(solution[0] + mean), solution[1 : d + 1], hessian + hessian.T)
 
 
 def _terms(m: int, d: int) -> tuple[IntArray, IntArray]:

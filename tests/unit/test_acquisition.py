@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adbo import acquisition
+from adbo import acquisition, niches
 from adbo.acquisition import propose
 from adbo.candidates import Geometry, Sample
 
@@ -27,7 +27,8 @@ def grid(levels, categories=None):
 
 def sample_of(X, cost):
     order = np.argsort(cost)
-    return Sample(X[order], cost[order], int((~np.isnan(cost)).sum()))
+    n_elites = int((~np.isnan(cost)).sum())
+    return Sample(X[order], cost[order], n_elites, lambda: (X[:0], cost[:0]))
 
 
 @pytest.fixture
@@ -43,7 +44,10 @@ class TestPropose:
         assert np.median(np.abs(points - 0.3)) < 0.03
 
     def test_large_kappa_explores(self, rng, monkeypatch):
-        monkeypatch.setattr(acquisition, "DESCENT_SHARE", 0.0)  # they do without
+        monkeypatch.setattr(acquisition, "DESCENT_SHARE", 0.0)  # models do without
+        monkeypatch.setattr(acquisition, "TREND_SHARE", 0.0)
+        monkeypatch.setattr(niches, "SCATTERED_SHARE", 0.0)
+        monkeypatch.setattr(niches, "NICHE_SHARE", 0.0)
         X = np.concatenate([0.3 + 0.01 * rng.standard_normal((200, 2)), rng.random((20, 2))])
         sample = sample_of(X, ((X - 0.3) ** 2).sum(axis=1))
 

@@ -28,48 +28,65 @@ def two_basins(rng):
 
 def test_elites_or_niches(rng):
     X, y = two_basins(rng)
-    ranking = [niches.rank(X, y, 256, continuous(2), rng) for _ in range(200)]
-    elites = [r for r in ranking if len(r) == 256]
-    others = [r for r in ranking if len(r) == len(X)]
-    assert 60 < len(elites) < 140
-    assert len(elites) + len(others) == 200
-    assert all(np.array_equal(r, np.arange(256)) for r in elites)
-    assert all(np.array_equal(np.sort(r), np.arange(len(X))) for r in others)
+    found = [niches.choose(X, y, 256, continuous(2), rng) for _ in range(200)]
+    elites = [niche for niche in found if niche.is_elites]
+    others = [niche for niche in found if not niche.is_elites]
+    assert 20 < len(elites) < 90
+    assert all(np.array_equal(niche.rows, np.arange(256)) for niche in elites)
+    assert all(np.array_equal(np.sort(niche.rows), np.arange(len(X))) for niche in others)
 
 
 def test_more_niches_once_the_elites_have_gathered(rng):
     def n_niches(spread):
         X = np.concatenate([0.5 + spread * rng.standard_normal((256, 2)), rng.random((40, 2))])
         y = np.arange(len(X), dtype=float)
-        rankings = [niches.rank(X, y, 256, continuous(2), rng) for _ in range(400)]
-        return sum(len(ranking) == len(X) for ranking in rankings)
+        found = [niches.choose(X, y, 256, continuous(2), rng) for _ in range(400)]
+        return sum(not niche.is_elites for niche in found)
 
     assert 80 < n_niches(0.1) < 160
-    assert 200 < n_niches(1e-3) < 280
+    assert 260 < n_niches(1e-3) < 340
 
 
 def test_some_niches_are_in_the_basin_without_elites(rng):
     X, y = two_basins(rng)
-    ranking = [niches.rank(X, y, 256, continuous(2), rng) for _ in range(2000)]
-    heads = np.array([r[0] for r in ranking if len(r) == len(X)])
-    assert 0.2 < (heads >= 256).mean() < 0.5
+    y[256:] = np.linspace(1.1, 4, 40)  # there, too, much may still be gained
+    found = [niches.choose(X, y, 256, continuous(2), rng) for _ in range(1000)]
+    heads = np.array([niche.rows[0] for niche in found if not niche.is_elites])
+    assert 0.1 < (heads >= 256).mean() < 0.5
     # There, it is the best row from which the way to a better one is far.
     assert (heads[heads >= 256] == 256).mean() > 0.7
+
+
+def test_the_radius_is_half_of_the_way_to_a_better_row(rng):
+    X = np.array([[0.1, 0.1], [0.9, 0.1], [0.9, 0.2]])
+    found = [
+        niches.choose(X, np.array([0.0, 1.0, 5.0]), 1, continuous(2), rng) for _ in range(200)
+    ]
+    radius = {int(niche.rows[0]): niche.radius for niche in found if not niche.is_elites}
+    assert radius[0] == np.inf
+    assert radius[1] == pytest.approx(0.4)
+
+
+def test_a_basin_that_cannot_get_so_far_is_left(rng):
+    X, y = two_basins(rng)
+    y[256:] = np.linspace(2, 2.01, 40)  # all as good, and far behind
+    found = [niches.choose(X, y, 256, continuous(2), rng) for _ in range(500)]
+    assert all(niche.rows[0] < 256 for niche in found)
 
 
 def test_niche_is_ordered_by_distance(rng):
     X = rng.random((100, 3))
     for _ in range(20):
-        ranking = niches.rank(X, X.sum(axis=1), 50, continuous(3), rng)
-        distance = np.linalg.norm(X[ranking] - X[ranking[0]], axis=1)
-        assert len(ranking) == 50 or (np.diff(distance) >= 0).all()
+        niche = niches.choose(X, X.sum(axis=1), 50, continuous(3), rng)
+        distance = np.linalg.norm(X[niche.rows] - X[niche.rows[0]], axis=1)
+        assert niche.is_elites or (np.diff(distance) >= 0).all()
 
 
 def test_categories_are_all_as_far_from_each_other(rng):
     geometry = Geometry(np.array([3, 0]), np.array([3.0, np.inf]), lambda units: units)
     X = np.array([[1 / 6, 0.0], [5 / 6, 0.1], [3 / 6, 0.2]])
     y = np.arange(3.0)
-    found = [niches.rank(X, y, 1, geometry, rng) for _ in range(60)]
+    found = [niches.choose(X, y, 1, geometry, rng).rows for _ in range(60)]
     from_first = [r for r in found if len(r) == 3 and r[0] == 0]
     assert from_first
     assert all(list(r) == [0, 1, 2] for r in from_first)
@@ -78,7 +95,7 @@ def test_categories_are_all_as_far_from_each_other(rng):
 def test_equal_rows(rng):
     X = np.full((30, 2), 0.4)
     for _ in range(20):
-        assert len(niches.rank(X, np.zeros(30), 10, continuous(2), rng)) in {10, 30}
+        assert len(niches.choose(X, np.zeros(30), 10, continuous(2), rng).rows) in {10, 30}
 
 
 def test_an_exhausted_basin_is_left(rng):
@@ -86,13 +103,13 @@ def test_an_exhausted_basin_is_left(rng):
     X, y = np.concatenate([X, rng.random((60, 2))]), np.concatenate([y, 4 + rng.random(60)])
     y[:256] *= 1e-11
     for _ in range(50):
-        ranking = niches.rank(X, y, 256, continuous(2), rng)
-        assert ranking[0] >= 256
-        assert len(ranking) == len(X)
+        niche = niches.choose(X, y, 256, continuous(2), rng)
+        assert niche.rows[0] >= 256
+        assert not niche.is_elites
 
 
 @pytest.mark.parametrize("cost", [np.inf, -np.inf, np.nan, 0.0])
 def test_costs_that_tell_nothing(rng, cost):
     X = rng.random((30, 2))
-    ranking = niches.rank(X, np.full(30, cost), 10, continuous(2), rng)
-    assert len(ranking) in {10, 30}
+    niche = niches.choose(X, np.full(30, cost), 10, continuous(2), rng)
+    assert len(niche.rows) in {10, 30}

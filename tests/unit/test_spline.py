@@ -38,7 +38,24 @@ def test_a_curved_valley_is_followed(rng):
     assert np.median(error) < 0.02 * _valley(q).std()
 
 
+def test_a_quintic_spline_is_closer_to_a_smooth_function(rng):
+    z, q = rng.uniform(-1.5, 1.5, (150, 2)), rng.uniform(-1, 1, (200, 2))
+    cubic, quintic = (
+        np.median(np.abs(spline.fit(z, _valley(z), quintic).predict(q) - _valley(q)))
+        for quintic in (False, True)
+    )
+    assert quintic < cubic / 2
+
+
+def test_few_points_make_a_cubic_spline(rng):
+    z = rng.standard_normal((19, 3))
+    assert not spline.fit(z, z[:, 0], quintic=True).quintic
+    z = rng.standard_normal((20, 3))
+    assert spline.fit(z, z[:, 0], quintic=True).quintic
+
+
+@pytest.mark.parametrize("quintic", [False, True])
 @pytest.mark.parametrize("m", [1, 2, 30])
-def test_points_that_coincide(m):
-    model = spline.fit(np.zeros((m, 3)), np.arange(m, dtype=float))
+def test_points_that_coincide(m, quintic):
+    model = spline.fit(np.zeros((m, 3)), np.arange(m, dtype=float), quintic)
     assert np.isfinite(model.predict(np.eye(3))).all()
