@@ -29,7 +29,7 @@ LEAST_ROWS_PER_COLUMN = 3
 CROWD_SHARE = 0.3
 
 #: Share of the trends that rank translations (`adbo.translations`), not go to the minimum.
-TRANSLATED_SHARE = 0.8
+TRANSLATED_SHARE = 0.5
 
 #: Translations are moved by so many standard deviations of the rows, so that ranks differ.
 JITTER = 1e-3

@@ -8,6 +8,13 @@ the end it prints a table beside the published figures and draws them.
 
 The number of workers is varied on the first problem; the dimensions and the other problems are
 taken at the largest number of workers.
+
+Started with ``--real`` on the ranks of an MPI job, it measures these as the method ``adbo-real``,
+in real time, instead:
+
+    mpiexec -n 8 python experiments/ackley_scaling.py --real --seconds 60 --duration normal:2,0.667
+    python experiments/ackley_scaling.py --methods adbo adbo-real --workers 8 --seconds 60 \\
+        --duration normal:2,0.667
 """
 
 from __future__ import annotations
@@ -17,20 +24,29 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from real_ranks import measure
 from scaling_figures import PUBLISHED, Part, draw
 from tqdm import tqdm
 
 from adbo import problems
 from adbo.baselines import METHODS
+from adbo.launch import find_ranks
+from adbo.local import Alone
+from adbo.problems import Problem
+from adbo.run import Ranks
 from adbo.settings import UsageError
 from adbo.simulation import Simulation, SimulationSettings, simulate
 
 #: Seeds of the published experiment.
 SEEDS = (14, 42, 60, 71, 92)
+
+#: The name of what is measured on MPI ranks.
+REAL = "adbo-real"
 
 #: Points kept of the curves of a part.
 CURVE_POINTS = 2000
@@ -39,21 +55,28 @@ CURVE_POINTS = 2000
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing, then print and draw all there is."""
     options = _parser().parse_args(arguments)
+    ranks: Ranks = Alone()
     try:
-        _check_folder(options)
+        if options.real:
+            ranks = find_ranks()
+            options.methods, options.workers = [REAL], [ranks.size]
+        ranks.share(partial(_check_folder, options))
         parts = list(plan(options))
-        missing = [part for part in parts if not part.path(options.output).exists()]
-        interrupted = not _run(missing, options)
+        done = _measure(parts, options, ranks) if options.real else _run(parts, options)
     except UsageError as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        if ranks.rank == 0:
+            print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         return 2
+    status = 0 if done else 130
+    if ranks.rank:
+        return status
     results = load(options.output, parts)
     if results.empty:
-        return 130 if interrupted else 0
+        return status
     print(table(results))
     draw(results, options.output)
     print(f"figures and files in {options.output}")
-    return 130 if interrupted else 0
+    return status
 
 
 def plan(options: argparse.Namespace) -> Iterable[Part]:
@@ -69,22 +92,27 @@ def plan(options: argparse.Namespace) -> Iterable[Part]:
                 yield Part(method, problem, workers, seed)
 
 
-def run(part: Part, options: argparse.Namespace, bar: tqdm) -> Simulation:
-    """Simulate one part."""
+def settings_of(part: Part, options: argparse.Namespace) -> tuple[Problem, SimulationSettings]:
+    """What a part is about, and on which machine."""
     problem = problems.parse(part.problem)
     if options.shifted:
         problem = problems.shifted(problem, np.random.default_rng(part.seed))
-    settings = SimulationSettings(
+    return problem, SimulationSettings(
         workers=part.workers,
         seconds=options.seconds,
         duration=options.duration,
         latency=options.latency,
         ask_cost=options.ask_cost,
         ask_cost_per_evaluation=options.ask_cost_per_evaluation,
-        method=part.method,
+        method="adbo" if part.method == REAL else part.method,
         seed=part.seed,
         processes=options.processes,
     )
+
+
+def run(part: Part, options: argparse.Namespace, bar: tqdm) -> Simulation:
+    """Simulate one part."""
+    problem, settings = settings_of(part, options)
     before = bar.n
 
     def progress(fraction: float, best: float | None) -> None:
@@ -150,8 +178,22 @@ def table(results: pd.DataFrame) -> str:
     )
 
 
+def _measure(parts: Sequence[Part], options: argparse.Namespace, ranks: Ranks) -> bool:
+    """Measure what is missing on all ranks; False if the user broke it off."""
+    for part in parts:
+        if ranks.share(part.path(options.output).exists):
+            continue
+        real = measure(*settings_of(part, options), ranks)
+        if any(ranks.agree(real.interrupted)):
+            return False
+        if ranks.rank == 0:
+            save(part, real, options.output)
+    return True
+
+
 def _run(parts: Sequence[Part], options: argparse.Namespace) -> bool:
-    """Run parts; False if the user broke it off."""
+    """Run what is missing; False if the user broke it off."""
+    parts = [p for p in parts if p.method != REAL and not p.path(options.output).exists()]
     total = sum(part.workers for part in parts)
     with tqdm(
         total=total,
@@ -200,9 +242,9 @@ def _parser() -> argparse.ArgumentParser:
         "--methods",
         nargs="+",
         default=["adbo"],
-        choices=METHODS,
+        choices=[*METHODS, REAL],
         metavar="METHOD",
-        help=f"of {', '.join(METHODS)} (default: adbo)",
+        help=f"of {', '.join(METHODS)} (default: adbo), and {REAL}, which must be there",
     )
     add("--problems", nargs="+", default=["ackley:5"], help="the first one for all workers")
     add("--dimensions", type=int, nargs="*", default=[], help="of Ackley")
@@ -210,6 +252,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--latency", type=float, default=0.001, help="seconds (default: 0.001)")
     add("--ask-cost", type=float, help="seconds (default: the CPU time that asks take here)")
     add("--ask-cost-per-evaluation", type=float, default=0.0, help="seconds, for each one known")
+    add("--real", action="store_true", help="measure on the ranks of this MPI job")
     add("--shifted", action="store_true", help="move the optimum to a random place, by the seed")
     add("--processes", type=int, default=1, help="that compute the asks (default: 1)")
     return parser

@@ -82,6 +82,15 @@ def test_every_case_can_be_made_and_is_not_below_its_optimum(
         assert {n for trial in study.trials for n in trial.params} <= set(case.space)
 
 
+def test_diversity(tmp_path: Path) -> None:
+    out = _run(tmp_path, "diversity.py", "--ranks", "60", "--evaluations", "30", "100")
+    table = pd.read_csv(tmp_path / "diversity" / "diversity.csv")
+    assert dict(table["evaluations"].value_counts()) == {30: 60, 100: 60, 0: 60}
+    assert (table["nearest"] > 0).all()
+    assert "incumbent" in out
+    assert (tmp_path / "diversity" / "diversity.png").exists()
+
+
 def test_scaling(tmp_path: Path) -> None:
     arguments = ["--workers", "4", "8", "--seeds", "1", "--seconds", "400", "--output", "results"]
     out = _run(tmp_path, "ackley_scaling.py", *arguments)

@@ -1,0 +1,48 @@
+"""The scaling experiment on real MPI ranks, to be set beside its simulation."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import optuna
+
+from adbo.history import History
+from adbo.problems import Problem
+from adbo.records import to_batch
+from adbo.run import Ranks, Silence, execute
+from adbo.settings import Settings
+from adbo.simulation import Simulation, SimulationSettings
+
+
+def measure(problem: Problem, settings: SimulationSettings, ranks: Ranks) -> Simulation:
+    """Run every rank for the settings' seconds; all must call it together.
+
+    Evaluations sleep as long as the simulated ones of the same rank last. What is reported as an
+    ask is all that a rank did between two evaluations, and before its first.
+    """
+    durations = settings.machine.durations(ranks.rank)
+
+    def objective(trial: optuna.trial.BaseTrial) -> float:
+        end = time.monotonic() + next(durations)
+        value = problem.objective(trial)
+        time.sleep(max(end - time.monotonic(), 0.0))
+        return value
+
+    run = Settings(
+        timeout=settings.seconds, storage=None, study_name="scaling", seed=settings.seed
+    )
+    outcome = execute(objective, run, ranks, Silence())
+    origin = outcome.progress.started
+    ended = sorted(outcome.history.evaluations(), key=lambda evaluation: evaluation.finished)
+    history, gaps, free = History(), [], np.zeros(ranks.size)
+    for known in ended:
+        evaluation = replace(
+            known, started=known.started - origin, finished=known.finished - origin
+        )
+        history.extend([to_batch(evaluation)])
+        gaps.append(evaluation.started - free[evaluation.rank])
+        free[evaluation.rank] = evaluation.finished
+    interrupted = outcome.reason is not None and outcome.reason.is_signal
+    return Simulation(settings, history, np.array(gaps), settings.seconds or 0.0, interrupted)
