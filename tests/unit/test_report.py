@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
@@ -91,6 +92,15 @@ def test_the_first_failure_is_told_once() -> None:
     )
 
 
+def _all_of(main: int) -> bytes:
+    """What a terminal shows; one read may return a part of it."""
+    shown = b""
+    with contextlib.suppress(OSError):  # the end, where the other end is closed
+        while chunk := os.read(main, 100_000):
+            shown += chunk
+    return shown
+
+
 def test_a_live_line_on_a_terminal() -> None:
     main, terminal_end = pty.openpty()
     with os.fdopen(terminal_end, "w") as stream:
@@ -102,7 +112,7 @@ def test_a_live_line_on_a_terminal() -> None:
         time.sleep(0.1)
         terminal.say("a line in between")
         terminal.end()
-        shown = os.read(main, 100_000).decode()
+    shown = _all_of(main).decode()
     os.close(main)
     assert "1/4" in shown
     assert "best 0.25" in shown
