@@ -4,7 +4,7 @@ Where basins repeat, as ripples on a bowl do, however they are turned, the diffe
 minima leads from any third one to another: the mutation of differential evolution (Storn and
 Price, Journal of Global Optimization 11, 1997), applied to the heads of basins.
 
-Notation: ``x (m, d)`` rows of the unit cube, best first.
+Notation: ``x (m, d)`` rows of the unit cube: the elites, best first, then others in any order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 
 from adbo.space import FloatArray
 
-#: So many heads, best first: rows with no better one within 10^U(low, high) of the farthest row.
+#: So many heads: rows with no earlier one within 10^U(low, high) of the farthest row. Others than
+#: elites being in order of their costs, too, made no difference.
 HEADS = 16
 RADIUS_EXPONENTS = (-2.5, -0.5)
 
@@ -26,12 +27,12 @@ NEAR = 0.3
 
 
 def translations(x: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """The best heads moved by the differences of all ``(N, d)``; there may be none.
+    """The first heads moved by the differences of all ``(N, d)``; there may be none.
 
     Parameters
     ----------
     x
-        Rows ``(m, d)``, best first.
+        Rows ``(m, d)``.
     rng
         Source of the radius.
     """
@@ -52,7 +53,7 @@ def translations(x: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def _heads(x: FloatArray, square: float) -> list[int]:
-    """Rows with no better head within the root of ``square``, at most `HEADS`."""
+    """Rows with no earlier head within the root of ``square``, at most `HEADS`."""
     heads: list[int] = []
     free = np.ones(len(x), dtype=bool)
     while free.any() and len(heads) < HEADS:

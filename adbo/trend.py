@@ -49,7 +49,8 @@ def descend(
     Parameters
     ----------
     X, cost
-        Complete rows ``(m, d)``, the best first, and their costs ``(m,)``, NaN for failures.
+        Complete rows ``(m, d)``, the elites first and best first, and their costs ``(m,)``, NaN
+        for failures.
     geometry
         What the columns are; only the continuous ones are modelled, the others copied from the
         best row.

@@ -43,6 +43,7 @@ def _batch(costs: np.ndarray, start: int = 0) -> Batch:
     return Batch(LAYOUT, rows, {})
 
 
+@settings(max_examples=50)
 @given(st.lists(evaluations(), max_size=8, unique_by=lambda e: (e.rank, e.seq)))
 def test_rows_are_what_was_appended(appended: list[Evaluation]) -> None:
     history = History()
