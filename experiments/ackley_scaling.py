@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from real_ranks import measure
-from scaling_figures import PUBLISHED, Part, draw
+from scaling_figures import PUBLISHED, REAL, Part, draw
 from tqdm import tqdm
 
 from adbo import problems
@@ -44,9 +44,6 @@ from adbo.simulation import Simulation, SimulationSettings, simulate
 
 #: Seeds of the published experiment.
 SEEDS = (14, 42, 60, 71, 92)
-
-#: The name of what is measured on MPI ranks.
-REAL = "adbo-real"
 
 #: Points kept of the curves of a part.
 CURVE_POINTS = 2000

@@ -11,6 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+#: The name of what is measured on MPI ranks.
+REAL = "adbo-real"
+
 #: Means over five seeds of Ackley in 5 dimensions, 1,800 s.
 PUBLISHED = pd.DataFrame(
     [
@@ -85,8 +88,9 @@ def _draw_best(axes: Axes, results: pd.DataFrame, folder: Path) -> None:
             curve = pd.read_csv(Part.of(row).path(folder, ".curve"))
             last = np.searchsorted(curve["seconds"], times, "right") - 1
             curves.append(np.where(last >= 0, curve["best"].to_numpy()[last], np.nan))
-        axes.plot(times, np.median(curves, axis=0), label=f"{method}, {workers:,} workers")
-    axes.set(xlabel="virtual time (s)", ylabel="best value (median of seeds)", yscale="log")
+        style = "--" if method == REAL else "-"
+        axes.plot(times, np.median(curves, axis=0), style, label=f"{method}, {workers:,} workers")
+    axes.set(xlabel="time (s)", ylabel="best value (median of seeds)", yscale="log")
 
 
 def _draw_utilization(axes: Axes, results: pd.DataFrame) -> None:
