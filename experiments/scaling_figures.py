@@ -102,7 +102,7 @@ def _draw_utilization(axes: Axes, results: pd.DataFrame) -> None:
     for method, group in PUBLISHED.groupby("method"):
         axes.plot(group["workers"], group["utilization"], "s--", alpha=0.6, label=method)
     axes.set(xlabel="workers", ylabel="utilization", ylim=(0, 1.02))
-    axes.set_xscale("log", base=2)
+    _count_workers(axes)
 
 
 def _draw_overhead(axes: Axes, results: pd.DataFrame) -> None:
@@ -114,7 +114,12 @@ def _draw_overhead(axes: Axes, results: pd.DataFrame) -> None:
     published = PUBLISHED.dropna()
     axes.plot(published["workers"], published["overhead"], "s--", alpha=0.6, label="ADBO 2022")
     axes.set(xlabel="workers", ylabel="overhead of an evaluation (s)", yscale="log")
+    _count_workers(axes)
+
+
+def _count_workers(axes: Axes) -> None:
     axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda workers, _: f"{workers:,.0f}")
 
 
 def _draw_asks(axes: Axes, results: pd.DataFrame, folder: Path) -> None:
