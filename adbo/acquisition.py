@@ -36,7 +36,7 @@ TREND_SHARE, NICHE_TREND_SHARE = 0.15, 0.07
 
 #: The sample has few rows of a niche other than the elites': so many more are taken. Without, a
 #: rotated 5-dimensional Rastrigin function was at 3 after 2,000 evaluations, not at 1.
-RESERVE_ROWS = 128
+CLOSER_ROWS = 128
 
 #: A niche of fewer rows has no model: points are drawn around its head.
 LEAST_ROWS = 8
@@ -132,7 +132,7 @@ def _closer(
     head = complete[niche.rows[0]]
     X, cost = sample.reserve()
     more = candidates.impute(X, 0, rng)
-    nearest = np.argsort(np.sum((more - head) ** 2, axis=1), kind="stable")[:RESERVE_ROWS]
+    nearest = np.argsort(np.sum((more - head) ** 2, axis=1), kind="stable")[:CLOSER_ROWS]
     complete = np.concatenate([complete, more[nearest]])
     sample = replace(
         sample,
