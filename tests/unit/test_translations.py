@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adbo.translations import MOVED, translations
+from adbo.translations import translations
 
 
 @pytest.fixture
@@ -32,10 +32,16 @@ def test_places_are_new_and_inside(rng):
         assert (squares.min(axis=1, initial=1.0) > 0).all()
 
 
-def test_the_best_are_moved(rng):
-    x = np.concatenate([[[0.5, 0.5]], rng.random((40, 2))])
-    points = translations(x, rng)
-    assert len(points) > MOVED
+def test_heads_are_moved_by_differences_of_heads(rng):
+    x = np.concatenate([[[0.5, 0.5]], rng.random((15, 2))])
+    steps = (x[:, None] - x).reshape(-1, 2)
+    for _ in range(20):
+        points = translations(x, rng)
+        moved = (points[:, None, None] - x[:, None] - steps).reshape(len(points), len(x), -1, 2)
+        exact = (np.abs(moved) < 1e-12).all(axis=-1).any(axis=-1)
+        assert exact.any(axis=1).all()
+        # The first row is always a head, and always moved, unless all of it ends outside.
+        assert exact[:, 0].any()
 
 
 @pytest.mark.parametrize("m", [1, 2, 20])
