@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 import pytest
 
-from adbo import published
+from adbo import central, published
 from adbo.baselines import METHODS
 from adbo.settings import UsageError
 from adbo.simulation import SimulationSettings, simulate
@@ -120,11 +120,15 @@ def test_a_manager_alone_is_refused():
         simulate(sphere, replace(SETTINGS, workers=1, method="acbo-rf"))
 
 
-def test_a_storage_has_no_queue():
-    settings = replace(SETTINGS, method="tpe-rdb", latency=0.25, ask_cost=1.0)
-    log = simulate(sphere, settings).log
-    for mine in by_rank(log):
-        assert mine["started"][1:] == pytest.approx(mine["finished"][:-1] + 0.25 + 1.0 + 0.25)
+def test_workers_ask_for_themselves_but_queue_for_the_storage():
+    settings = replace(SETTINGS, method="tpe-rdb", duration="normal:2,1", n_trials=60)
+    log = simulate(sphere, replace(settings, latency=0.25, ask_cost=1.0)).log
+    served = 0.0
+    free = {rank: 0.0 for rank in range(SETTINGS.workers)}
+    for entry in np.sort(log, order="started"):
+        served = max(served, free[entry["rank"]] + 0.25) + central.STORAGE_SECONDS
+        assert entry["started"] == pytest.approx(served + 0.25 + 1.0)
+        free[entry["rank"]] = entry["finished"]
 
 
 def test_halving_prunes_the_worse_and_saves_their_time():
