@@ -1,8 +1,8 @@
 """Methods that are not decentralized: one optimizer for all workers.
 
-`managed` has a manager in front of which workers queue, `stored` an optimizer that every worker runs
-for itself, on a storage in front of which they queue. The clock is that of `adbo.events`; latency is paid for
-each message between worker and manager or storage.
+`managed` has a manager in front of which workers queue, `stored` an optimizer that every worker
+runs for itself, on a storage in front of which they queue. The clock is that of `adbo.events`;
+latency is paid for each message between worker and manager or storage.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from adbo.space import FloatArray, SearchSpace
 
 Name = tuple[int, int]
 
-#: Seconds of an RDB for one trial, to create it, its parameters and its value. PostgreSQL 15 on the
-#: machine of its clients took 15, 23 and 18 trials per second from 1, 8 and 32 processes
+#: Seconds of an RDB for one trial, to create it, its parameters and its value. PostgreSQL 15 on
+#: the machine of its clients took 15, 23 and 18 trials per second from 1, 8 and 32 processes
 #: (experiments/storage_throughput.py): one after the other, however many ask.
 STORAGE_SECONDS = 0.05
 
@@ -95,7 +95,7 @@ def managed(
 def stored(
     task: Task, machine: Machine, until: float, *, make_manager: MakeManager
 ) -> Generator[Entry, None, None]:
-    """Every worker asks for itself, from what the storage has, which they queue for; see `managed`.
+    """Every worker asks for itself, and queues for the storage; see `managed`.
 
     The storage takes `STORAGE_SECONDS` for each trial, the worker what its ask costs.
     """

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 #: The name of what is measured on MPI ranks.
 REAL = "adbo-real"
 
-#: Means over five seeds of Ackley in 5 dimensions, 1,800 s.
+#: What was published: means over five seeds, after so many seconds.
+PUBLISHED_PROBLEM = "ackley:5"
+PUBLISHED_SECONDS = 1800
 PUBLISHED = pd.DataFrame(
     [
         ("ADBO 2022", 128, 2975, 0.928, 4.18, 5.6),
@@ -35,6 +39,9 @@ PUBLISHED = pd.DataFrame(
 
 #: Utilization of the published ADBO at 4,096 workers by the dimension of Ackley.
 PUBLISHED_DIMENSIONS = {5: 0.748, 10: 0.659, 30: 0.486, 50: 0.296, 100: 0.147}
+
+#: Curves in a figure that still can have bands from the worst to the best seed.
+MOST_BANDS = 8
 
 #: Seconds of a fit on the published machine: fixed, and for each evaluation known.
 PUBLISHED_FIT = (5.0, 0.0004)
@@ -79,18 +86,47 @@ def draw(results: pd.DataFrame, folder: Path) -> None:
 
 
 def _draw_best(axes: Axes, results: pd.DataFrame, folder: Path) -> None:
+    styles = _styles(results)
+    end = 0.0
     for (method, workers), group in results.groupby(["method", "workers"]):
-        times = np.linspace(
-            0, pd.read_csv(Part.of(group.iloc[0]).path(folder, ".curve"))["seconds"].max(), 300
-        )
-        curves = []
-        for _, row in group.iterrows():
-            curve = pd.read_csv(Part.of(row).path(folder, ".curve"))
-            last = np.searchsorted(curve["seconds"], times, "right") - 1
-            curves.append(np.where(last >= 0, curve["best"].to_numpy()[last], np.nan))
-        style = "--" if method == REAL else "-"
-        axes.plot(times, np.median(curves, axis=0), style, label=f"{method}, {workers:,} workers")
+        parts = [Part.of(row) for _, row in group.iterrows()]
+        curves = [pd.read_csv(part.path(folder, ".curve")) for part in parts]
+        times = np.linspace(0, max(curve["seconds"].max() for curve in curves), 300)
+        end = max(end, times[-1])
+        values = np.array([_at(curve, times) for curve in curves])
+        style = styles[method, workers]
+        # Until each of them has finished an evaluation there is no median.
+        median = np.median(values, axis=0)
+        axes.plot(times, median, **style, label=f"{method}, {workers:,} workers")
+        if len(curves) > 1 and len(styles) <= MOST_BANDS:
+            low, high = values.min(axis=0), values.max(axis=0)
+            axes.fill_between(times, low, high, color=style["color"], alpha=0.1, linewidth=0)
+    if results["problem"].iloc[0] == PUBLISHED_PROBLEM and end > PUBLISHED_SECONDS / 2:
+        for (method, group), mark in zip(PUBLISHED.groupby("method"), ("k_", "r_"), strict=True):
+            place = [PUBLISHED_SECONDS] * len(group)
+            axes.plot(place, group["best"], mark, markersize=12, label=f"{method}, 128 to 4,096")
     axes.set(xlabel="time (s)", ylabel="best value (median of seeds)", yscale="log")
+
+
+def _at(curve: pd.DataFrame, times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The best value at each time, NaN before the first."""
+    last = np.searchsorted(curve["seconds"], times, "right") - 1
+    return np.where(last >= 0, curve["best"].to_numpy()[last], np.nan)
+
+
+def _styles(results: pd.DataFrame) -> dict[tuple[str, int], dict[str, Any]]:
+    """A line for each method and number of workers: of these, the more numerous by colour."""
+    methods, workers = list(results["method"].unique()), sorted(results["workers"].unique())
+    by_method = len(methods) > len(workers)
+    styles = {}
+    for method, n in results.groupby(["method", "workers"]).groups:
+        places = methods.index(method), workers.index(n)
+        colour, dash = places if by_method else places[::-1]
+        styles[method, n] = {
+            "color": f"C{colour % 10}",
+            "linestyle": ("-", "--", ":", "-.")[dash % 4],
+        }
+    return styles
 
 
 def _draw_utilization(axes: Axes, results: pd.DataFrame) -> None:
