@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from adbo import candidates, descent, forest, niches, trend
 from adbo.candidates import Geometry, Sample
+from adbo.distances import squared_distances
 from adbo.niches import Niche
 from adbo.space import FloatArray, IntArray
 
@@ -172,8 +173,7 @@ def _on_models(
     if not failed.any():
         return points
     # Nor do they see where evaluations fail.
-    squares = np.sum(complete**2, axis=1) - 2 * points @ complete.T
-    return points[~failed[np.argmin(squares, axis=1)]]
+    return points[~failed[np.argmin(squared_distances(points, complete), axis=1)]]
 
 
 def _as_seen(points: FloatArray, sample: Sample, complete: FloatArray) -> FloatArray:

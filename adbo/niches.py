@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adbo.candidates import Geometry
+from adbo.distances import squared_distances
 from adbo.space import FloatArray, IntArray
 
 #: Share of the asks that work in a niche, next to the head of some basin, not with the elites:
@@ -116,8 +117,7 @@ def choose(
 
 def _isolation(places: FloatArray) -> FloatArray:
     """Distance of each row ``(m, k)``, best first, to the nearest better one ``(m,)``."""
-    norm = np.sum(places**2, axis=1)
-    squares = norm[:, None] + norm - 2 * places @ places.T
+    squares = squared_distances(places, places)
     squares = np.where(np.tri(len(squares), k=-1, dtype=bool), squares, np.inf)
     return np.sqrt(np.maximum(squares.min(axis=1), 0.0))
 

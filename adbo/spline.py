@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adbo.distances import squared_distances
 from adbo.space import FloatArray
 
 #: Added to the matrix for each point: a little smoothing, which keeps it regular where points
@@ -71,8 +72,7 @@ def fit(z: FloatArray, y: FloatArray, quintic: bool = False) -> Spline:
 
 def _powers(a: FloatArray, b: FloatArray, quintic: bool) -> FloatArray:
     """Powers of the distances ``(n, m)``, with the sign that makes them positive definite."""
-    squares = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1) - 2 * a @ b.T
-    squares = np.maximum(squares, 0.0)
+    squares = np.maximum(squared_distances(a, b), 0.0)
     return np.asarray((-(squares**2) if quintic else squares) * np.sqrt(squares))
 
 

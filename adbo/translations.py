@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from adbo.distances import squared_distances
 from adbo.space import FloatArray
 
 #: So many heads: rows with no earlier one within 10^U(low, high) of the farthest row. Others than
@@ -36,7 +37,6 @@ def translations(x: FloatArray, rng: np.random.Generator) -> FloatArray:
     rng
         Source of the radius.
     """
-    norm = np.sum(x**2, axis=1)
     radius = 10.0 ** rng.uniform(*RADIUS_EXPONENTS)
     square = radius**2 * np.sum((x - x[0]) ** 2, axis=1).max()
     heads = x[_heads(x, square)]
@@ -47,8 +47,8 @@ def translations(x: FloatArray, rng: np.random.Generator) -> FloatArray:
     lengths = np.tile(np.sum(steps**2, axis=1), len(moved))
     inside = (np.abs(points - 0.5) <= 0.5).all(axis=1)
     points, lengths = points[inside], lengths[inside]
-    squares = np.sum(points**2, axis=1)[:, None] + norm - 2 * points @ x.T
-    new = squares.min(axis=1, initial=np.inf) > NEAR**2 * np.minimum(lengths, 4 * square)
+    nearest = squared_distances(points, x).min(axis=1, initial=np.inf)
+    new = nearest > NEAR**2 * np.minimum(lengths, 4 * square)
     return np.asarray(points[new])
 
 

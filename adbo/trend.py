@@ -13,6 +13,7 @@ import numpy as np
 from adbo import quadratic
 from adbo.candidates import Geometry, reflect
 from adbo.descent import is_smooth
+from adbo.distances import squared_distances
 from adbo.space import FloatArray
 from adbo.translations import translations
 
@@ -94,7 +95,6 @@ def _mixed(points: FloatArray, spread: FloatArray, rng: np.random.Generator) -> 
 
 def _crowd(x: FloatArray, square: float) -> FloatArray:
     """How many rows are no farther than the root of ``square`` from each, itself included."""
-    norm = np.sum(x**2, axis=1)
-    squares = norm[:, None] + norm - 2 * x @ x.T
+    squares = squared_distances(x, x)
     np.fill_diagonal(squares, 0.0)
     return np.asarray(np.count_nonzero(squares <= square, axis=1), dtype=np.float64)
