@@ -217,12 +217,7 @@ class Trial(BaseTrial):
 
     def report(self, value: float, step: int) -> None:
         """Keep an intermediate value; the first one of a step counts."""
-        try:
-            value = float(value)
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"The `value` argument is of type '{type(value)}' but supposed to be a float."
-            ) from None
+        value = _as_float(value)
         try:
             step = int(step)
         except (TypeError, ValueError):
@@ -250,12 +245,7 @@ class Trial(BaseTrial):
 
     def set_constraint(self, key: str, value: float) -> None:
         """Record a constraint; it is stored with the trial, the optimizer does not use it."""
-        try:
-            value = float(value)
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"The `value` argument is of type '{type(value)}' but supposed to be a float."
-            ) from None
+        value = _as_float(value)
         if math.isnan(value):
             raise ValueError(f"Attempted to set a constraint for {key!r}, but NaN is not allowed.")
         self._system_attrs.setdefault(_CONSTRAINT_PREFIX + key, value)
@@ -414,6 +404,16 @@ def evaluate(
         internal=trial.internal(),
         extras=trial.extras(reason),
     )
+
+
+def _as_float(value: float) -> float:
+    """A value as Optuna's trials take it, refused as they refuse it."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"The `value` argument is of type '{type(value)}' but supposed to be a float."
+        ) from None
 
 
 def _number(result: Any) -> tuple[float, str | None]:

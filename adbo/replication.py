@@ -188,18 +188,7 @@ class Replication:
         return True
 
     def close(self, timeout: float | None) -> list[int]:
-        """Send no more, and wait until every rank has everything.
-
-        Parameters
-        ----------
-        timeout
-            Seconds to wait for the others; None to wait until they close theirs, or die.
-
-        Returns
-        -------
-        list of int
-            Ranks that did not answer in time.
-        """
+        """Send no more, and wait until every rank has everything: see `ReplicatedStorage.close`."""
         self._courier.stop()
         with self.lock:
             if not self.closed:
