@@ -188,7 +188,7 @@ class Replication:
         return True
 
     def close(self, timeout: float | None) -> list[int]:
-        """Send no more, and wait until every rank has everything: see `ReplicatedStorage.close`."""
+        """As `ReplicatedStorage.close`: send no more, wait until every rank has everything."""
         self._courier.stop()
         with self.lock:
             if not self.closed:
