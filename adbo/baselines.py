@@ -35,15 +35,20 @@ def random_batch(history: History, size: int, rng: np.random.Generator) -> Float
     return history.space.from_unit(rng.random((size, len(history.space))))
 
 
+def _on_shared_forest(make_propose: Callable[..., Propose]) -> Method:
+    forest = published.SharedForest()
+    return Method(partial(make_propose, forest=forest), ask_cost=published.fit_seconds)
+
+
 def _adbo_2022(task: Task, machine: Machine, until: float) -> Generator[Entry, None, None]:
-    method = Method(partial(published.adbo_2022, forest=published.SharedForest()))
+    method = _on_shared_forest(published.adbo_2022)
     return decentralized(task, machine, until, method=method)
 
 
 def _sdbo(
     task: Task, machine: Machine, until: float, *, evaluations: int
 ) -> Generator[Entry, None, None]:
-    method = Method(partial(published.sdbo, forest=published.SharedForest()))
+    method = _on_shared_forest(published.sdbo)
     return synchronous(task, machine, until, method=method, evaluations=evaluations)
 
 

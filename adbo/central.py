@@ -37,6 +37,9 @@ STORAGE_SECONDS = 0.05
 class Manager(Protocol):
     """An optimizer for all workers."""
 
+    objective_seconds: float
+    """CPU seconds so far in the objective, which the workers run and no manager pays for."""
+
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Take in results."""
 
@@ -141,9 +144,10 @@ class _Desk:
         names = [(rank, self._counts[rank]) for rank in ranks]
         for rank in ranks:
             self._counts[rank] += 1
-        began = time.thread_time()
+        began = time.thread_time() - self._manager.objective_seconds
         evaluations = self._manager.ask(names)
-        seconds = self._told_seconds + time.thread_time() - began
+        ended = time.thread_time() - self._manager.objective_seconds
+        seconds = self._told_seconds + ended - began
         self._told_seconds = 0.0
         if self._machine.ask_cost is not None:
             seconds = n_fits * self._machine.ask_cost(self._n_told)
@@ -183,6 +187,7 @@ class BatchManager:
         self._propose = propose
         self._history = History(task.sign)
         self._n = 0
+        self.objective_seconds = 0.0
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Take in results."""
@@ -195,7 +200,9 @@ class BatchManager:
             names, self._propose(self._history, len(names), self._rng), strict=True
         ):
             trial = Trial(self._history.space, point, self._n, 0.0, self._rng)
+            began = time.thread_time()
             evaluations.append(evaluate(self._task.objective, trial, name, lambda: 0.0))
+            self.objective_seconds += time.thread_time() - began
             self._n += 1
         return evaluations
 
@@ -212,6 +219,7 @@ class TPEManager:
         self._study = optuna.create_study(sampler=sampler, direction=direction)
         optuna.logging.set_verbosity(verbosity)
         self._asked: dict[Name, optuna.Trial] = {}
+        self.objective_seconds = 0.0
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Take in results."""
@@ -226,7 +234,9 @@ class TPEManager:
         for name in names:
             asked = self._asked[name] = self._study.ask()
             trial = _OptunaTrial(asked)
+            began = time.thread_time()
             evaluations.append(evaluate(self._task.objective, trial, name, lambda: 0.0))
+            self.objective_seconds += time.thread_time() - began - trial.sampling_seconds
         return evaluations
 
 
@@ -237,6 +247,10 @@ class _OptunaTrial(Trial):
         nothing = np.empty(0)
         super().__init__(SearchSpace(), nothing, asked.number, 0.0, np.random.default_rng(0))
         self._asked = asked
+        self.sampling_seconds = 0.0
 
     def _choose(self, name: str, distribution: BaseDistribution) -> float:
-        return float(distribution.to_internal_repr(self._asked._suggest(name, distribution)))
+        began = time.thread_time()
+        value = self._asked._suggest(name, distribution)
+        self.sampling_seconds += time.thread_time() - began
+        return float(distribution.to_internal_repr(value))

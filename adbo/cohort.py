@@ -48,6 +48,9 @@ class Method:
         the rank's random stream for parameters that nobody knows yet.
     share
         The fraction of its duration that an evaluated trial really took.
+    ask_cost
+        Seconds of an ask, from the number of evaluations known, where the machine does not say
+        and they cannot be measured; None if they can.
     """
 
     make_propose: Callable[[float, np.random.Generator], Propose]
@@ -55,6 +58,7 @@ class Method:
         lambda history, *rest: Trial(history.space, *rest)
     )
     share: Callable[[Trial], float] = lambda trial: 1.0
+    ask_cost: Callable[[int], float] | None = None
 
 
 #: Records over which the cost of receiving one is measured.
@@ -75,7 +79,8 @@ class Machine:
         Seconds until a peer knows a record.
     ask_cost
         Seconds charged for an ask, from the number of evaluations known; None for the CPU time
-        that it takes here, and that a rank would need to receive what has arrived meanwhile.
+        that it takes here, and that a rank would need to decode and append what has arrived
+        meanwhile. Messages themselves are free.
     seed
         Of all random streams.
     processes
@@ -192,6 +197,11 @@ class SharedHistory(History):
         self._values[rows] = np.nan
 
 
+def n_published(history: History) -> int:
+    """How many rows of a history every rank knows; the others are the asking rank's own."""
+    return history.n_published if isinstance(history, SharedHistory) else len(history)
+
+
 def _name(rank: int, seq: int) -> int:
     return rank << 32 | seq
 
@@ -273,8 +283,9 @@ class Cohort:
         """What this ask costs on the virtual clock."""
         n_known = len(self._history)
         n_new, rank.n_known = n_known - rank.n_known - 1, n_known
-        if self._machine.ask_cost is not None:
-            return self._machine.ask_cost(n_known)
+        ask_cost = self._machine.ask_cost or self._method.ask_cost
+        if ask_cost is not None:
+            return ask_cost(n_known)
         if self._receive_seconds is None and rank.newest is not None:
             self._receive_seconds = receive_seconds(rank.newest)
         return seconds + max(n_new, 0) * (self._receive_seconds or 0.0)

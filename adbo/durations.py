@@ -26,6 +26,10 @@ def _constant(seconds: float, rng: np.random.Generator) -> float:
     return seconds
 
 
+#: Seconds between which typical and mean durations must be: the clock of a simulation moves, and
+#: what it says can be written as a date.
+_LEAST, _MOST = 1e-6, 1e9
+
 #: Name to draw, and its parameters as the user is told.
 _DURATIONS: dict[str, tuple[Callable[..., float], str]] = {
     "normal": (_normal, "MEAN,STD"),
@@ -60,4 +64,18 @@ def parse_duration(text: str) -> Callable[[np.random.Generator], float]:
         raise UsageError(f"duration is {text!r}: use one of {known}")
     if (name != "lognormal" and numbers[0] <= 0) or min(numbers[1:], default=0) < 0:
         raise UsageError(f"duration is {text!r}: durations are above 0, spreads not below")
+    if not all(_LEAST <= seconds <= _MOST for seconds in _typical(name, numbers)):
+        raise UsageError(
+            f"duration is {text!r}: evaluations take {_LEAST:g} to {_MOST:g} seconds"
+            f"{', MU and SIGMA are of their logarithm' if name == 'lognormal' else ''}"
+        )
     return partial(draw, *numbers)
+
+
+def _typical(name: str, numbers: list[float]) -> tuple[float, ...]:
+    """Median and mean; or the mean, and the mean with the spread."""
+    if name == "lognormal":
+        mu, sigma = numbers
+        with np.errstate(over="ignore"):
+            return float(np.exp(mu)), float(np.exp(mu + sigma**2 / 2))
+    return numbers[0], sum(numbers)

@@ -1,18 +1,20 @@
 """Asynchronous successive halving (Li et al., arXiv 1810.05934) for simulated workers.
 
 A trial that reports intermediate values is compared, at its 1st, 4th, 16th, ... report, with the
-evaluations that its rank knew of when it began, and goes on if it is among the best quarter. A
-pruned trial takes the fraction of its duration that it used of the reports of the longest trial.
+evaluations that everybody knew of when it began, and goes on if it is among the best quarter; one
+that reports NaN does not (as with Optuna's pruner). A pruned trial takes the fraction of its
+duration that it used of the reports of the longest trial.
 """
 
 from __future__ import annotations
 
 import bisect
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from adbo.cohort import SharedHistory
+from adbo.cohort import n_published
 from adbo.history import History
 from adbo.objective import Trial
 from adbo.space import FloatArray
@@ -31,17 +33,19 @@ class Rungs:
 
     def read(self, history: History) -> None:
         """Take in what became public."""
-        stop = history.n_published if isinstance(history, SharedHistory) else len(history)
+        stop = n_published(history)
         for evaluation in history.evaluations(self.n_read, stop):
             values = list(evaluation.extras.intermediate_values.values())
             self.most_reports = max(self.most_reports, len(values))
             for n_reports, value in enumerate(values, 1):
-                if is_rung(n_reports):
+                if is_rung(n_reports) and not math.isnan(value):
                     bisect.insort(self.costs.setdefault(n_reports, []), history.sign * value)
         self.n_read = stop
 
     def is_beaten(self, n_reports: int, cost: float) -> bool:
         """Whether a cost at this rung is not among the best of its kind."""
+        if math.isnan(cost):
+            return True
         costs = self.costs.get(n_reports, [])
         n_better = bisect.bisect_left(costs, cost)
         return n_better >= max((len(costs) + 1) // REDUCTION, 1)

@@ -1,8 +1,10 @@
 """The published optimizers adbo is compared with (Egele et al., arXiv 2207.00479).
 
-A random forest of 100 trees (or a Gaussian process) on all data, and uniform candidates. To make
-comparisons affordable, simulated ranks share a forest until there are 2 % more evaluations; each
-has its own kappa and candidates. What a rank of its own would pay is the affair of the cost model.
+A random forest of 100 trees (or a Gaussian process) on all data, and uniform candidates; the
+spread of a forest is that of its trees' means. To make comparisons affordable, simulated ranks
+share a forest on what all of them know until there are 2 % more evaluations; each has its own
+kappa and candidates. So what an ask costs a rank of its own is not measured, but charged as
+published.
 
 Notation: ``X (n, d)`` all data in the unit cube, ``y (n,)`` costs, ``C (N, d)`` candidates.
 """
@@ -19,13 +21,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from adbo.cohort import Propose
+from adbo.cohort import Propose, n_published
 from adbo.history import History
 from adbo.space import FloatArray
 
 #: Uniform candidates of an ask, and trees of a forest.
 CANDIDATES = 10_000
 TREES = 100
+
+#: Seconds of a fit on the published machine: fixed, and for each evaluation known.
+FIT_SECONDS = (5.0, 0.0004)
 
 #: A shared forest is fitted anew when there are so many times more evaluations.
 GROWTH = 1.02
@@ -82,21 +87,33 @@ class SharedForest:
     """The forest on the data of a growing history, shared by the ranks of a process."""
 
     def __init__(self) -> None:
-        self._n = 0
+        self._fitted = (0, 0)
         self._surrogate: Surrogate | None = None
 
-    def of(self, history: History) -> Surrogate:
-        """The current one; the history has a row at least."""
-        if self._surrogate is None or len(history) >= self._n * GROWTH:
-            self._n = len(history)
-            self._surrogate = fit_forest(*data(history), np.random.default_rng(self._n))
+    def of(self, history: History) -> Surrogate | None:
+        """The current one; None while there is nothing that all ranks know."""
+        d, n = len(history.space), n_published(history)
+        if not d or not n:
+            return None
+        if self._surrogate is None or self._fitted[0] != d or n >= self._fitted[1] * GROWTH:
+            self._fitted = (d, n)
+            self._surrogate = fit_forest(*data(history, n), np.random.default_rng(n))
         return self._surrogate
 
 
-def data(history: History) -> tuple[FloatArray, FloatArray]:
-    """All rows in the unit cube, absent parameters in its middle, and costs, failures as worst."""
-    X = np.nan_to_num(history.space.to_unit(history.values(slice(None))), nan=0.5)
-    cost = history.cost(slice(None))
+def fit_seconds(n: int) -> float:
+    """Seconds of an ask on the published machine, with ``n`` evaluations known."""
+    fixed, each = FIT_SECONDS
+    return fixed + each * n
+
+
+def data(history: History, n: int | None = None) -> tuple[FloatArray, FloatArray]:
+    """The first ``n`` rows in the unit cube, and their costs.
+
+    Parameters that are absent are in the middle, failures cost as much as the worst.
+    """
+    X = np.nan_to_num(history.space.to_unit(history.values(slice(n))), nan=0.5)
+    cost = history.cost(slice(n))
     finite = np.isfinite(cost)
     worst = float(cost[finite].max()) if finite.any() else 0.0
     return X, np.where(finite, cost, worst)
@@ -111,9 +128,10 @@ def adbo_2022(kappa_mean: float, rng: np.random.Generator, forest: SharedForest)
         nonlocal n_asks
         n_asks += 1
         C = _candidates(history, rng)
-        if n_asks == 1 or len(history) == 0:
+        surrogate = forest.of(history)
+        if n_asks == 1 or surrogate is None:
             return _internal(history, C[0])
-        mean, std = forest.of(history).predict(C)
+        mean, std = surrogate.predict(C)
         return _internal(history, C[np.argmin(mean - kappa * std)])
 
     return propose
@@ -127,13 +145,13 @@ def sdbo(kappa: float, rng: np.random.Generator, forest: SharedForest) -> Propos
 
     def propose(history: History) -> FloatArray:
         C = _candidates(history, rng)
-        t = len(history)
-        if t == 0:
+        surrogate = forest.of(history)
+        if surrogate is None:
             return _internal(history, C[0])
-        mean, std = forest.of(history).predict(C)
+        mean, std = surrogate.predict(C)
         acquisition = kappa * std - mean
         spread = float(np.ptp(acquisition))
-        beta = np.log(t) / spread if spread > 0 else 0.0
+        beta = np.log(len(history)) / spread if spread > 0 else 0.0
         weight = np.exp(beta * (acquisition - acquisition.max()))
         return _internal(history, C[rng.choice(len(C), p=weight / weight.sum())])
 
@@ -144,8 +162,8 @@ def qucb_batch(
     history: History, size: int, rng: np.random.Generator, kappa_mean: float
 ) -> FloatArray:
     """A manager's batch: one forest, a kappa for each point."""
-    C = _candidates(history, rng)
-    if len(history) == 0:
+    C = _candidates(history, rng, size)
+    if _is_empty(history):
         return history.space.from_unit(C[:size])
     mean, std = fit_forest(*data(history), rng).predict(C)
     kappas = rng.exponential(kappa_mean, size)
@@ -164,8 +182,8 @@ def liar_batch(
 
     The lie is the lowest cost so far (Ginsbourger, Le Riche and Carraro, 2010).
     """
-    if len(history) == 0:
-        return history.space.from_unit(_candidates(history, rng)[:size])
+    if _is_empty(history):
+        return history.space.from_unit(_candidates(history, rng, size)[:size])
     X, y = data(history)
     lie = float(y.min())
     for _ in range(size):
@@ -176,8 +194,13 @@ def liar_batch(
     return history.space.from_unit(X[-size:])
 
 
-def _candidates(history: History, rng: np.random.Generator) -> FloatArray:
-    return rng.random((CANDIDATES, len(history.space)))
+def _is_empty(history: History) -> bool:
+    """Whether there is nothing to learn from: maybe evaluations that failed before all else."""
+    return not len(history) or not len(history.space)
+
+
+def _candidates(history: History, rng: np.random.Generator, least: int = 0) -> FloatArray:
+    return rng.random((max(CANDIDATES, least), len(history.space)))
 
 
 def _internal(history: History, unit: FloatArray) -> FloatArray:
