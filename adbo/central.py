@@ -23,7 +23,6 @@ from adbo.cohort import Entry, Machine, Task, entry_of
 from adbo.history import History
 from adbo.objective import Trial, evaluate
 from adbo.records import Encoder, Evaluation, message, to_batch
-from adbo.settings import UsageError
 from adbo.space import FloatArray, SearchSpace
 
 Name = tuple[int, int]
@@ -70,10 +69,6 @@ def managed(
     fits
         Surrogates fitted for a batch of asks: how often a given cost of an ask is charged.
     """
-    if machine.workers < 2:
-        raise UsageError(
-            "workers is 1: a method with a manager has one worker less, use 2 or more"
-        )
     desk = _Desk(task, machine, make_manager)
     running: list[tuple[Entry, Evaluation]] = []
     waiting = list(range(1, machine.workers))

@@ -21,6 +21,7 @@ from adbo.settings import Settings, UsageError
 if TYPE_CHECKING:
     from adbo.objective import Objective
     from adbo.run import Outcome, Ranks
+    from adbo.simulation import Simulation
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -154,7 +155,10 @@ def _status(outcome: Outcome) -> int:
 
     if outcome.reason is not None and outcome.reason.is_signal:
         return INTERRUPTED
-    if outcome.n_unwritten or common_failure(outcome) is not None:
+    if (
+        outcome.n_unwritten
+        or common_failure(outcome.history, outcome.progress.n_before) is not None
+    ):
         return FAILED
     return DONE
 
@@ -171,7 +175,7 @@ def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
         piped = is_watched(sys.stderr) and not sys.stderr.isatty()
         lines = "\n".join(last_words(outcome))
         print(lines, file=sys.stderr if piped else sys.stdout, flush=True)
-    failure = common_failure(outcome)
+    failure = common_failure(outcome.history, outcome.progress.n_before)
     if failure is not None:
         print(f"adbo: no evaluation succeeded ({failure})", file=sys.stderr, flush=True)
     if outcome.gone:
@@ -181,6 +185,7 @@ def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> int:
+    from adbo.interruption import unheard
     from adbo.local import Alone
     from adbo.report import SimulationBar, describe_best, describe_simulation, is_watched
     from adbo.simulation import SimulationSettings, simulate
@@ -203,23 +208,45 @@ def _simulate(options: argparse.Namespace) -> int:
     objective = _objective(options, Alone())
     storage = _storage(options.storage or "none")
     name = _study_name(options)
-    stored_in = "none"
     try:
         study = None if storage is None else open_study(storage, name, options.direction, False)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with SimulationBar(live=not options.quiet and is_watched(sys.stderr)) as bar:
-            simulation = simulate(objective, settings, bar.update)
-        if study is not None and storage is not None:
-            store(study, simulation.history.evaluations(), time.time() - simulation.seconds)
-            stored_in = storage_name(storage)
     except StudyError as error:
         raise UsageError(str(error)) from None
-    summary = {**simulation.summary(name, stored_in), "seed": seed}
-    if options.json is not None:
-        _write_json(options.json, summary)
-    if not options.quiet:
-        print(describe_best(summary))
-        print(describe_simulation(summary))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with SimulationBar(live=not options.quiet and is_watched(sys.stderr)) as bar:
+        simulation = simulate(objective, settings, bar.update)
+    stored_in = "none" if storage is None else storage_name(storage)
+    with unheard():
+        summary = {**simulation.summary(name, stored_in), "seed": seed}
+        if options.json is not None:
+            _write_json(options.json, summary)
+        if not options.quiet:
+            print(describe_best(summary))
+            print(describe_simulation(summary), flush=True)
+        status = _status_of(simulation)
+    if study is not None:
+        try:
+            store(study, simulation.history.evaluations(), time.time() - simulation.seconds)
+        except StudyError as error:
+            print(f"adbo: {_one_line(error)}", file=sys.stderr)
+            return FAILED
+        except KeyboardInterrupt:
+            print("adbo: broken off while storing: the study is not complete", file=sys.stderr)
+            return INTERRUPTED
+    return status
+
+
+def _status_of(simulation: Simulation) -> int:
+    """How a simulation ended; says so if it was not well."""
+    from adbo.report import common_failure
+
+    failure = common_failure(simulation.history)
+    if failure is not None:
+        print(f"adbo: no evaluation succeeded ({failure})", file=sys.stderr)
+    if simulation.failure is not None:
+        print(f"adbo: {simulation.failure}; what it had done is kept", file=sys.stderr)
+    if failure is not None or simulation.failure is not None:
+        return FAILED
     return INTERRUPTED if simulation.interrupted else DONE
 
 

@@ -35,6 +35,10 @@ _AHEAD = 8
 _PATIENCE = 1.0
 
 
+class ProcessDied(RuntimeError):
+    """A process that computes asks is gone, killed or by the objective's doing."""
+
+
 class _Ranks(Protocol):
     """Where asks are computed."""
 
@@ -230,7 +234,7 @@ class _Forked:
                 answer: Entry | str = self._entries.get(timeout=_PATIENCE)
             except queue.Empty:
                 if not all(child.is_alive() for child in self._children):
-                    raise RuntimeError("a process of the simulation died") from None
+                    raise ProcessDied("a process of the simulation died") from None
                 continue
             if isinstance(answer, str):
                 raise RuntimeError(f"a process of the simulation failed:\n{answer}")

@@ -42,6 +42,21 @@ class BrokenOff(BaseException):
     """Raised in the objective when the run is to end at once. Not an error of the objective."""
 
 
+@contextlib.contextmanager
+def unheard() -> Iterator[None]:
+    """A stretch, a short one, that Ctrl-C and SIGTERM do not end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are for the main thread
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, lambda *_: None) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)
+
+
 class Interruption:
     """Listens for signals and for a deadline while it is entered.
 

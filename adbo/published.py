@@ -101,7 +101,7 @@ class SharedForest:
         return self._surrogate
 
 
-def fit_seconds(n: int) -> float:
+def fit_seconds(n: float) -> float:
     """Seconds of an ask on the published machine, with ``n`` evaluations known."""
     fixed, each = FIT_SECONDS
     return fixed + each * n

@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import TrialState
 from tqdm import tqdm
 
+from adbo.history import History
 from adbo.interruption import Reason
 from adbo.objective import FAIL_REASON, params_text
 from adbo.progress import Progress
@@ -183,9 +184,8 @@ def fail_reason(user_attrs: Mapping[str, Any]) -> str:
     return str(user_attrs.get(FAIL_REASON, "no reason given"))
 
 
-def common_failure(outcome: Outcome) -> str | None:
-    """Why the last evaluation of this run failed, if none of them succeeded."""
-    history, n_before = outcome.history, outcome.progress.n_before
+def common_failure(history: History, n_before: int = 0) -> str | None:
+    """Why the last evaluation of a run failed, if none of them succeeded."""
     states = history.column("state")[n_before:]
     if not states.size or (states != TrialState.FAIL.value).any():
         return None

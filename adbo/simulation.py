@@ -23,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from adbo.baselines import METHODS
+from adbo.baselines import MANAGED, METHODS
 from adbo.cohort import Entry, Machine, Task
 from adbo.durations import parse_duration
+from adbo.events import ProcessDied
 from adbo.history import History
+from adbo.interruption import unheard
 from adbo.objective import Objective
 from adbo.optimizer import DIRECTIONS, KAPPA
 from adbo.records import Decoder
@@ -94,8 +96,10 @@ class SimulationSettings:
 
     def __post_init__(self) -> None:
         parse_duration(self.duration)
+        has_manager = self.method in MANAGED
+        least, why = (2, ", since one worker is the manager") if has_manager else (1, "")
         wrong = {
-            "workers": (self.workers >= 1, "a whole number from 1 on"),
+            "workers": (self.workers >= least, f"a whole number from {least} on{why}"),
             "n_trials": (self.n_trials is None or self.n_trials >= 1, "a whole number from 1 on"),
             "seconds": (self.seconds is None or 0 < self.seconds < math.inf, "a number above 0"),
             "latency": (0 <= self.latency < math.inf, "a number of seconds that is not negative"),
@@ -148,6 +152,8 @@ class Simulation:
         When it ended: the time limit, or when the last evaluation finished that was asked for.
     interrupted
         Whether it was broken off before that.
+    failure
+        Why it could not go on, if it could not.
     """
 
     settings: SimulationSettings
@@ -155,6 +161,7 @@ class Simulation:
     ask_seconds: FloatArray
     seconds: float
     interrupted: bool
+    failure: str | None = None
 
     @property
     def log(self) -> NDArray[Any]:
@@ -174,7 +181,10 @@ class Simulation:
 
     @cached_property
     def attainable(self) -> float:
-        """The utilization of the same durations, were asking and telling free."""
+        """The utilization of the same durations, were asking and telling free.
+
+        All workers count, also one that is a manager; pruning does not.
+        """
         machine = self.settings.machine
         busy = sum(
             _busy_seconds(machine.durations(r), self.seconds) for r in range(machine.workers)
@@ -242,7 +252,8 @@ def simulate(
     settings
         How many workers, how long, which method.
     progress
-        Told after each evaluation; Ctrl-C ends the simulation and keeps what there is.
+        Told after each evaluation; Ctrl-C ends the simulation and keeps what there is, as does
+        the death of a process.
 
     Returns
     -------
@@ -260,7 +271,7 @@ def simulate(
     task = Task(objective, DIRECTIONS[settings.direction].sign, settings.kappa)
     until = math.inf if settings.seconds is None else settings.seconds
     entries: list[Entry] = []
-    interrupted, best = False, math.nan
+    interrupted, failure, best = False, None, math.nan
     try:
         with closing(METHODS[settings.method](task, settings.machine, until)) as events:
             for entry in itertools.islice(events, settings.n_trials):
@@ -273,10 +284,13 @@ def simulate(
                     )
     except KeyboardInterrupt:
         interrupted = True
+    except ProcessDied as error:
+        interrupted, failure = True, str(error)
     history = History(task.sign)
     decoder = Decoder()
-    for entry in entries:  # one by one, to keep their order
-        history.extend(decoder.decode([entry.data]).batches)
+    with unheard():  # or a second Ctrl-C would lose what the first one kept
+        for entry in entries:  # one by one, to keep their order
+            history.extend(decoder.decode([entry.data]).batches)
     last = entries[-1].finished if entries else 0.0
     complete = settings.n_trials is not None and len(entries) == settings.n_trials
     return Simulation(
@@ -285,6 +299,7 @@ def simulate(
         np.array([entry.ask_seconds for entry in entries]),
         last if complete or interrupted else until,
         interrupted,
+        failure,
     )
 
 

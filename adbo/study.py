@@ -226,14 +226,17 @@ def store(study: optuna.Study, evaluations: Sequence[Evaluation], epoch: float) 
         If the database does not take them.
     """
     try:
-        writer = writer_for(study)
-        for page in range(0, len(evaluations), _PAGE):
-            writer.write(
-                [
-                    dataclasses.replace(e, started=epoch + e.started, finished=epoch + e.finished)
-                    for e in evaluations[page : page + _PAGE]
-                ]
-            )
+        with _explained(study._storage):
+            writer = writer_for(study)
+            for page in range(0, len(evaluations), _PAGE):
+                writer.write(
+                    [
+                        dataclasses.replace(
+                            e, started=epoch + e.started, finished=epoch + e.finished
+                        )
+                        for e in evaluations[page : page + _PAGE]
+                    ]
+                )
     except (rdb.DatabaseError, rdb.RefusedError) as error:
         raise StudyError(f"cannot write the study: {error}") from None
 

@@ -30,7 +30,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from real_ranks import measure
-from scaling_figures import PUBLISHED, REAL, Part, draw
+from scaling_figures import (
+    PUBLISHED,
+    PUBLISHED_DURATION,
+    PUBLISHED_SECONDS,
+    REAL,
+    Part,
+    draw,
+)
 from tqdm import tqdm
 
 from adbo import problems
@@ -57,8 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.real:
             ranks = find_ranks()
             options.methods, options.workers = [REAL], [ranks.size]
-        ranks.share(partial(_check_folder, options))
         parts = list(plan(options))
+        for part in parts:
+            settings_of(part, options)  # a mistake is found before a folder is made
+        ranks.share(partial(_check_folder, options))
         done = _measure(parts, options, ranks) if options.real else _run(parts, options)
     except UsageError as error:
         if ranks.rank == 0:
@@ -71,7 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if results.empty:
         return status
     print(table(results))
-    draw(results, options.output)
+    finished = results[results["evaluations"] > 0]
+    if finished.empty:
+        print("no evaluation finished in time: there is nothing to draw")
+        return status
+    published = (options.seconds, options.duration) == (PUBLISHED_SECONDS, PUBLISHED_DURATION)
+    draw(finished, options.output, published)
     print(f"figures and files in {options.output}")
     return status
 
@@ -91,7 +105,10 @@ def plan(options: argparse.Namespace) -> Iterable[Part]:
 
 def settings_of(part: Part, options: argparse.Namespace) -> tuple[Problem, SimulationSettings]:
     """What a part is about, and on which machine."""
-    problem = problems.parse(part.problem)
+    try:
+        problem = problems.parse(part.problem)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     if options.shifted:
         problem = problems.shifted(problem, np.random.default_rng(part.seed))
     return problem, SimulationSettings(
@@ -123,7 +140,7 @@ def save(part: Part, simulation: Simulation, folder: Path) -> None:
     """Write the files of a part, the summary last: it says that the part is finished."""
     log = simulation.log
     n_known = np.searchsorted(log["finished"], log["started"] - log["ask_seconds"], "right")
-    kept = np.unique(np.linspace(0, len(log) - 1, CURVE_POINTS).astype(int))
+    kept = np.unique(np.linspace(0, len(log) - 1, min(CURVE_POINTS, len(log))).astype(int))
     best = simulation.best_so_far
     improved = np.flatnonzero(np.diff(best, prepend=np.inf) < 0)
     curve = np.union1d(kept, improved)

@@ -13,12 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from adbo import problems
+from adbo.published import fit_seconds
+
 #: The name of what is measured on MPI ranks.
 REAL = "adbo-real"
 
-#: What was published: means over five seeds, after so many seconds.
+#: What was published: means over five seeds, and for which problem and machine.
 PUBLISHED_PROBLEM = "ackley:5"
-PUBLISHED_SECONDS = 1800
+PUBLISHED_SECONDS = 1800.0
+PUBLISHED_DURATION = "normal:60,20"
 PUBLISHED = pd.DataFrame(
     [
         ("ADBO 2022", 128, 2975, 0.928, 4.18, 5.6),
@@ -42,9 +46,6 @@ PUBLISHED_DIMENSIONS = {5: 0.748, 10: 0.659, 30: 0.486, 50: 0.296, 100: 0.147}
 
 #: Curves in a figure that still can have bands from the worst to the best seed.
 MOST_BANDS = 8
-
-#: Seconds of a fit on the published machine: fixed, and for each evaluation known.
-PUBLISHED_FIT = (5.0, 0.0004)
 
 
 @dataclass(frozen=True)
@@ -72,44 +73,81 @@ class Part:
         return cls(row["method"], row["problem"], row["workers"], row["seed"])
 
 
-def draw(results: pd.DataFrame, folder: Path) -> None:
-    """All figures there are results for."""
+def draw(results: pd.DataFrame, folder: Path, published: bool) -> None:
+    """All figures there are results for.
+
+    Parameters
+    ----------
+    results
+        The summaries of parts.
+    folder
+        Where their curves are, and the figures go.
+    published
+        Whether the machine is that of the published figures, which then stand beside.
+    """
     first = results["problem"].iloc[0]
     scaling = results[results["problem"] == first]
-    _save(folder / "best.png", lambda axes: _draw_best(axes, scaling, folder))
-    _save(folder / "utilization.png", lambda axes: _draw_utilization(axes, scaling))
-    _save(folder / "overhead.png", lambda axes: _draw_overhead(axes, scaling))
+    published &= first == PUBLISHED_PROBLEM
+    _save(folder / "best.png", lambda axes: _draw_best(axes, scaling, folder, published))
+    _save(folder / "utilization.png", lambda axes: _draw_utilization(axes, scaling, published))
+    _save(folder / "overhead.png", lambda axes: _draw_overhead(axes, scaling, published))
     _save(folder / "asks.png", lambda axes: _draw_asks(axes, scaling, folder))
+    if results["problem"].nunique() > 1:
+        _save(folder / "problems.png", lambda axes: _draw_problems(axes, results, folder))
     dimensions = results[results["problem"].str.match(r"ackley:\d+$")]
     if dimensions["problem"].nunique() > 1:
         _save(folder / "dimensions.png", lambda axes: _draw_dimensions(axes, dimensions))
 
 
-def _draw_best(axes: Axes, results: pd.DataFrame, folder: Path) -> None:
+def _draw_best(axes: Axes, results: pd.DataFrame, folder: Path, published: bool) -> None:
     styles = _styles(results)
-    end = 0.0
     for (method, workers), group in results.groupby(["method", "workers"]):
-        parts = [Part.of(row) for _, row in group.iterrows()]
-        curves = [pd.read_csv(part.path(folder, ".curve")) for part in parts]
-        times = np.linspace(0, max(curve["seconds"].max() for curve in curves), 300)
-        end = max(end, times[-1])
-        values = np.array([_at(curve, times) for curve in curves])
         style = styles[method, workers]
-        # Until each of them has finished an evaluation there is no median.
-        median = np.median(values, axis=0)
-        axes.plot(times, median, **style, label=f"{method}, {workers:,} workers")
-        if len(curves) > 1 and len(styles) <= MOST_BANDS:
-            low, high = values.min(axis=0), values.max(axis=0)
-            axes.fill_between(times, low, high, color=style["color"], alpha=0.1, linewidth=0)
-    if results["problem"].iloc[0] == PUBLISHED_PROBLEM and end > PUBLISHED_SECONDS / 2:
+        label = f"{method}, {workers:,} workers"
+        _draw_regret(axes, group, folder, {**style, "label": label}, len(styles) <= MOST_BANDS)
+    if published:
         for (method, group), mark in zip(PUBLISHED.groupby("method"), ("k_", "r_"), strict=True):
             place = [PUBLISHED_SECONDS] * len(group)
-            axes.plot(place, group["best"], mark, markersize=12, label=f"{method}, 128 to 4,096")
-    axes.set(xlabel="time (s)", ylabel="best value (median of seeds)", yscale="log")
+            label = f"{method}, 128 to 4,096 (means)"
+            axes.plot(place, group["best"], mark, markersize=12, label=label)
+    _name_regret(axes)
+
+
+def _draw_problems(axes: Axes, results: pd.DataFrame, folder: Path) -> None:
+    largest = results[results["workers"] == results["workers"].max()]
+    for i, (names, group) in enumerate(largest.groupby(["problem", "method"], sort=False)):
+        style = {"color": f"C{i % 10}", "label": ", ".join(names)}
+        _draw_regret(axes, group, folder, style, True)
+    axes.set_title(f"{largest['workers'].iloc[0]:,} workers", fontsize="medium")
+    _name_regret(axes)
+
+
+def _draw_regret(
+    axes: Axes, group: pd.DataFrame, folder: Path, style: dict[str, Any], band: bool
+) -> None:
+    """The median of parts against time, and a band from the best to the worst of them."""
+    optimum = problems.parse(group["problem"].iloc[0]).optimum
+    parts = [Part.of(row) for _, row in group.iterrows()]
+    curves = [pd.read_csv(part.path(folder, ".curve")) for part in parts]
+    end = max((curve["seconds"].max() for curve in curves if len(curve)), default=0.0)
+    times = np.linspace(0, end, 300)
+    regrets = np.array([_at(curve, times) for curve in curves]) - optimum
+    # Until each of them has finished an evaluation there is no median.
+    [line] = axes.plot(times, np.median(regrets, axis=0), **style)
+    if band and len(parts) > 1:
+        low, high = regrets.min(axis=0), regrets.max(axis=0)
+        axes.fill_between(times, low, high, color=line.get_color(), alpha=0.1, linewidth=0)
+
+
+def _name_regret(axes: Axes) -> None:
+    label = "best value less the optimum (median of seeds)"
+    axes.set(xlabel="time (s)", ylabel=label, yscale="log")
 
 
 def _at(curve: pd.DataFrame, times: NDArray[np.float64]) -> NDArray[np.float64]:
     """The best value at each time, NaN before the first."""
+    if curve.empty:
+        return np.full(len(times), np.nan)
     last = np.searchsorted(curve["seconds"], times, "right") - 1
     return np.where(last >= 0, curve["best"].to_numpy()[last], np.nan)
 
@@ -129,26 +167,27 @@ def _styles(results: pd.DataFrame) -> dict[tuple[str, int], dict[str, Any]]:
     return styles
 
 
-def _draw_utilization(axes: Axes, results: pd.DataFrame) -> None:
+def _draw_utilization(axes: Axes, results: pd.DataFrame, published: bool) -> None:
     for method, group in results.groupby("method"):
         means = group.groupby("workers")["utilization"].mean()
         axes.plot(means.index, means, "o-", label=method)
     attainable = results.groupby("workers")["attainable"].mean()
     axes.plot(attainable.index, attainable, "k:", label="attainable (free asks)")
-    for method, group in PUBLISHED.groupby("method"):
+    for method, group in PUBLISHED.groupby("method") if published else ():
         axes.plot(group["workers"], group["utilization"], "s--", alpha=0.6, label=method)
     axes.set(xlabel="workers", ylabel="utilization", ylim=(0, 1.02))
     _count_workers(axes)
 
 
-def _draw_overhead(axes: Axes, results: pd.DataFrame) -> None:
+def _draw_overhead(axes: Axes, results: pd.DataFrame, published: bool) -> None:
     for method, group in results.groupby("method"):
         means = group.groupby("workers")[["overhead", "idle"]].mean()
         [line] = axes.plot(means.index, means["overhead"], "o-", label=method)
         label = f"{method}, between evaluations"
         axes.plot(means.index, means["idle"], "o:", color=line.get_color(), label=label)
-    published = PUBLISHED.dropna()
-    axes.plot(published["workers"], published["overhead"], "s--", alpha=0.6, label="ADBO 2022")
+    if published:
+        known = PUBLISHED.dropna()
+        axes.plot(known["workers"], known["overhead"], "s--", alpha=0.6, label="ADBO 2022")
     axes.set(xlabel="workers", ylabel="overhead of an evaluation (s)", yscale="log")
     _count_workers(axes)
 
@@ -168,8 +207,7 @@ def _draw_asks(axes: Axes, results: pd.DataFrame, folder: Path) -> None:
         medians = asks.groupby(bins)["ask_seconds"].median()
         axes.plot(10**medians.index, medians, "o-", label=method)
     n = np.geomspace(100, 200_000, 50)
-    fixed, each = PUBLISHED_FIT
-    axes.plot(n, fixed + each * n, "--", alpha=0.6, label="ADBO 2022 (fit)")
+    axes.plot(n, fit_seconds(n), "--", alpha=0.6, label="ADBO 2022 (fit)")
     axes.set(xlabel="evaluations known", ylabel="ask (s)", xscale="log", yscale="log")
 
 

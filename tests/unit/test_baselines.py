@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 
 from adbo import central, published
 from adbo.baselines import METHODS
+from adbo.cohort import SharedHistory
+from adbo.records import to_batch
 from adbo.settings import UsageError
 from adbo.simulation import SimulationSettings, simulate
 
@@ -116,7 +120,7 @@ def test_workers_queue_at_a_manager(method):
 
 
 def test_a_manager_alone_is_refused():
-    with pytest.raises(UsageError, match="2 or more"):
+    with pytest.raises(UsageError, match="from 2 on"):
         simulate(sphere, replace(SETTINGS, workers=1, method="acbo-rf"))
 
 
@@ -148,6 +152,78 @@ def test_halving_prunes_the_worse_and_saves_their_time():
         for name in ("PRUNED", "COMPLETE")
     }
     assert mean["COMPLETE"] < mean["PRUNED"]
+
+
+def test_a_report_of_nan_is_pruned_and_counts_for_nobody():
+    def diverging(trial):
+        x = trial.suggest_float("x", 0, 1)
+        for epoch in range(9):
+            trial.report(math.nan if x > 0.7 else x, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return x
+
+    settings = replace(SETTINGS, method="asha", n_trials=200, ask_cost=0.0)
+    evaluations = simulate(diverging, settings).history.evaluations()[10:]
+    complete = [e for e in evaluations if e.state.name == "COMPLETE"]
+    assert max(e.params["x"] for e in complete) <= 0.7
+    # Most that get through at all are good, however many NaN there were before.
+    assert np.mean([e.params["x"] < 0.35 for e in complete]) > 0.8
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_evaluations_that_fail_before_their_first_parameter(method):
+    def objective(trial):
+        raise ValueError("no licence")
+
+    history = simulate(objective, replace(SETTINGS, method=method)).history
+    assert history.counts[optuna.trial.TrialState.FAIL] == 40
+
+
+@pytest.mark.parametrize("method", ["acbo-rf", "acbo-rf-liar"])
+def test_more_workers_than_candidates(method, monkeypatch):
+    monkeypatch.setattr(published, "CANDIDATES", 3)
+    log = simulate(sphere, replace(SETTINGS, method=method, workers=9)).log
+    assert set(log["rank"]) == set(range(1, 9))
+    assert len(np.unique(log["value"][:8])) == 8
+
+
+def test_a_shared_forest_knows_what_all_ranks_know():
+    simulation = simulate(sphere, replace(SETTINGS, method="random"))
+    batches = [to_batch(e) for e in simulation.history.evaluations()]
+    known = SharedHistory(1)
+    known.extend(batches[:20])
+    C = np.random.default_rng(0).random((50, 2))
+    with known.overlaid([]):
+        expected = published.SharedForest().of(known).predict(C)
+    with known.overlaid(batches[20:]):
+        known.extend(batches[20:])
+        np.testing.assert_equal(published.SharedForest().of(known).predict(C), expected)
+    nothing = SharedHistory(1)
+    with nothing.overlaid(batches):
+        nothing.extend(batches)
+        assert published.SharedForest().of(nothing) is None
+
+
+@pytest.mark.parametrize("method", ["adbo-2022", "sdbo", "sdbo-10"])
+def test_fits_that_are_shared_are_charged_as_published(method):
+    settings = replace(SETTINGS, method=method, ask_cost=None)
+    log = simulate(sphere, settings).log
+    assert log["ask_seconds"].min() >= 5
+    assert log["ask_seconds"].max() == pytest.approx(5, abs=0.0004 * 40)
+
+
+@pytest.mark.parametrize("method", ["acbo-random", "tpe", "tpe-rdb"])
+def test_nobody_pays_for_the_objective(method):
+    def slow(trial):
+        value = sphere(trial)
+        end = time.thread_time() + 0.1
+        while time.thread_time() < end:
+            pass
+        return value
+
+    log = simulate(slow, replace(SETTINGS, method=method, n_trials=10, ask_cost=None)).log
+    assert 0 < np.median(log["ask_seconds"]) < 0.05
 
 
 @pytest.mark.parametrize("method", ["adbo", "adbo-2022", "sdbo", "acbo-rf", "acbo-gp", "tpe"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 
+from adbo import study
 from adbo.cli import main
 
 
@@ -127,10 +130,46 @@ def test_a_simulation_can_be_stored() -> None:
     assert {t.user_attrs["adbo:rank"] for t in trials} == set(range(4))
 
 
+def test_a_simulation_in_which_nothing_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bad.py").write_text("def objective(trial):\n    raise ValueError('no licence')\n")
+    assert main(["simulate", "bad.py:objective", "--workers", "2", "--trials", "4"]) == 1
+    assert capsys.readouterr().err == "adbo: no evaluation succeeded (ValueError: no licence)\n"
+
+
+@pytest.mark.parametrize(
+    ("statement", "status", "complaint"),
+    [
+        ("raise KeyboardInterrupt", 130, "broken off while storing"),
+        ("sqlite3.connect('sim.db').execute('DROP TABLE trials')", 1, "trials"),
+    ],
+)
+def test_what_could_not_be_stored_is_in_the_summary(
+    statement: str,
+    status: int,
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interfering(*arguments: Any) -> None:
+        exec(statement, {"sqlite3": sqlite3})
+        store(*arguments)
+
+    store = study.store
+    monkeypatch.setattr(study, "store", interfering)
+    options = ["--workers", "4", "--trials", "20", "--storage", "sqlite:///sim.db"]
+    assert main(["simulate", "sphere:2", *options, "--json", "s.json"]) == status
+    out, err = capsys.readouterr()
+    assert "20 evaluations" in out
+    assert complaint in err
+    assert len(err.splitlines()) == 1
+    assert json.loads(Path("s.json").read_text())["n_complete"] == 20
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
         ([], "the following arguments are required: --workers"),
+        (["--workers", "1", "--trials", "9", "--method", "acbo-rf"], "a whole number from 2 on"),
         (["--workers", "4"], "needs an end"),
         (["--workers", "4", "--trials", "9", "--method", "x"], "use one of adbo, "),
         (["--workers", "4", "--trials", "9", "--duration", "x"], "x"),
@@ -143,3 +182,4 @@ def test_bad_simulations(
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
     assert complaint in err
+    assert not list(Path().iterdir())

@@ -129,3 +129,39 @@ def test_storage_throughput(tmp_path: Path) -> None:
     rate = rows[rows["trials"] == 50].set_index("way")["figure"]
     assert f"({rate['adbo'] / rate['add_trials']:.0f}x)" in out
     assert (tmp_path / "o" / "storage_throughput.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("mistake", "complaint"),
+    [
+        (["--duration", "constnt:20"], "use one of"),
+        (["--problems", "foo"], "no test function"),
+        (["--problems", "ackley:0"], "ackley"),
+    ],
+)
+def test_a_mistake_leaves_no_folder(
+    tmp_path: Path,
+    mistake: list[str],
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    scaling = importlib.import_module("ackley_scaling")
+    assert scaling.main([*mistake, "--workers", "4", "--output", str(tmp_path / "results")]) == 2
+    err = capsys.readouterr().err
+    assert complaint in err
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_parts_in_which_nothing_finishes_are_done_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    scaling = importlib.import_module("ackley_scaling")
+    arguments = ["--workers", "4", "--seconds", "10", "--seeds", "1", "--duration", "constant:60"]
+    for _ in range(2):
+        assert scaling.main([*arguments, "--output", str(tmp_path)]) == 0
+        assert "nothing to draw" in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "adbo_ackley-5_4_1.csv")["evaluations"].item() == 0

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from adbo.interruption import BrokenOff, Interruption, Reason
+from adbo.interruption import BrokenOff, Interruption, Reason, unheard
 
 SIGNALS = [(signal.SIGINT, Reason.SIGINT), (signal.SIGTERM, Reason.SIGTERM)]
 
@@ -125,3 +125,11 @@ def test_what_a_peer_says_stops_this_rank() -> None:
         interruption.note(Reason.SIGTERM)
         interruption.note(Reason.DEADLINE)
         assert interruption.check() is Reason.SIGTERM
+
+
+def test_what_must_not_be_broken_off() -> None:
+    with unheard():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)

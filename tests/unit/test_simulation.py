@@ -6,6 +6,8 @@ import heapq
 import itertools
 import json
 import math
+import os
+import signal
 from collections import deque
 from functools import partial
 
@@ -344,6 +346,21 @@ def test_interruption_keeps_what_is_done(processes):
     ]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_the_death_of_a_process_keeps_what_is_done():
+    """Killed for its memory, say."""
+
+    def objective(trial):
+        if trial.number == 13:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return sphere(trial)
+
+    settings = SimulationSettings(4, n_trials=40, ask_cost=0.0, processes=2)
+    simulation = simulate(objective, settings)
+    assert "died" in simulation.failure
+    assert 4 <= len(simulation.history) < 20
+
+
 def test_a_bug_in_a_process_is_raised():
     def method(kappa, rng):
         def propose(history):
@@ -412,6 +429,14 @@ def test_durations(text, mean, std):
 )
 def test_durations_that_make_no_sense(text):
     with pytest.raises(UsageError, match=r"use one of|are above 0"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["lognormal:60,20", "lognormal:800,1", "lognormal:-1000,0", "constant:1e-300"]
+)
+def test_durations_for_which_no_clock_is_made(text):
+    with pytest.raises(UsageError, match="evaluations take 1e-06 to 1e"):
         parse_duration(text)
 
 
