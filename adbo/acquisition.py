@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from adbo import candidates, descent, forest, niches, trend
+from adbo import branches, candidates, descent, forest, niches, trend
 from adbo.candidates import Geometry, Sample
 from adbo.distances import squared_distances
 from adbo.niches import Niche
@@ -107,8 +107,8 @@ def _ranked(
     rng: np.random.Generator,
 ) -> tuple[FloatArray, IntArray]:
     """Points ``(N, d)``, and in which order to propose them ``(N,)``."""
-    niche = niches.choose(complete, sample.cost, sample.n_elites, geometry, rng)
-    if not niche.is_elites and descent.is_smooth(geometry).all():
+    niche = _chosen(sample, complete, geometry, rng)
+    if not (niche.is_elites or niche.is_branch) and descent.is_smooth(geometry).all():
         sample, complete, niche = _closer(sample, complete, niche, rng)
         if len(niche.rows) < LEAST_ROWS:
             points = candidates.around(complete[niche.rows[0]], niche.radius, geometry, rng)
@@ -123,8 +123,26 @@ def _ranked(
     y = forest.targets(sample.cost, sample.n_elites)
     conditional = bool(np.isnan(sample.X).any())
     seen = _as_seen(points, sample, complete) if conditional else points
+    if niche.is_branch:
+        here = branches.is_here(seen, sample.X[ranking[0]])
+        if here.any():
+            points, seen = points[here], seen[here]
     mean, std = forest.fit(sample.X, y, geometry.categories, rng).predict(seen)
     return points, np.argsort(mean - kappa * std)
+
+
+def _chosen(
+    sample: Sample, complete: FloatArray, geometry: Geometry, rng: np.random.Generator
+) -> Niche:
+    """The rows that this ask works with."""
+    places = complete
+    if np.isnan(sample.X).any():
+        if rng.random() < branches.BRANCH_SHARE:
+            branch = branches.choose(sample.X, sample.cost, rng)
+            if branch is not None:
+                return branch
+        places = np.nan_to_num(sample.X, nan=0.5)  # what is absent keeps no rows apart
+    return niches.choose(places, sample.cost, sample.n_elites, geometry, rng)
 
 
 def _closer(

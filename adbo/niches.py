@@ -51,17 +51,20 @@ class Niche:
     Parameters
     ----------
     rows
-        Of the sample ``(k,)``, most relevant first; the elites, or all by their distance to a
-        head.
+        Of the sample ``(k,)``, most relevant first; the elites, all by their distance to a head,
+        or those of a branch.
     is_elites
         Whether they are the elites.
     radius
         Up to where, from the head, rows belong to its basin; infinity if no row is better.
+    is_branch
+        Whether they are the rows of a branch, best first, which this ask does not leave.
     """
 
     rows: IntArray
     is_elites: bool
     radius: float
+    is_branch: bool = False
 
 
 def choose(
@@ -93,7 +96,7 @@ def choose(
     if finite.size:
         tolerance = EXHAUSTED_SHARE * np.quantile(finite, 0.8) - EXHAUSTED_SHARE * finite.min()
     gathered = X[: min(CORE, n_elites)].std(axis=0).max() <= GATHERED
-    if rng.random() >= (NICHE_SHARE if gathered else SCATTERED_SHARE) and not _is_flat(
+    if rng.random() >= (NICHE_SHARE if gathered else SCATTERED_SHARE) and not is_flat(
         cost[: min(size, n_elites)], tolerance
     ):
         return elites
@@ -109,7 +112,7 @@ def choose(
         distance = np.sum((places - places[head]) ** 2, axis=1)
         nearest = np.argsort(distance, kind="stable")
         behind = cost[order[head]] - best if np.isfinite(best) else 0.0
-        if not _is_flat(cost[order[nearest[:size]]], max(tolerance, behind)):
+        if not is_flat(cost[order[nearest[:size]]], max(tolerance, behind)):
             break
         weight[head] = 0.0
     return Niche(order[nearest], False, CELL * float(isolation[head]))
@@ -130,7 +133,8 @@ def _head_weights(isolation: FloatArray) -> FloatArray:
     return np.divide(power, total, out=np.zeros_like(power), where=total > 0)
 
 
-def _is_flat(cost: FloatArray, tolerance: float) -> bool:
+def is_flat(cost: FloatArray, tolerance: float) -> bool:
+    """Whether all costs that are finite, and there is one, are within the tolerance."""
     finite = cost[np.isfinite(cost)]
     return bool(finite.size and finite.max() <= finite.min() + tolerance)
 

@@ -57,6 +57,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "isolation ^ 3": {"niches.ISOLATION_POWER": 3.0},
     "heads by 1 / sum": {"niches.RANK_POWER": 1.0},
     "niches without limits": {"niches.CELL": 1e9},
+    "no branches": {"branches.BRANCH_SHARE": 0.0},
     "no rows from the reserve": {"acquisition.CLOSER_ROWS": 0},
     "no trend": {"acquisition.TREND_SHARE": 0.0, "acquisition.NICHE_TREND_SHARE": 0.0},
     "30 % trend": {"acquisition.TREND_SHARE": 0.3},

@@ -1,0 +1,69 @@
+"""Which branch of a conditional space an ask searches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adbo import branches
+from adbo.acquisition import propose
+from adbo.candidates import Geometry, Sample
+
+LEVELS = np.array([2.0, np.inf, np.inf])
+GEOMETRY = Geometry(
+    np.array([2, 0, 0]),
+    LEVELS,
+    lambda units: np.column_stack([np.where(units[:, 0] < 0.5, 0.25, 0.75), units[:, 1:]]),
+)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def two_branches(rng, spread=1.0):
+    """60 rows of a branch whose costs are below 1, and 30 of another with a worse best one."""
+    first = np.column_stack([np.full(60, 0.25), rng.random(60), np.full(60, np.nan)])
+    second = np.column_stack([np.full(30, 0.75), np.full(30, np.nan), rng.random(30)])
+    cost = np.concatenate([np.linspace(0, 1, 60), np.linspace(2, 2 + spread, 30)])
+    return np.concatenate([first, second]), cost
+
+
+def test_a_branch_has_its_rows_best_first(rng):
+    X, cost = two_branches(rng, spread=30.0)
+    cost[[3, 70]] = np.nan
+    found = [branches.choose(X, cost, rng) for _ in range(40)]
+    assert all(niche.is_branch and not niche.is_elites for niche in found)
+    numbers = [int(niche.rows[0] >= 60) for niche in found]
+    assert 10 <= sum(numbers) <= 30
+    expected = [[i for i in range(60) if i != 3], [i for i in range(60, 90) if i != 70]]
+    for number, niche in zip(numbers, found, strict=True):
+        assert niche.rows.tolist() == expected[number]
+
+
+def test_an_exhausted_branch_is_left(rng):
+    X, cost = two_branches(rng, spread=0.1)
+    assert {branches.choose(X, cost, rng).rows[0] for _ in range(20)} == {0}
+    cost[:60] = 0.0
+    assert branches.choose(X, cost, rng) is None
+
+
+def test_a_branch_in_which_all_fails_is_left(rng):
+    X, cost = two_branches(rng, spread=30.0)
+    cost[60:] = np.nan
+    assert {branches.choose(X, cost, rng).rows[0] for _ in range(20)} == {0}
+
+
+def test_rows_with_the_same_parameters():
+    X = np.array([[0.25, 0.1, np.nan], [0.75, np.nan, 0.2], [0.25, 0.7, np.nan]])
+    assert branches.is_here(X, X[0]).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0.0, 0.25), (1.0, 0.35, 0.65)])
+def test_proposals_stay_in_the_branch(share, least, most, rng, monkeypatch):
+    monkeypatch.setattr(branches, "BRANCH_SHARE", share)
+    X, cost = two_branches(rng, spread=30.0)
+    sample = Sample(X, cost, 60, lambda: (X[:0], cost[:0]))
+    points = np.array([propose(sample, GEOMETRY, 0.5, rng) for _ in range(80)])
+    assert least <= np.mean(points[:, 0] > 0.5) <= most
