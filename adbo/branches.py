@@ -45,7 +45,8 @@ def choose(X: FloatArray, cost: FloatArray, rng: np.random.Generator) -> Niche |
         if not len(rows):
             continue  # only failures
         size = EXHAUSTED_ROWS * np.count_nonzero(~np.isnan(X[rows[0]]))
-        if not is_flat(cost[rows[:size]], float(cost[rows[0]] - cost[order[0]])):
+        behind = float(cost[rows[0]] - cost[order[0]])
+        if len(rows) < size or not is_flat(cost[rows[:size]], behind):
             return Niche(rows, False, math.inf, is_branch=True)
     return None
 

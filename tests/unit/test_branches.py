@@ -49,6 +49,11 @@ def test_an_exhausted_branch_is_left(rng):
     assert branches.choose(X, cost, rng) is None
 
 
+def test_a_branch_of_a_few_rows_is_not_exhausted(rng):
+    X, cost = two_branches(rng, spread=0.1)
+    assert {branches.choose(X[:63], cost[:63], rng).rows[0] for _ in range(20)} == {0, 60}
+
+
 def test_a_branch_in_which_all_fails_is_left(rng):
     X, cost = two_branches(rng, spread=30.0)
     cost[60:] = np.nan
