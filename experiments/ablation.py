@@ -2,10 +2,11 @@
 
     python experiments/ablation.py --output DIR
 
-Each variant sets some constants of the modules, everything else stays; problems and workers are
+Each variant sets some constants or functions of the modules, everything else stays; problems are
 those of `quality.py`. A figure is the median over the seeds of the logarithm of the regret (at
-least 1e-9), less that of the defaults on the same problem: 1 is ten times worse. Differences
-below half a unit are noise with five seeds. Parts that are in the file are not repeated.
+least 1e-9), less that of the defaults on the same problem: 1 is ten times worse. "worse" is the
+share of all parts, a problem with a seed, in which a variant is worse than the defaults are with
+another seed: 0.5 if it makes no difference. Parts that are in the file are not repeated.
 """
 
 from __future__ import annotations
@@ -17,19 +18,52 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
 import optuna
 import pandas as pd
+from numpy.typing import NDArray
 from quality import append, load, regret
+from sklearn.ensemble import RandomForestRegressor
 
-PROBLEMS = ("ackley:5", "rosenbrock:5", "schwefel:5", "rotated:rastrigin:5", "levy:10", "mixed")
+from adbo import acquisition, forest, optimizer
+from adbo.candidates import Geometry, Sample
+from adbo.space import FloatArray
+
+#: Workers, evaluations, and what they are spent on.
+BUDGETS = (
+    (64, 2000, ("ackley:5", "rosenbrock:5", "schwefel:5", "rotated:rastrigin:5", "levy:10")),
+    (16, 400, ("mixed", "conditional", "integer", "noisy:ackley:5")),
+)
 
 #: The least regret that counts.
 FLOOR = 1e-9
 
 DEFAULT = "default"
+
+
+def grow_best_splits(X: NDArray[np.float32], y: FloatArray, seed: int) -> Sequence[forest.Tree]:
+    """The trees of an ordinary random forest: the best splits of bootstrapped rows."""
+    model = RandomForestRegressor(forest.TREES, random_state=seed).fit(X, y)
+    return [tree.tree_ for tree in model.estimators_]
+
+
+def plain_targets(cost: FloatArray, n_elites: int) -> FloatArray:
+    """Costs as they are; failures get the worst."""
+    return np.where(np.isnan(cost), np.nanmax(cost, initial=0.0), cost)
+
+
+def ranks_as_listed(units: FloatArray, y: FloatArray, n_choices: int) -> FloatArray:
+    """Choices in the order in which they were given."""
+    return (np.arange(n_choices) + 0.5) / n_choices
+
+
+def propose_with_one_kappa(sample: Sample, geometry: Geometry, kappa: float, *rest: Any) -> Any:
+    """An ask whose kappa is the mean of the distribution."""
+    return acquisition.propose(sample, geometry, optimizer.KAPPA, *rest)
+
 
 #: Variants: names of constants below `adbo`, and what they are set to.
 VARIANTS: Mapping[str, Mapping[str, object]] = {
@@ -37,20 +71,23 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "kappa 0": {"optimizer.Optimizer.__init__.__kwdefaults__.kappa": 0.0},
     "kappa x 1/4": {"optimizer.Optimizer.__init__.__kwdefaults__.kappa": 0.49},
     "kappa x 4": {"optimizer.Optimizer.__init__.__kwdefaults__.kappa": 7.84},
+    "one kappa": {"optimizer.propose_unit": propose_with_one_kappa},
     "3 trees": {"forest.TREES": 3},
     "30 trees": {"forest.TREES": 30},
+    "best splits": {"forest.grow_privately": grow_best_splits},
+    "trees not scaled to the incumbent": {"forest._SCALE": 1.0},
+    "targets as they are": {"forest.targets": plain_targets},
+    "choices as listed": {"forest._category_ranks": ranks_as_listed},
     "64 elites": {"history.ELITES": 64},
     "64 other rows": {"optimizer.UNIFORM_ROWS": 64},
     "rows uniform in time": {"history._EARLY": 10**9},
     "250 candidates": {"candidates.CANDIDATES": 250},
     "4,000 candidates": {"candidates.CANDIDATES": 4000},
     "no uniform candidates": {"candidates.UNIFORM_SHARE": 0.0},
-    "half uniform candidates": {"candidates.UNIFORM_SHARE": 0.5},
     "no crossover": {"candidates.CROSSOVER_SHARE": 0.0},
     "one parent": {"candidates.PARENTS": 1},
     "pool of 4 to 16": {"candidates.POOL_HIGH": 16},
     "no exchange": {"acquisition.EXCHANGE_SHARE": 0.0},
-    "always exchange": {"acquisition.EXCHANGE_SHARE": 1.0},
     "no niches": {"niches.NICHE_SHARE": 0.0, "niches.SCATTERED_SHARE": 0.0},
     "50 % niches once gathered": {"niches.NICHE_SHARE": 0.5},
     "60 % niches from the start": {"niches.SCATTERED_SHARE": 0.6},
@@ -62,6 +99,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "no trend": {"acquisition.TREND_SHARE": 0.0, "acquisition.NICHE_TREND_SHARE": 0.0},
     "30 % trend": {"acquisition.TREND_SHARE": 0.3},
     "no translations": {"trend.TRANSLATED_SHARE": 0.0},
+    "crowds count in trends": {"trend.CROWD_SHARE": 0.0},
     "no quintic splines": {"descent.QUINTIC_SHARE": 0.0},
     "splines of 160 points": {"descent.SPLINE_HIGH": 160},
     "no descent": {"acquisition.DESCENT_SHARE": 0.0, "acquisition.NICHE_DESCENT_SHARE": 0.0},
@@ -78,8 +116,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing, print the table, draw it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=tuple(VARIANTS))
-    parser.add_argument("--problems", nargs="+", default=PROBLEMS)
-    parser.add_argument("--seeds", nargs="+", type=int, default=(700, 701, 702, 703, 704))
+    parser.add_argument(
+        "--problems", nargs="+", help="others than those of the table, all with the same budget"
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=(830, 831, 832, 833))
     parser.add_argument("--evaluations", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=64)
     parser.add_argument("--output", type=Path, default=Path("ablation"), metavar="DIR")
@@ -88,15 +128,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     file = options.output / "ablation.csv"
     done = load(file)
+    budgets = BUDGETS
+    if options.problems:
+        budgets = ((options.workers, options.evaluations, tuple(options.problems)),)
+    cases = [(name, *budget) for *budget, names in budgets for name in names]
     # Seeds outermost, so that a run that is broken off has compared all variants.
-    for seed, problem, variant in product(options.seeds, options.problems, options.variants):
-        part = (variant, problem, options.workers, options.evaluations, seed)
+    for seed, case, variant in product(options.seeds, cases, options.variants):
+        part = (variant, *case, seed)
         if part not in done:
             with changed(VARIANTS[variant]):
                 done[part] = regret("adbo", *part[1:])
             append(file, part, done[part])
     frame = table(pd.read_csv(file))
-    print(frame.to_string(float_format="{:+.1f}".format))
+    print(frame.to_string(float_format="{:+.1f}".format, formatters={"worse": "{:.2f}".format}))
     draw(frame, options.output / "ablation.png")
     return 0
 
@@ -126,11 +170,21 @@ def changed(constants: Mapping[str, object]) -> Iterator[None]:
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:
     """Powers of ten by which each variant is worse than the defaults, for each problem."""
+    problems = list(dict.fromkeys(frame["problem"]))
+    variants = list(dict.fromkeys(frame["method"]))
     logarithm = np.log10(frame["regret"].clip(lower=FLOOR))
-    medians = logarithm.groupby([frame["method"], frame["problem"]], sort=False).median().unstack()
-    medians = medians[list(dict.fromkeys(frame["problem"]))]
-    worse = medians.loc[list(dict.fromkeys(frame["method"]))] - medians.loc[DEFAULT]
-    return worse.assign(mean=worse.mean(axis=1)).drop(index=DEFAULT)
+    values = logarithm.groupby([frame["method"], frame["problem"]]).agg(list).unstack()[problems]
+    medians = values.map(np.median)
+    worse = medians.loc[variants] - medians.loc[DEFAULT]
+    chance = values.apply(lambda of: of.map(lambda v: _chance_worse(v, of[DEFAULT])))
+    frame = worse.assign(mean=worse.mean(axis=1), worse=chance.mean(axis=1))
+    return frame.drop(index=DEFAULT)
+
+
+def _chance_worse(values: Sequence[float], others: Sequence[float]) -> float:
+    """How likely one of the values is larger than one of the others; equal ones count half."""
+    difference = np.subtract.outer(values, others)
+    return float((np.sign(difference) + 1).mean() / 2)
 
 
 def draw(worse: pd.DataFrame, path: Path) -> None:
@@ -141,6 +195,7 @@ def draw(worse: pd.DataFrame, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8, 1.5 + 0.26 * len(worse)), layout="constrained")
+    worse = worse.drop(columns="worse")
     image = axes.imshow(worse, cmap="RdBu_r", vmin=-3, vmax=3, aspect="auto")
     axes.set_xticks(range(len(worse.columns)), worse.columns, rotation=30, ha="right")
     axes.set_yticks(range(len(worse)), worse.index)
