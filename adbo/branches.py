@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbo.niches import EXHAUSTED_ROWS, Niche, is_flat
+from adbo.patterns import distinct
 from adbo.space import FloatArray
 
 #: Share of the asks of a conditional space that search a branch. Without, three models to choose
@@ -36,8 +37,7 @@ def choose(X: FloatArray, cost: FloatArray, rng: np.random.Generator) -> Niche |
     rng
         Source of the choice.
     """
-    _, branch = np.unique(np.isnan(X), axis=0, return_inverse=True)
-    branch = branch.ravel()
+    _, branch = distinct(np.isnan(X))
     order = np.argsort(cost, kind="stable")
     order = order[np.isfinite(cost[order])]
     for chosen in rng.permutation(branch.max() + 1):

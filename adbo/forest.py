@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeRegressor
 
+from adbo.patterns import distinct
 from adbo.space import FloatArray, IntArray
 
 #: Trees of a forest.
@@ -143,11 +144,11 @@ def learn_presence(
     NDArray[np.bool_]
         ``(q, d)``.
     """
-    patterns, pattern_of_row = np.unique(present, axis=0, return_inverse=True)
+    patterns, pattern_of_row = distinct(present)
     if len(patterns) == 1:
         return np.broadcast_to(patterns, queries.shape)
     tree = DecisionTreeClassifier(random_state=0)
-    tree.fit(X, pattern_of_row.reshape(-1))
+    tree.fit(X, pattern_of_row)
     return patterns[tree.predict(queries)]
 
 
