@@ -9,12 +9,13 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
+from adbo.connection import quietly
 from adbo.launch import find_ranks
 from adbo.objective import Objective
 from adbo.optimizer import KAPPA
 from adbo.run import Outcome, Silence, execute
 from adbo.settings import Settings, UsageError
-from adbo.study import quietly, trial_of
+from adbo.trials import trial_of
 from adbo.walltime import within_walltime
 
 

@@ -87,9 +87,9 @@ def _optimize(
     objective: Objective, settings: Settings, ranks: Ranks, options: argparse.Namespace
 ) -> int:
     """Run one rank, and say what happened."""
+    from adbo.connection import StudyError
     from adbo.report import Quiet, Terminal, is_watched
     from adbo.run import Reporter, execute
-    from adbo.study import StudyError
 
     reporter: Reporter = Quiet(sys.stderr)  # what the keeper of the mirror has to complain of
     if ranks.rank == 0 and not options.quiet:
@@ -185,11 +185,12 @@ def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> int:
+    from adbo.connection import StudyError, storage_name
     from adbo.interruption import unheard
     from adbo.local import Alone
     from adbo.report import SimulationBar, describe_best, describe_simulation, is_watched
     from adbo.simulation import SimulationSettings, simulate
-    from adbo.study import StudyError, open_study, storage_name, store
+    from adbo.study import open_study, store
 
     seed = secrets.randbits(32) if options.seed is None else options.seed
     settings = SimulationSettings(
@@ -251,8 +252,9 @@ def _status_of(simulation: Simulation) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from adbo.connection import StudyError, storage_name
     from adbo.report import describe_best, describe_study
-    from adbo.study import StudyError, load_study, storage_name
+    from adbo.study import load_study
 
     storage = _storage(options.storage)
     if storage is None:

@@ -10,6 +10,7 @@ import optuna
 import sqlalchemy as sa
 
 from adbo import rescue
+from adbo.connection import StudyError, storage_name, storage_url
 from adbo.enqueued import Queue
 from adbo.history import History
 from adbo.mirror import Mirror, Writer
@@ -17,15 +18,7 @@ from adbo.objective import Enqueued
 from adbo.rdb import DatabaseError
 from adbo.records import Evaluation
 from adbo.settings import Settings
-from adbo.study import (
-    StudyError,
-    open_study,
-    queue_of,
-    storage_name,
-    storage_url,
-    unknown_schema,
-    writer_for,
-)
+from adbo.study import open_study, queue_of, unknown_schema, writer_for
 
 #: How long, in seconds, the end of an interrupted run waits for a database that makes no progress.
 #: Slurm kills a job 30 s after its SIGTERM unless configured otherwise.

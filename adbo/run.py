@@ -18,6 +18,7 @@ import numpy as np
 import optuna
 
 from adbo import rescue
+from adbo.connection import StudyError, storage_name
 from adbo.filesystem import shared_kind
 from adbo.group import Channel
 from adbo.history import History
@@ -30,12 +31,10 @@ from adbo.rank import FinalTransport, Rank
 from adbo.records import Decoder, Encoder, Evaluation, message
 from adbo.settings import Settings
 from adbo.study import (
-    StudyError,
     open_study,
     read_enqueued,
     read_evaluations,
     read_numbering,
-    storage_name,
     write_numbering,
 )
 
@@ -142,7 +141,7 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
 
     Raises
     ------
-    adbo.study.StudyError
+    adbo.connection.StudyError
         On every rank, before anything is evaluated, if rank 0 cannot open the study.
     """
     study: optuna.Study | None = None

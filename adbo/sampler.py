@@ -21,7 +21,7 @@ from adbo.history import History
 from adbo.optimizer import KAPPA, propose
 from adbo.records import FINISHED_STATES, to_batch
 from adbo.space import SearchSpace
-from adbo.study import evaluation_of
+from adbo.trials import evaluation_of
 
 
 class QUCBSampler(BaseSampler):

@@ -27,7 +27,8 @@ from adbo.mirror import Mirror
 from adbo.rdb import ENQUEUED, TRIALS, locked
 from adbo.records import Evaluation, Extras, Layout, to_batch
 from adbo.rows import insert
-from adbo.study import trial_of, writer_for
+from adbo.study import writer_for
+from adbo.trials import trial_of
 
 #: Of every database that is measured.
 STUDY = "throughput"

@@ -56,7 +56,7 @@ def _locked(path: Path) -> sqlite3.Connection:
 
 
 def test_a_file_that_is_locked_to_the_end(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("adbo.study._BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("adbo.connection._BUSY_SECONDS", 0.1)
     path = tmp_path / "data" / "s.db"
     path.parent.mkdir()
     settings = {"storage": f"sqlite:///{path}", "study_name": "s"}

@@ -9,7 +9,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from adbo.study import StudyError, load_study, open_study, read_evaluations, storage_name
+from adbo.connection import StudyError, storage_name
+from adbo.study import load_study, open_study, read_evaluations
 
 
 def _poll(url: str, path: Path, over) -> None:
