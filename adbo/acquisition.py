@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,7 @@ LEAST_ROWS = 8
 EXCHANGE_SHARE = 0.4
 
 IsKnown = Callable[[FloatArray], NDArray[np.bool_]]
+AsSeen = Callable[[FloatArray], FloatArray]
 
 
 def propose(
@@ -78,37 +80,58 @@ def propose(
         ``(d,)``, snapped and complete: parameters that are expected to be absent have values too,
         should the objective ask for them.
     """
-    X, n_elites = sample.X, sample.n_elites
-    conditional = bool(np.isnan(X).any())
-    complete = candidates.impute(X, n_elites, rng) if conditional else X
+    X = sample.X
+    complete = X
+    as_seen: AsSeen = _unchanged
+    if np.isnan(X).any():
+        complete = candidates.impute(X, sample.n_elites, rng)
+        as_seen = _absence(X, complete)
     d = len(geometry.levels)
     if len(X) < min(INITIAL_PER_COLUMN * d, INITIAL_MOST):
         points = candidates.generate(complete, np.arange(0), geometry, rng)
         order = np.arange(len(points))
     else:
-        points, order = _ranked(sample, complete, geometry, kappa, rng)
-    seen = _as_seen(points, sample, complete) if conditional else points
+        points, order = _ranked(sample, complete, as_seen, geometry, kappa, rng)
     if is_known is not None:
-        known = is_known(seen)
+        known = is_known(as_seen(points))
         if known.all():
-            points = geometry.snap(rng.random(points.shape))
-            known = is_known(_as_seen(points, sample, complete) if conditional else points)
+            points = _anywhere(geometry, rng)
+            known = is_known(as_seen(points))
             order = np.arange(len(points))
         order = order[np.argsort(known[order], kind="stable")]
     chosen: FloatArray = geometry.snap(points[order[:1]])[0]
     return chosen
 
 
+def _unchanged(points: FloatArray) -> FloatArray:
+    """Points of a space in which all parameters are always present."""
+    return points
+
+
+def _absence(X: FloatArray, complete: FloatArray) -> AsSeen:
+    """How points get NaN where a parameter is expected to be absent; learned when first asked."""
+    learn = cache(lambda: forest.learn_presence(complete, ~np.isnan(X)))
+    return lambda points: np.where(learn()(points), points, np.nan)
+
+
+def _anywhere(geometry: Geometry, rng: np.random.Generator) -> FloatArray:
+    """All points of a space that has only a few, else some; in a random order."""
+    if geometry.all_points is not None:
+        return rng.permutation(geometry.all_points())
+    return geometry.snap(rng.random((candidates.CANDIDATES, len(geometry.levels))))
+
+
 def _ranked(
     sample: Sample,
     complete: FloatArray,
+    as_seen: AsSeen,
     geometry: Geometry,
     kappa: float,
     rng: np.random.Generator,
 ) -> tuple[FloatArray, IntArray]:
     """Points ``(N, d)``, and in which order to propose them ``(N,)``."""
     niche = _chosen(sample, complete, geometry, rng)
-    if not (niche.is_elites or niche.is_branch) and descent.is_smooth(geometry).all():
+    if not (niche.is_elites or niche.is_branch) and descent.smooth_share(geometry) == 1:
         sample, complete, niche = _closer(sample, complete, niche, rng)
         if len(niche.rows) < LEAST_ROWS:
             points = candidates.around(complete[niche.rows[0]], niche.radius, geometry, rng)
@@ -121,8 +144,7 @@ def _ranked(
     make = candidates.exchange if exchanges else candidates.generate
     points = make(complete, ranking, geometry, rng)
     y = forest.targets(sample.cost, sample.n_elites)
-    conditional = bool(np.isnan(sample.X).any())
-    seen = _as_seen(points, sample, complete) if conditional else points
+    seen = as_seen(points)
     if niche.is_branch:
         here = branches.is_here(seen, sample.X[ranking[0]])
         if here.any():
@@ -176,8 +198,12 @@ def _on_models(
     ranking, failed = niche.rows, ~np.isfinite(sample.cost)
     share = DESCENT_SHARE if niche.is_elites else NICHE_DESCENT_SHARE
     trend_share = TREND_SHARE if niche.is_elites else NICHE_TREND_SHARE
+    if niche.is_branch:
+        trend_share = 0.0  # it would lead to the best branch
+        absent = np.isnan(sample.X[ranking[0]])
+        geometry = replace(geometry, levels=np.where(absent, 1.0, geometry.levels))
     # The models do not see columns in steps; the forest does.
-    smooth = descent.is_smooth(geometry).mean()
+    smooth = descent.smooth_share(geometry)
     chance = rng.random()
     if failed.all() or not len(ranking):
         return np.empty((0, complete.shape[1]))
@@ -192,9 +218,3 @@ def _on_models(
         return points
     # Nor do they see where evaluations fail.
     return points[~failed[np.argmin(squared_distances(points, complete), axis=1)]]
-
-
-def _as_seen(points: FloatArray, sample: Sample, complete: FloatArray) -> FloatArray:
-    """Points with NaN where a parameter is expected to be absent."""
-    present = forest.learn_presence(complete, ~np.isnan(sample.X), points)
-    return np.where(present, points, np.nan)

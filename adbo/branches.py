@@ -25,7 +25,7 @@ BRANCH_SHARE = 0.5
 
 
 def choose(X: FloatArray, cost: FloatArray, rng: np.random.Generator) -> Niche | None:
-    """A branch, as likely as any other; none if all are exhausted.
+    """A branch, as likely as any other; none if all are exhausted, or there is only one.
 
     A branch is exhausted if its best rows, so many for each of its parameters, differ in cost by
     no more than it is behind the incumbent.
@@ -37,15 +37,17 @@ def choose(X: FloatArray, cost: FloatArray, rng: np.random.Generator) -> Niche |
     rng
         Source of the choice.
     """
-    _, branch = distinct(np.isnan(X))
     order = np.argsort(cost, kind="stable")
     order = order[np.isfinite(cost[order])]
-    for chosen in rng.permutation(branch.max() + 1):
-        rows = order[branch[order] == chosen]
-        if not len(rows):
-            continue  # only failures
+    # Without failures: one may end before it has asked for all its parameters.
+    patterns, branch = distinct(np.isnan(X[order]))
+    if len(patterns) < 2:
+        return None
+    for chosen in rng.permutation(len(patterns)):
+        rows = order[branch == chosen]
         size = EXHAUSTED_ROWS * np.count_nonzero(~np.isnan(X[rows[0]]))
-        behind = float(cost[rows[0]] - cost[order[0]])
+        with np.errstate(over="ignore"):
+            behind = float(cost[rows[0]] - cost[order[0]])
         if len(rows) < size or not is_flat(cost[rows[:size]], behind):
             return Niche(rows, False, math.inf, is_branch=True)
     return None

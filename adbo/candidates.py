@@ -27,11 +27,14 @@ class Geometry:
         ``(d,)``, number of possible values; infinity for continuous ones.
     snap
         Moves rows ``(m, d)`` to the nearest points that the parameters can take.
+    all_points
+        Gives all points of the space ``(N, d)``, if they are few.
     """
 
     categories: IntArray
     levels: FloatArray
     snap: Callable[[FloatArray], FloatArray]
+    all_points: Callable[[], FloatArray] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ AROUND_EXPONENTS = (-1.5, 0.0)
 #: The step, in the unit cube, where the pool is too small to tell.
 _UNKNOWN_SPREAD = 0.1
 
-#: How often a step that rounding undid is made half as long again.
-_ENLARGEMENTS = 20
+#: How often a step that rounding undid is doubled.
+_ENLARGEMENTS = 40
 
 
 def generate(
@@ -254,7 +257,7 @@ def _level_steps(
         stuck = stepped & (geometry.snap(reflect(base + step)) == here)
         if not stuck.any():
             break
-        step = np.where(stuck, 1.5 * step, step)
+        step = np.where(stuck, 2 * step, step)
     return step
 
 

@@ -90,6 +90,12 @@ def is_smooth(geometry: Geometry) -> NDArray[np.bool_]:
     return np.asarray(np.isinf(geometry.levels) & (geometry.categories == 0))
 
 
+def smooth_share(geometry: Geometry) -> float:
+    """Share of the columns that are continuous, of those that have more than one value."""
+    varying = geometry.levels > 1
+    return float(is_smooth(geometry)[varying].mean()) if varying.any() else 0.0
+
+
 @dataclass(frozen=True)
 class _Axes:
     """Principal axes of some rows: ``x = mean + z back`` and ``z = (x - mean) forth``."""

@@ -10,7 +10,7 @@ Geurts, Ernst and Wehenkel, "Extremely randomized trees", Machine Learning 63 (2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -126,9 +126,12 @@ def targets(cost: FloatArray, n_elites: int) -> FloatArray:
 
 
 def learn_presence(
-    X: FloatArray, present: NDArray[np.bool_], queries: FloatArray
-) -> NDArray[np.bool_]:
+    X: FloatArray, present: NDArray[np.bool_]
+) -> Callable[[FloatArray], NDArray[np.bool_]]:
     """Which parameters will be asked for, learned from rows where that is known.
+
+    Each parameter has a tree of its own, or shares it with others that were always present
+    together: one tree for all of them mistakes combinations that it has not seen.
 
     Parameters
     ----------
@@ -136,20 +139,23 @@ def learn_presence(
         Complete rows ``(m, d)``: absent parameters hold any value.
     present
         ``(m, d)``, which were present.
-    queries
-        Complete rows ``(q, d)``.
 
     Returns
     -------
-    NDArray[np.bool_]
-        ``(q, d)``.
+    Callable
+        Tells it, ``(q, d)``, for complete rows ``(q, d)``.
     """
-    patterns, pattern_of_row = distinct(present)
-    if len(patterns) == 1:
-        return np.broadcast_to(patterns, queries.shape)
-    tree = DecisionTreeClassifier(random_state=0)
-    tree.fit(X, pattern_of_row)
-    return patterns[tree.predict(queries)]
+    masks, mask_of_column = distinct(np.ascontiguousarray(present.T))
+    varying = np.flatnonzero(masks.any(axis=1) & ~masks.all(axis=1))
+    trees = [DecisionTreeClassifier(random_state=0).fit(X, masks[mask]) for mask in varying]
+
+    def predict(queries: FloatArray) -> NDArray[np.bool_]:
+        found = np.tile(masks[:, :1], len(queries))
+        for mask, tree in zip(varying, trees, strict=True):
+            found[mask] = tree.predict(queries)
+        return found[mask_of_column].T
+
+    return predict
 
 
 def _prepare(

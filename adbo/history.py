@@ -70,7 +70,7 @@ class History:
         self._elite_cost: FloatArray = np.empty(0)
         self._points: set[bytes] = set()
         self._n_points = 0
-        self._points_width = -1
+        self._points_grid: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return self._n
@@ -125,12 +125,13 @@ class History:
 
     def contains(self, values: FloatArray) -> NDArray[np.bool_]:
         """Which points ``(m, d)`` of internal values have been evaluated, ``(m,)``."""
-        if self._points_width != len(self.space):
-            self._points, self._n_points, self._points_width = set(), 0, len(self.space)
-        new = self._values[self._n_points : self._n]
-        self._points.update(row.tobytes() for row in new + 0.0)  # + 0.0: -0.0 is 0.0
+        if self._points_grid != self.space.grid:
+            self._points, self._n_points, self._points_grid = set(), 0, self.space.grid
+        new = self.space.keys(self._values[self._n_points : self._n])
+        self._points.update(row.tobytes() for row in new)
         self._n_points = self._n
-        return np.array([row.tobytes() in self._points for row in values + 0.0], dtype=bool)
+        known = (row.tobytes() in self._points for row in self.space.keys(values))
+        return np.fromiter(known, dtype=bool, count=len(values))
 
     def evaluation(self, row: int) -> Evaluation:
         """One row as an object."""

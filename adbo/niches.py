@@ -111,7 +111,8 @@ def choose(
         head = rng.choice(len(order), p=weight / total) if total > 0 else 0
         distance = np.sum((places - places[head]) ** 2, axis=1)
         nearest = np.argsort(distance, kind="stable")
-        behind = cost[order[head]] - best if np.isfinite(best) else 0.0
+        with np.errstate(over="ignore"):
+            behind = cost[order[head]] - best if np.isfinite(best) else 0.0
         if not is_flat(cost[order[nearest[:size]]], max(tolerance, behind)):
             break
         weight[head] = 0.0
@@ -145,5 +146,7 @@ def _places(X: FloatArray, geometry: Geometry) -> FloatArray:
     for column in np.flatnonzero(geometry.categories):
         n = int(geometry.categories[column])
         index = np.clip((X[:, column] * n).astype(np.intp), 0, n - 1)
-        columns.append(np.eye(n)[index] / np.sqrt(2))
+        chosen = np.zeros((len(X), n))
+        chosen[np.arange(len(X)), index] = 1 / np.sqrt(2)
+        columns.append(chosen)
     return np.concatenate(columns, axis=1)

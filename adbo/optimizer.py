@@ -30,6 +30,11 @@ UNIFORM_ROWS = 256
 RESERVE_ROWS = 2048
 
 
+#: A space of so many points is searched for one that was not evaluated yet, when those at hand
+#: all were.
+FEW_POINTS = 2**16
+
+
 @dataclass(frozen=True)
 class Direction:
     """Minimize or maximize, as the sign that turns values into costs."""
@@ -39,6 +44,12 @@ class Direction:
 
 
 DIRECTIONS = {"minimize": Direction("minimize", 1), "maximize": Direction("maximize", -1)}
+
+
+def check_kappa(kappa: float) -> None:
+    """Raise ValueError unless kappa is a finite number that is not negative."""
+    if not 0 <= kappa < math.inf:
+        raise ValueError(f"kappa is {kappa!r}: use a number that is not negative")
 
 
 def propose(history: History, kappa_mean: float, rng: np.random.Generator) -> FloatArray:
@@ -72,7 +83,8 @@ def propose(history: History, kappa_mean: float, rng: np.random.Generator) -> Fl
         return space.to_unit(history.values(more)), history.cost(more)
 
     sample = Sample(space.to_unit(history.values(rows)), history.cost(rows), len(elites), reserve)
-    geometry = Geometry(space.categories, space.levels, space.snap)
+    all_points = space.all_units if space.levels.prod() <= FEW_POINTS else None
+    geometry = Geometry(space.categories, space.levels, space.snap, all_points)
     kappa = float(rng.exponential(kappa_mean))
 
     def is_known(units: FloatArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -100,7 +112,7 @@ class Optimizer:
     Raises
     ------
     ValueError
-        If the direction is neither, or kappa is negative.
+        If the direction is neither, or kappa is negative or infinite.
 
     Examples
     --------
@@ -123,8 +135,7 @@ class Optimizer:
     ) -> None:
         if direction not in DIRECTIONS:
             raise ValueError(f"direction is {direction!r}: use 'minimize' or 'maximize'")
-        if not kappa >= 0:
-            raise ValueError(f"kappa is {kappa!r}: use a number that is not negative")
+        check_kappa(kappa)
         self.history = History(DIRECTIONS[direction].sign, SearchSpace(space))
         self._layout = Layout(dict(space))
         self._kappa = kappa
@@ -163,7 +174,7 @@ class Optimizer:
             self.tell_array(np.array(rows), np.array(numbers))
 
     def tell_array(self, internal: FloatArray, values: FloatArray) -> None:
-        """Take in results as arrays.
+        """Take in results as arrays, which is fast: values are not compared with the ranges.
 
         Parameters
         ----------
@@ -171,7 +182,15 @@ class Optimizer:
             Optuna's internal values ``(n, d)``, columns in the order of the space, NaN = absent.
         values
             Results ``(n,)``, NaN for failures.
+
+        Raises
+        ------
+        ValueError
+            If the shapes are others.
         """
+        expected = (len(values), len(self.history.space))
+        if np.shape(internal) != expected:
+            raise ValueError(f"internal has the shape {np.shape(internal)}, not {expected}")
         rows = np.zeros(len(values), dtype=self._layout.dtype)
         rows["seq"] = np.arange(len(self.history), len(self.history) + len(values))
         rows["value"] = values

@@ -74,7 +74,7 @@ class Layout:
     Raises
     ------
     TypeError
-        If a categorical choice cannot be written as JSON.
+        When it is written, if a categorical choice is no JSON.
     """
 
     distributions: Mapping[str, BaseDistribution]
@@ -86,8 +86,12 @@ class Layout:
 
     @cached_property
     def key(self) -> int:
-        """64 bits that name this layout on every rank."""
-        digest = hashlib.blake2b(self.text.encode(), digest_size=8).digest()
+        """64 bits that name this layout on every rank; in this process, if it is no JSON."""
+        try:
+            text = self.text
+        except TypeError:
+            text = repr(self.distributions)
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         return int.from_bytes(digest, "little")
 
     @cached_property

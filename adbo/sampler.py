@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adbo.history import History
-from adbo.optimizer import KAPPA, propose
+from adbo.optimizer import KAPPA, check_kappa, propose
 from adbo.records import FINISHED_STATES, to_batch
 from adbo.space import SearchSpace
 from adbo.trials import evaluation_of
@@ -27,8 +28,9 @@ from adbo.trials import evaluation_of
 class QUCBSampler(BaseSampler):
     """qUCB on a random forest, by the same code as every rank of `adbo.optimize`.
 
-    All parameters met so far are sampled jointly, conditional ones included; a parameter that no
-    finished trial had is drawn uniformly.
+    All parameters met so far are sampled jointly, conditional ones included. A parameter that no
+    finished trial had is drawn uniformly, and so is one whose value would be out of the range that
+    this trial has for it. A pruned trial counts with its last intermediate value.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ class QUCBSampler(BaseSampler):
     Raises
     ------
     ValueError
-        If kappa is negative; when sampling, if the study has several directions.
+        If kappa is negative or infinite; when sampling, if the study has several directions.
 
     Examples
     --------
@@ -53,8 +55,7 @@ class QUCBSampler(BaseSampler):
     """
 
     def __init__(self, *, seed: int | None = None, kappa: float = KAPPA) -> None:
-        if not kappa >= 0:
-            raise ValueError(f"kappa is {kappa!r}: use a number that is not negative")
+        check_kappa(kappa)
         self._kappa = kappa
         self._rng = np.random.default_rng(seed)
         self._lock = threading.Lock()
@@ -133,7 +134,10 @@ class _Known:
         trials = study._get_trials(deepcopy=False, states=FINISHED_STATES, use_cache=True)
         if len(trials) > len(self._numbers):
             new = [trial for trial in trials if trial.number not in self._numbers]
-            self.history.extend(to_batch(evaluation_of(trial)) for trial in new)
+            # Within a study, numbers are unique; names by rank need not be, in a merged one.
+            self.history.extend(
+                to_batch(replace(evaluation_of(trial), rank=-1, seq=trial.number)) for trial in new
+            )
             self._numbers.update(trial.number for trial in new)
         return self.history
 

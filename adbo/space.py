@@ -144,10 +144,21 @@ class SearchSpace:
         """Unit-cube rows ``(m, d)`` moved to the nearest points the distributions can hold."""
         return self.to_unit(self.from_unit(units))
 
-    @property
-    def is_discrete(self) -> bool:
-        """Whether the space has a finite number of points."""
-        return len(self) > 0 and bool(np.isfinite(self.levels).all())
+    def keys(self, values: FloatArray) -> FloatArray:
+        """Rows ``(m, d)`` that are equal where internal floats are the same points.
+
+        Values on a grid count by their index: 0.3 is the same as 3 * 0.1. Keys that were made with
+        another `grid` are not to be compared.
+        """
+        rows = values + 0.0  # -0.0 becomes 0.0
+        grid = self._grid
+        rows[:, grid] = np.round((rows[:, grid] - self.first[grid]) / self.step[grid])
+        return rows + 0.0
+
+    def all_units(self) -> FloatArray:
+        """All points of a space whose columns all have a finite number of values, ``(N, d)``."""
+        indices = np.indices([int(n) for n in self.levels]).reshape(len(self), -1).T
+        return self.to_unit(indices * self.step + self.first)
 
     @property
     def has_grid(self) -> bool:
@@ -172,6 +183,8 @@ class SearchSpace:
         )
         self._log = np.array([i for i, d in enumerate(ds) if _log(d)], dtype=np.intp)
         self._grid = np.flatnonzero(on_grid)
+        grid = self._grid
+        self.grid = len(ds), *grid.tolist(), *self.first[grid].tolist(), *self.step[grid].tolist()
         # A grid value is the middle of its cell, so the outer cells reach half a step further.
         low, high = self.first - self.step / 2, self.last + self.step / 2
         low[self._log], high[self._log] = np.log(low[self._log]), np.log(high[self._log])
@@ -182,7 +195,10 @@ class SearchSpace:
 def _kind(distribution: BaseDistribution) -> str:
     """What must agree for two definitions of a name to be compatible, as Optuna sees it."""
     if isinstance(distribution, CategoricalDistribution):
-        return distribution_to_json(distribution)
+        try:
+            return distribution_to_json(distribution)
+        except TypeError:  # choices that Optuna keeps in memory only, such as functions
+            return repr(distribution.choices)
     return f"{type(distribution).__name__}:{_log(distribution)}"
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adbo import branches
+from adbo import acquisition, branches
 from adbo.acquisition import propose
 from adbo.candidates import Geometry, Sample
+from adbo.niches import Niche
 
 LEVELS = np.array([2.0, np.inf, np.inf])
 GEOMETRY = Geometry(
@@ -57,12 +58,34 @@ def test_a_branch_of_a_few_rows_is_not_exhausted(rng):
 def test_a_branch_in_which_all_fails_is_left(rng):
     X, cost = two_branches(rng, spread=30.0)
     cost[60:] = np.nan
-    assert {branches.choose(X, cost, rng).rows[0] for _ in range(20)} == {0}
+    assert branches.choose(X, cost, rng) is None
+    X[50:60] = np.nan
+    assert {branches.choose(X, cost, rng).rows[0] for _ in range(20)} == {0, 50}
+
+
+def test_a_trial_that_failed_before_it_asked_for_all_makes_no_branch(rng):
+    X = rng.random((40, 3))
+    X[7, 1:] = np.nan
+    cost = np.where(np.arange(40) == 7, np.nan, X.sum(axis=1))
+    assert branches.choose(X, cost, rng) is None
 
 
 def test_rows_with_the_same_parameters():
     X = np.array([[0.25, 0.1, np.nan], [0.75, np.nan, 0.2], [0.25, 0.7, np.nan]])
     assert branches.is_here(X, X[0]).tolist() == [True, False, True]
+
+
+def test_models_do_not_leave_the_branch_for_a_better_one(rng, monkeypatch):
+    monkeypatch.setattr(branches, "BRANCH_SHARE", 1.0)
+    monkeypatch.setattr(acquisition, "NICHE_DESCENT_SHARE", 0.5)
+    monkeypatch.setattr(acquisition, "NICHE_TREND_SHARE", 0.5)
+    X, cost = two_branches(rng, spread=30.0)
+    monkeypatch.setattr(
+        branches, "choose", lambda *_: Niche(np.arange(60, 90), False, np.inf, is_branch=True)
+    )
+    sample = Sample(X, cost, 60, lambda: (X[:0], cost[:0]))
+    points = np.array([propose(sample, GEOMETRY, 0.5, rng) for _ in range(60)])
+    assert (points[:, 0] == 0.75).all()
 
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0.0, 0.25), (1.0, 0.35, 0.65)])

@@ -96,6 +96,13 @@ class TestMutate:
         differs = (space.from_unit(moved) != space.from_unit(base)).any(axis=1)
         assert differs.all() or (space.levels == 1).all()
 
+    @pytest.mark.parametrize("spread", [0.0, 1e-4])
+    def test_the_low_end_of_a_long_logarithmic_range_is_left(self, spread, rng):
+        space = SearchSpace({"n": IntDistribution(1, 10**9, log=True)})
+        base = space.to_unit(np.ones((100, 1)))
+        moved = candidates.mutate(base, np.array([spread]), geometry_of(space), rng)
+        assert (space.from_unit(moved) > 1).all()
+
     def test_categories_reach_all_other_choices_alike(self, rng):
         geometry = Geometry(np.array([5]), np.array([5.0]), lambda units: units)
         base = np.full((8000, 1), 2.5 / 5)

@@ -63,6 +63,11 @@ def test_other_columns_are_those_of_the_best_row(rng):
     )
 
 
+def test_constants_count_for_nothing():
+    space = SearchSpace({"x": FloatDistribution(0, 1), "n": IntDistribution(3, 3)})
+    assert descent.smooth_share(Geometry(space.categories, space.levels, space.snap)) == 1
+
+
 @pytest.mark.parametrize("m", [1, 2, 5, 300])
 @pytest.mark.parametrize("spread", [0.0, 1e-16, 1e-9, 0.3])
 def test_inside_whatever_the_rows(rng, m, spread):

@@ -171,11 +171,20 @@ class TestPresence:
         present[:, 1] = X[:, 0] < 0.5
         present[:, 2] = present[:, 1] & (X[:, 1] > 0.5)
         queries = np.array([[0.2, 0.9, 0.5], [0.2, 0.1, 0.5], [0.8, 0.9, 0.5]])
-        found = forest.learn_presence(X, present, queries)
+        found = forest.learn_presence(X, present)(queries)
         np.testing.assert_array_equal(found, [[1, 1, 1], [1, 1, 0], [1, 0, 0]])
+
+    def test_many_combinations(self, rng):
+        # Ten switches, each with a parameter of its own: most combinations were never seen.
+        X = rng.random((300, 20))
+        present = np.concatenate([np.ones((300, 10), dtype=bool), X[:, :10] < 0.5], axis=1)
+        queries = rng.random((200, 20))
+        found = forest.learn_presence(X, present)(queries)
+        assert found[:, :10].all()
+        assert (found[:, 10:] == (queries[:, :10] < 0.5)).mean() > 0.98
 
     def test_one_pattern(self, rng):
         X = rng.random((5, 2))
         present = np.tile([True, False], (5, 1))
-        found = forest.learn_presence(X, present, rng.random((3, 2)))
+        found = forest.learn_presence(X, present)(rng.random((3, 2)))
         np.testing.assert_array_equal(found, np.tile([True, False], (3, 1)))

@@ -95,7 +95,9 @@ def test_categories_are_all_as_far_from_each_other(rng):
 def test_equal_rows(rng):
     X = np.full((30, 2), 0.4)
     for _ in range(20):
-        assert len(niches.choose(X, np.zeros(30), 10, continuous(2), rng).rows) in {10, 30}
+        niche = niches.choose(X, np.zeros(30), 10, continuous(2), rng)
+        assert sorted(niche.rows) == list(range(30))
+        assert not niche.is_elites
 
 
 def test_an_exhausted_basin_is_left(rng):

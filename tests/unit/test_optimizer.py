@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 import adbo
 import adbo.optimizer
+from adbo import acquisition
 from adbo.history import History
 from adbo.optimizer import Optimizer, propose
 from adbo.problems import parse
@@ -106,7 +108,9 @@ class TestOptimizes:
         assert np.mean(failures[75:]) < 0.45
         assert optimizer.best_value < 1.1
 
-    def test_a_few_points_are_all_tried(self):
+    @pytest.mark.parametrize("first_points", [0, 20])
+    def test_a_few_points_are_all_tried(self, first_points, monkeypatch):
+        monkeypatch.setattr(acquisition, "INITIAL_MOST", first_points)
         space = {"a": CategoricalDistribution(list("xyz")), "n": IntDistribution(0, 3)}
         optimizer = Optimizer(space, seed=0)
         asked = []
@@ -114,6 +118,53 @@ class TestOptimizes:
             asked.append(tuple(optimizer.ask().values()))
             optimizer.tell(dict(zip(space, asked[-1], strict=True)), float(asked[-1][1]))
         assert len(set(asked)) == 12
+
+    def test_the_last_point_of_a_finite_space_is_found(self):
+        space = {
+            "n": IntDistribution(1, 700, log=True),
+            "kind": CategoricalDistribution(list("abcdefg")),
+        }
+        optimizer = Optimizer(space, seed=0)
+        values = np.array([[n, kind] for n in range(1, 701) for kind in range(7)], dtype=float)
+        optimizer.tell_array(np.delete(values, 3000, axis=0), np.arange(4899.0))
+        expected = {"n": values[3000, 0], "kind": "abcdefg"[int(values[3000, 1])]}
+        assert [optimizer.ask() for _ in range(3)] == [expected] * 3
+
+    def test_a_value_on_a_grid_is_known_however_it_was_computed(self):
+        optimizer = Optimizer({"x": FloatDistribution(0, 1, step=0.1)}, seed=0)
+        for x in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9, 1.0):
+            optimizer.tell({"x": x}, x)
+        assert optimizer.ask()["x"] == pytest.approx(0.8)
+
+    def test_values_that_differ_more_than_a_float_can_hold(self, recwarn):
+        rng = np.random.default_rng(0)
+        optimizer = Optimizer(SQUARE, seed=0)
+        values = np.where(np.arange(300) == 40, -1.7e308, 1.7e308 * rng.uniform(0.5, 1, 300))
+        optimizer.tell_array(rng.uniform(-5, 5, (300, 2)), values)
+        for _ in range(40):
+            optimizer.ask()
+        assert not recwarn.list
+
+    def test_many_optional_parameters_make_no_noise(self, recwarn):
+        switches = {f"use{i}": CategoricalDistribution([False, True]) for i in range(8)}
+        numbers = {f"x{i}": FloatDistribution(0, 1) for i in range(8)}
+        optimizer = Optimizer({**switches, **numbers}, seed=0)
+        for _ in range(40):
+            params = optimizer.ask()
+            for i in range(8):
+                if not params[f"use{i}"]:
+                    params.pop(f"x{i}", None)
+            optimizer.tell(params, sum(params.get(f"x{i}", 0.5) for i in range(8)))
+        assert not recwarn.list
+
+    def test_a_kappa_that_is_no_weight_is_refused(self):
+        for kappa in (-1.0, math.inf, math.nan):
+            with pytest.raises(ValueError, match="kappa is"):
+                Optimizer(SQUARE, kappa=kappa)
+
+    def test_arrays_of_another_shape_are_refused(self):
+        with pytest.raises(ValueError, match=r"shape \(2,\), not \(5, 2\)"):
+            Optimizer(SQUARE).tell_array(np.zeros(2), np.zeros(5))
 
     def test_no_repeats_in_a_mixed_space(self):
         space = {
@@ -128,7 +179,7 @@ class TestOptimizes:
 
 class TestAsk:
     def test_seed_determines_the_trajectory(self):
-        first, second = (run(Optimizer(MIXED, seed=3), lambda p: p["layers"], 20) for _ in "ab")
+        first, second = (run(Optimizer(MIXED, seed=3), lambda p: p["layers"], 60) for _ in "ab")
         np.testing.assert_array_equal(
             first.history.values(slice(None)), second.history.values(slice(None))
         )
@@ -142,9 +193,10 @@ class TestAsk:
     )
     def test_asks_are_valid_after_any_results(self, values, direction):
         optimizer = Optimizer(MIXED, direction=direction, seed=0)
-        for value in values:
-            optimizer.tell(optimizer.ask(), value)
-        params = optimizer.ask()
+        with mock.patch.object(acquisition, "INITIAL_MOST", 3):
+            for value in values:
+                optimizer.tell(optimizer.ask(), value)
+            params = optimizer.ask()
         assert params.keys() == MIXED.keys()
         for name, distribution in MIXED.items():
             assert distribution._contains(distribution.to_internal_repr(params[name]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -44,7 +45,7 @@ def test_finds_a_minimum_of_a_conditional_space() -> None:
 
 
 def test_a_seed_determines_the_trials() -> None:
-    first, second, other = (_values(adbo.QUCBSampler(seed=s), 15) for s in (3, 3, 4))
+    first, second, other = (_values(adbo.QUCBSampler(seed=s), 40) for s in (3, 3, 4))
     assert first == second
     assert first != other
 
@@ -105,7 +106,38 @@ def test_pickling_keeps_the_stream() -> None:
     sampler = adbo.QUCBSampler(seed=5)
     _values(sampler, 3)
     copy = pickle.loads(pickle.dumps(sampler))
-    assert _values(copy, 5) == _values(sampler, 5)
+    assert _values(copy, 30) == _values(sampler, 30)
+
+
+def test_choices_may_be_anything() -> None:
+    study = optuna.create_study(sampler=adbo.QUCBSampler(seed=0))
+
+    def objective(trial: optuna.Trial) -> float:
+        n = trial.suggest_categorical("n", list(np.arange(3)))
+        function = trial.suggest_categorical("function", [np.sin, np.cos, np.exp])
+        return float(function(n + trial.suggest_float("x", 0, 1)))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna's, that a database could not hold them
+        study.optimize(objective, n_trials=40)
+    assert study.best_value < -0.98
+
+
+def test_trials_of_merged_studies_all_count() -> None:
+    study = optuna.create_study(sampler=adbo.QUCBSampler(seed=0))
+    distributions = {"x": optuna.distributions.FloatDistribution(-5, 5)}
+    for x in np.linspace(-5, 5, 41):
+        attributes = {"adbo:rank": 0, "adbo:seq": int(x > 0)}
+        study.add_trial(
+            optuna.create_trial(
+                params={"x": x},
+                distributions=distributions,
+                value=(x - 2) ** 2,
+                user_attrs=attributes,
+            )
+        )
+    asked = [study.ask(distributions).params["x"] for _ in range(20)]
+    assert np.median(np.abs(np.array(asked) - 2)) < 0.1
 
 
 def test_a_negative_kappa_is_refused() -> None:
