@@ -5,8 +5,9 @@
 Each variant sets some constants or functions of the modules, everything else stays; problems are
 those of `quality.py`. A figure is the median over the seeds of the logarithm of the regret (at
 least 1e-9), less that of the defaults on the same problem: 1 is ten times worse. "worse" is the
-share of all parts, a problem with a seed, in which a variant is worse than the defaults are with
-another seed: 0.5 if it makes no difference. Parts that are in the file are not repeated.
+share of all pairs of runs on a problem, one with the variant and one with the defaults, in which
+the variant is worse: 0.5 if it makes no difference. All seeds in the file count; parts that are
+there are not repeated.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -25,7 +27,7 @@ import numpy as np
 import optuna
 import pandas as pd
 from numpy.typing import NDArray
-from quality import append, load, regret
+from quality import KEYS, append, load, regret
 from sklearn.ensemble import RandomForestRegressor
 
 from adbo import acquisition, forest, optimizer
@@ -106,7 +108,10 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "more descent": {"acquisition.DESCENT_SHARE": 0.95, "acquisition.NICHE_DESCENT_SHARE": 0.6},
     "splines only": {"descent.SPLINE_SHARE": 1.0},
     "quadratics only": {"descent.SPLINE_SHARE": 0.0},
-    "no products in quadratics": {"descent.QUADRATIC_MOST": 0},
+    "no products in quadratics": {
+        "descent.QUADRATIC_MOST": 0,
+        "quadratic.POINTS_PER_COEFFICIENT": math.inf,
+    },
     "10 first points": {"acquisition.INITIAL_MOST": 10},
     "50 first points": {"acquisition.INITIAL_MOST": 50},
 }
@@ -132,14 +137,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.problems:
         budgets = ((options.workers, options.evaluations, tuple(options.problems)),)
     cases = [(name, *budget) for *budget, names in budgets for name in names]
+    variants = list(dict.fromkeys([DEFAULT, *options.variants]))
     # Seeds outermost, so that a run that is broken off has compared all variants.
-    for seed, case, variant in product(options.seeds, cases, options.variants):
-        part = (variant, *case, seed)
+    parts = [
+        (variant, *case, seed) for seed, case, variant in product(options.seeds, cases, variants)
+    ]
+    for part in parts:
         if part not in done:
-            with changed(VARIANTS[variant]):
+            with changed(VARIANTS[part[0]]):
                 done[part] = regret("adbo", *part[1:])
             append(file, part, done[part])
-    frame = table(pd.read_csv(file))
+    rows = [(*part, regret) for part, regret in done.items() if part[1:4] in cases]
+    frame = table(pd.DataFrame(rows, columns=[*KEYS, "regret"]))
     print(frame.to_string(float_format="{:+.1f}".format, formatters={"worse": "{:.2f}".format}))
     draw(frame, options.output / "ablation.png")
     return 0
