@@ -1,7 +1,9 @@
 """The history: every evaluation a rank knows of, appended once and never changed.
 
 It keeps columns, not objects, so that a million evaluations cost what their numbers cost, and an
-ask reads only a bounded sample of them. It does not know where evaluations come from.
+ask reads only a bounded sample of them. Only where some parameter has a finite number of values, so
+that points may be repeated, a set of all points is kept as well. It does not know where evaluations
+come from.
 
 Notation: ``n`` evaluations, ``d`` columns of the search space, ``m`` sampled rows.
 """

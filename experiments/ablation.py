@@ -36,7 +36,7 @@ from adbo.space import FloatArray
 
 #: Workers, evaluations, and what they are spent on.
 BUDGETS = (
-    (64, 2000, ("ackley:5", "rosenbrock:5", "schwefel:5", "rotated:rastrigin:5", "levy:10")),
+    (16, 500, ("ackley:5", "rosenbrock:5", "schwefel:5", "rotated:rastrigin:5", "levy:10")),
     (16, 400, ("mixed", "conditional", "integer", "noisy:ackley:5")),
 )
 
