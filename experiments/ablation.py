@@ -3,11 +3,11 @@
     python experiments/ablation.py --output DIR
 
 Each variant sets some constants or functions of the modules, everything else stays; problems are
-those of `quality.py`. A figure is the median over the seeds of the logarithm of the regret (at
-least 1e-9), less that of the defaults on the same problem: 1 is ten times worse. "worse" is the
-share of all pairs of runs on a problem, one with the variant and one with the defaults, in which
-the variant is worse: 0.5 if it makes no difference. All seeds in the file count; parts that are
-there are not repeated.
+those of `quality.py`. A figure is the share of all pairs of runs on a problem, one with
+the variant and one with the defaults, in which the variant ends farther from the optimum: 0.5 if
+it makes no difference. Distances below 1e-9 count as equal, and equal ones as half. All seeds in
+the file count; the defaults, with which all are compared, should have more
+(`--variants default --seeds ...`). Parts that are in the file are not repeated.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from adbo.space import FloatArray
 BUDGETS = (
     (16, 500, ("ackley:5", "rosenbrock:5", "schwefel:5", "rotated:rastrigin:5", "levy:10")),
     (16, 400, ("mixed", "conditional", "integer", "noisy:ackley:5")),
+    (16, 150, ("categorical",)),
 )
 
 #: The least regret that counts.
@@ -148,9 +149,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 done[part] = regret("adbo", *part[1:])
             append(file, part, done[part])
     rows = [(*part, regret) for part, regret in done.items() if part[1:4] in cases]
-    frame = table(pd.DataFrame(rows, columns=[*KEYS, "regret"]))
-    print(frame.to_string(float_format="{:+.1f}".format, formatters={"worse": "{:.2f}".format}))
-    draw(frame, options.output / "ablation.png")
+    chance = table(pd.DataFrame(rows, columns=[*KEYS, "regret"]))
+    print(chance.to_string(float_format="{:.2f}".format))
+    draw(chance, options.output / "ablation.png")
     return 0
 
 
@@ -178,16 +179,12 @@ def changed(constants: Mapping[str, object]) -> Iterator[None]:
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Powers of ten by which each variant is worse than the defaults, for each problem."""
-    problems = list(dict.fromkeys(frame["problem"]))
-    variants = list(dict.fromkeys(frame["method"]))
-    logarithm = np.log10(frame["regret"].clip(lower=FLOOR))
-    values = logarithm.groupby([frame["method"], frame["problem"]]).agg(list).unstack()[problems]
-    medians = values.map(np.median)
-    worse = medians.loc[variants] - medians.loc[DEFAULT]
+    """How likely each variant is worse than the defaults on each problem, and the mean."""
+    regrets = frame.assign(regret=frame["regret"].clip(lower=FLOOR))
+    values = regrets.groupby(["method", "problem"], sort=False)["regret"].agg(list).unstack()
+    values = values[list(dict.fromkeys(frame["problem"]))]
     chance = values.apply(lambda of: of.map(lambda v: _chance_worse(v, of[DEFAULT])))
-    frame = worse.assign(mean=worse.mean(axis=1), worse=chance.mean(axis=1))
-    return frame.drop(index=DEFAULT)
+    return chance.assign(mean=chance.mean(axis=1)).drop(index=DEFAULT)
 
 
 def _chance_worse(values: Sequence[float], others: Sequence[float]) -> float:
@@ -196,22 +193,23 @@ def _chance_worse(values: Sequence[float], others: Sequence[float]) -> float:
     return float((np.sign(difference) + 1).mean() / 2)
 
 
-def draw(worse: pd.DataFrame, path: Path) -> None:
-    """Draw the table as coloured cells."""
+def draw(chance: pd.DataFrame, path: Path) -> None:
+    """Draw the table as coloured cells, the variants in the order of their means."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(8, 1.5 + 0.26 * len(worse)), layout="constrained")
-    worse = worse.drop(columns="worse")
-    image = axes.imshow(worse, cmap="RdBu_r", vmin=-3, vmax=3, aspect="auto")
-    axes.set_xticks(range(len(worse.columns)), worse.columns, rotation=30, ha="right")
-    axes.set_yticks(range(len(worse)), worse.index)
-    for (row, column), value in np.ndenumerate(worse.to_numpy()):
-        axes.text(column, row, f"{value:+.1f}", ha="center", va="center", fontsize=8)
-    axes.set_title("powers of ten worse (red) or better (blue) than the defaults")
-    figure.colorbar(image)
+    chance = chance.sort_values("mean")
+    figure, axes = plt.subplots(figsize=(9, 1.5 + 0.26 * len(chance)), layout="constrained")
+    image = axes.imshow(chance, cmap="RdBu_r", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(chance.columns)), chance.columns, rotation=30, ha="right")
+    axes.set_yticks(range(len(chance)), chance.index)
+    for (row, column), value in np.ndenumerate(chance.to_numpy()):
+        if np.isfinite(value):
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8)
+    axes.set_title("how often a variant is worse than the defaults")
+    figure.colorbar(image, label="0.5: no difference")
     figure.savefig(path, dpi=120)
 
 
