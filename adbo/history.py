@@ -1,9 +1,9 @@
 """The history: every evaluation a rank knows of, appended once and never changed.
 
 It keeps columns, not objects, so that a million evaluations cost what their numbers cost, and an
-ask reads only a bounded sample of them. Where some parameter has a finite number of values, so that
-points may be repeated, it keeps a set of all points as well. It does not know where evaluations
-come from.
+ask reads only a bounded sample of them. Where some parameter has a finite number of values, so
+that points may be repeated, it keeps a set of all points as well. It does not know where
+evaluations come from.
 
 Notation: ``n`` evaluations, ``d`` columns of the search space, ``m`` sampled rows.
 """
