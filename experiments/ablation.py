@@ -115,6 +115,17 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     },
     "10 first points": {"acquisition.INITIAL_MOST": 10},
     "50 first points": {"acquisition.INITIAL_MOST": 50},
+    "neither crowds, reserve nor translations": {
+        "trend.CROWD_SHARE": 0.0,
+        "acquisition.CLOSER_ROWS": 0,
+        "trend.TRANSLATED_SHARE": 0.0,
+    },
+    "neither trend, reserve nor quintic splines": {
+        "acquisition.TREND_SHARE": 0.0,
+        "acquisition.NICHE_TREND_SHARE": 0.0,
+        "acquisition.CLOSER_ROWS": 0,
+        "descent.QUINTIC_SHARE": 0.0,
+    },
 }
 
 
