@@ -75,7 +75,8 @@ def internal_values(draw: st.DrawFn, distribution: BaseDistribution) -> float:
     assert isinstance(distribution, FloatDistribution)
     if distribution.step is not None:
         levels = round((distribution.high - distribution.low) / distribution.step)
-        return distribution.low + distribution.step * draw(st.integers(0, levels))
+        value = distribution.low + distribution.step * draw(st.integers(0, levels))
+        return min(value, distribution.high)  # 17 * 0.1 is above 1.7
     return draw(st.floats(distribution.low, distribution.high))
 
 
