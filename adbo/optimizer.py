@@ -29,7 +29,6 @@ KAPPA = 1.96
 UNIFORM_ROWS = 256
 RESERVE_ROWS = 2048
 
-
 #: A space of so many points is searched for one that was not evaluated yet, when those at hand
 #: all were.
 FEW_POINTS = 2**16
@@ -49,7 +48,7 @@ DIRECTIONS = {"minimize": Direction("minimize", 1), "maximize": Direction("maxim
 def check_kappa(kappa: float) -> None:
     """Raise ValueError unless kappa is a finite number that is not negative."""
     if not 0 <= kappa < math.inf:
-        raise ValueError(f"kappa is {kappa!r}: use a number that is not negative")
+        raise ValueError(f"kappa is {kappa!r}: use a finite number that is not negative")
 
 
 def propose(history: History, kappa_mean: float, rng: np.random.Generator) -> FloatArray:

@@ -44,7 +44,7 @@ class Settings:
         if self.timeout is not None and not 0 < self.timeout <= threading.TIMEOUT_MAX:
             raise UsageError(f"timeout is {self.timeout}: use a number of seconds above 0")
         if not (self.kappa >= 0 and math.isfinite(self.kappa)):
-            raise UsageError(f"kappa is {self.kappa}: use a number that is not negative")
+            raise UsageError(f"kappa is {self.kappa}: use a finite number that is not negative")
         if self.seed is not None and self.seed < 0:
             raise UsageError(f"seed is {self.seed}: use a whole number that is not negative")
         if not self.study_name:

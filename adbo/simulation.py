@@ -114,7 +114,7 @@ class SimulationSettings:
             "method": (self.method in METHODS, f"one of {', '.join(METHODS)}"),
             "direction": (self.direction in DIRECTIONS, "minimize or maximize"),
             "seed": (self.seed >= 0, "a whole number that is not negative"),
-            "kappa": (0 <= self.kappa < math.inf, "a number that is not negative"),
+            "kappa": (0 <= self.kappa < math.inf, "a finite number that is not negative"),
             "processes": (self.processes >= 1, "a whole number from 1 on"),
         }
         for name, (fine, usage) in wrong.items():
