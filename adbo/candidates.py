@@ -49,14 +49,11 @@ class Sample:
         ``(m,)`` to minimize, NaN for failures.
     n_elites
         The first so many rows are the best evaluations, best first.
-    reserve
-        Draws more rows, as ``X (k, d)`` and ``cost (k,)``, none of which is among the former.
     """
 
     X: FloatArray
     cost: FloatArray
     n_elites: int
-    reserve: Callable[[], tuple[FloatArray, FloatArray]]
 
 
 #: Candidates of an ask, and the share of them that is uniform.
@@ -266,3 +263,15 @@ def _other_choice(units: FloatArray, n_choices: int, rng: np.random.Generator) -
     index = np.clip((units * n_choices).astype(np.intp), 0, n_choices - 1)
     shift = rng.integers(1, n_choices, size=len(units)) if n_choices > 1 else 0
     return ((index + shift) % n_choices + 0.5) / n_choices
+
+
+def places(X: FloatArray, geometry: Geometry) -> FloatArray:
+    """Rows as points whose distances count: different categories are one unit apart."""
+    columns = [X[:, geometry.categories == 0]]
+    for column in np.flatnonzero(geometry.categories):
+        n = int(geometry.categories[column])
+        index = np.clip((X[:, column] * n).astype(np.intp), 0, n - 1)
+        chosen = np.zeros((len(X), n))
+        chosen[np.arange(len(X)), index] = 1 / np.sqrt(2)
+        columns.append(chosen)
+    return np.concatenate(columns, axis=1)

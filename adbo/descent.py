@@ -27,8 +27,8 @@ POINTS = 64
 SPLINE_SHARE = 0.6
 
 #: Share of the splines that are quintic. With none, and splines of 160 points at most, the
-#: Rosenbrock function was at 0.06, not at 0.002; the ablation shows it only without the
-#: trend and the reserve as well.
+#: Rosenbrock function was at 0.06, not at 0.002; the ablation shows it only without the trend as
+#: well.
 QUINTIC_SHARE = 0.5
 
 #: A spline goes through so many points, log-uniform: the lower limit for each of its linear
@@ -149,5 +149,5 @@ def _on_spline(z: FloatArray, y: FloatArray, rng: np.random.Generator) -> FloatA
 
 def _on_quadratic(z: FloatArray, y: FloatArray, rng: np.random.Generator) -> FloatArray:
     length = 10.0 ** rng.uniform(*QUADRATIC_EXPONENTS, size=(POINTS, 1))
-    lowest = quadratic.fit(z, y, np.ones(len(z))).lowest(QUADRATIC_REACH)
+    lowest = quadratic.fit(z, y).lowest(QUADRATIC_REACH)
     return lowest + length * rng.standard_normal((POINTS, z.shape[1]))

@@ -25,9 +25,8 @@ from adbo.space import FloatArray, SearchSpace
 #: Mean of the exponential distribution of kappa (arXiv 2207.00479, section III-B).
 KAPPA = 1.96
 
-#: Rows drawn from the history beside its elites, and those drawn to look for some in one place.
+#: Rows drawn from the history beside its elites.
 UNIFORM_ROWS = 256
-RESERVE_ROWS = 2048
 
 #: A space of so many points is searched for one that was not evaluated yet, when those at hand
 #: all were.
@@ -75,13 +74,7 @@ def propose(history: History, kappa_mean: float, rng: np.random.Generator) -> Fl
         return space.from_unit(rng.random((1, len(space))))[0]
     elites = history.elites
     rows = np.concatenate([elites, history.sample(UNIFORM_ROWS, rng)])
-
-    def reserve() -> tuple[FloatArray, FloatArray]:
-        more = history.sample(RESERVE_ROWS, rng)
-        more = more[~np.isin(more, rows[len(elites) :], assume_unique=True)]
-        return space.to_unit(history.values(more)), history.cost(more)
-
-    sample = Sample(space.to_unit(history.values(rows)), history.cost(rows), len(elites), reserve)
+    sample = Sample(space.to_unit(history.values(rows)), history.cost(rows), len(elites))
     all_points = space.all_units if space.levels.prod() <= FEW_POINTS else None
     geometry = Geometry(space.categories, space.levels, space.snap, all_points)
     kappa = float(rng.exponential(kappa_mean))

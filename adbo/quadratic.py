@@ -30,22 +30,16 @@ def n_coefficients(m: int, d: int) -> int:
 
 @dataclass(frozen=True)
 class Quadratic:
-    """A fitted quadratic ``constant + slope z + z hessian z / 2``.
+    """A fitted quadratic ``slope z + z hessian z / 2``, and a constant that does not matter.
 
     Parameters
     ----------
-    constant, slope, hessian
-        Its coefficients: a number, ``(d,)`` and ``(d, d)``, symmetric.
+    slope, hessian
+        Its coefficients: ``(d,)`` and ``(d, d)``, symmetric.
     """
 
-    constant: float
     slope: FloatArray
     hessian: FloatArray
-
-    def predict(self, q: FloatArray) -> FloatArray:
-        """Its values ``(N,)`` at ``q (N, d)``."""
-        squares = np.sum(q @ self.hessian * q, axis=1)
-        return np.asarray(self.constant + q @ self.slope + squares / 2)
 
     def lowest(self, reach: float) -> FloatArray:
         """Where it is lowest ``(d,)``, no farther than the reach along any of its axes."""
@@ -57,18 +51,16 @@ class Quadratic:
         return np.asarray(axes @ along)
 
 
-def fit(z: FloatArray, y: FloatArray, weight: FloatArray) -> Quadratic:
-    """The quadratic of points ``(m, d)``, finite targets and positive weights, ``(m,)`` each."""
+def fit(z: FloatArray, y: FloatArray) -> Quadratic:
+    """The quadratic of points ``(m, d)``, finite targets ``(m,)``."""
     m, d = z.shape
     rows, columns = _terms(m, d)
     design = np.concatenate([np.ones((m, 1)), z, z[:, rows] * z[:, columns]], axis=1)
-    weighted = design * (weight / weight.mean())[:, None]
     ridge = m * _RIDGE * np.diag(np.arange(design.shape[1]) > 0)
-    mean = y.mean()
-    solution = np.linalg.solve(weighted.T @ design + ridge, weighted.T @ (y - mean))
+    solution = np.linalg.solve(design.T @ design + ridge, design.T @ (y - y.mean()))
     hessian = np.zeros((d, d))
     hessian[rows, columns] = solution[d + 1 :]
-    return Quadratic(float(solution[0] + mean), solution[1 : d + 1], hessian + hessian.T)
+    return Quadratic(solution[1 : d + 1], hessian + hessian.T)
 
 
 def _terms(m: int, d: int) -> tuple[IntArray, IntArray]:

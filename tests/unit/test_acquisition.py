@@ -28,7 +28,7 @@ def grid(levels, categories=None):
 def sample_of(X, cost):
     order = np.argsort(cost)
     n_elites = int((~np.isnan(cost)).sum())
-    return Sample(X[order], cost[order], n_elites, lambda: (X[:0], cost[:0]))
+    return Sample(X[order], cost[order], n_elites)
 
 
 @pytest.fixture
@@ -46,6 +46,7 @@ class TestPropose:
     def test_large_kappa_explores(self, rng, monkeypatch):
         monkeypatch.setattr(acquisition, "DESCENT_SHARE", 0.0)  # models do without
         monkeypatch.setattr(acquisition, "TREND_SHARE", 0.0)
+        monkeypatch.setattr(acquisition, "ADDITIVE_SHARE", 0.0)
         monkeypatch.setattr(niches, "SCATTERED_SHARE", 0.0)
         monkeypatch.setattr(niches, "NICHE_SHARE", 0.0)
         X = np.concatenate([0.3 + 0.01 * rng.standard_normal((200, 2)), rng.random((20, 2))])

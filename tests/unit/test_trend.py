@@ -33,25 +33,6 @@ def sample(rng, target, worked_out):
     return X[order], cost[order]
 
 
-@pytest.fixture
-def bottom_only(monkeypatch):
-    monkeypatch.setattr(trend, "TRANSLATED_SHARE", 0.0)
-
-
-def test_a_translation_is_ranked_by_the_trend(rng, monkeypatch):
-    monkeypatch.setattr(trend, "TRANSLATED_SHARE", 1.0)
-    target = np.array([0.4, 0.6, 0.5])
-    X = rng.random((256, 3))
-    minima = target + np.array([[3, -4, 3], [4, -4, 3], [3, -3, 3], [3, -4, 4]]) / 30
-    X = np.concatenate([X, minima])
-    cost = ripples(X, target)
-    order = np.argsort(cost)
-    cases = [trend.descend(X[order], cost[order], continuous(3), rng)[0] for _ in range(40)]
-    best = min(ripples(np.array(cases), target))
-    assert best < ripples(minima, target).min() - 1
-
-
-@pytest.mark.usefixtures("bottom_only")
 def test_bottom_is_found_beside_a_basin_that_was_searched(rng):
     target = np.array([0.4, 0.6, 0.5])
     worked_out = target + np.array([3, -4, 3]) / 30
@@ -61,23 +42,6 @@ def test_bottom_is_found_beside_a_basin_that_was_searched(rng):
     assert np.median(distance) < 0.35 * np.linalg.norm(worked_out - target)
 
 
-@pytest.mark.usefixtures("bottom_only")
-def test_crowded_rows_count_as_one(rng, monkeypatch):
-    target = np.array([0.4, 0.6, 0.5])
-    worked_out = target + np.array([3, -4, 3]) / 30
-
-    def median_distance():
-        stream = np.random.default_rng(1)
-        X, cost = sample(stream, target, worked_out)
-        points = [trend.descend(X, cost, continuous(3), stream)[0] for _ in range(40)]
-        return np.median(np.linalg.norm(np.array(points) - target, axis=1))
-
-    with_weights = median_distance()
-    monkeypatch.setattr(trend, "CROWD_SHARE", 0.0)
-    assert with_weights < median_distance()
-
-
-@pytest.mark.usefixtures("bottom_only")
 def test_failures_and_other_columns(rng):
     space = SearchSpace(
         {"c": CategoricalDistribution(["a", "b", "c"]), "x": FloatDistribution(0, 1)}
