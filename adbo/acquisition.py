@@ -9,7 +9,7 @@ Notation: ``X (m, d)`` the sample, ``N`` candidates, all in the unit cube.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -37,10 +37,10 @@ DESCENT_SHARE, NICHE_DESCENT_SHARE = 0.7, 0.35
 #: evaluations on 64 workers, not at 2.5 (20 and 24 studies).
 TREND_SHARE, NICHE_TREND_SHARE = 0.15, 0.07
 
-#: Share of the asks, of any kind, that follow an additive model of the whole sample, if there is
-#: one that predicts it. With 0.1, a 5-dimensional Schwefel function was at 43 after 200
-#: evaluations on 8 workers, with 0.15 at 7, with 0.2 and 0.3 at 1.6 and 1.5, without at 460 (16
-#: studies).
+#: Share of the asks, of any kind, that follow an additive model of the whole sample, or of their
+#: branch, if there is one that predicts it. With 0.1, a 5-dimensional Schwefel function was at 43
+#: after 200 evaluations on 8 workers, with 0.15 at 7, with 0.2 and 0.3 at 1.6 and 1.5, without at
+#: 460 (16 studies).
 ADDITIVE_SHARE = 0.2
 
 #: A niche of fewer rows has no model: points are drawn around its head.
@@ -50,7 +50,6 @@ LEAST_ROWS = 8
 EXCHANGE_SHARE = 0.4
 
 IsKnown = Callable[[FloatArray], NDArray[np.bool_]]
-AsSeen = Callable[[FloatArray], FloatArray]
 
 
 def propose(
@@ -82,38 +81,63 @@ def propose(
         ``(d,)``, snapped and complete: parameters that are expected to be absent have values too,
         should the objective ask for them.
     """
-    X = sample.X
-    complete = X
-    as_seen: AsSeen = _unchanged
-    if np.isnan(X).any():
-        complete = candidates.impute(X, sample.n_elites, rng)
-        as_seen = _absence(X, complete)
+    view = _view(sample, is_known, rng)
     d = len(geometry.levels)
-    if len(X) < min(INITIAL_PER_COLUMN * d, INITIAL_MOST):
-        points = candidates.generate(complete, np.arange(0), geometry, rng)
+    if len(sample.X) < min(INITIAL_PER_COLUMN * d, INITIAL_MOST):
+        points = candidates.generate(view.complete, np.arange(0), geometry, rng)
         order = np.arange(len(points))
     else:
-        points, order = _ranked(sample, complete, as_seen, geometry, kappa, rng)
-    if is_known is not None:
-        known = is_known(as_seen(points))
-        if known.all():
-            points = _anywhere(geometry, rng)
-            known = is_known(as_seen(points))
-            order = np.arange(len(points))
-        order = order[np.argsort(known[order], kind="stable")]
+        points, order = _ranked(view, geometry, kappa, rng)
+    known = view.is_known(points)
+    if known.all():
+        points = _anywhere(geometry, rng)
+        known = view.is_known(points)
+        order = np.arange(len(points))
+    order = order[np.argsort(known[order], kind="stable")]
     chosen: FloatArray = geometry.snap(points[order[:1]])[0]
     return chosen
 
 
-def _unchanged(points: FloatArray) -> FloatArray:
-    """Points of a space in which all parameters are always present."""
-    return points
+@dataclass(frozen=True)
+class _View:
+    """The sample with all that an ask makes of it once.
+
+    Parameters
+    ----------
+    sample
+        What is known.
+    complete
+        Its rows ``(m, d)``, with values for absent parameters.
+    as_seen
+        Gives points ``(N, d)`` NaN where a parameter is expected to be absent.
+    is_known
+        Tells which points ``(N, d)`` were evaluated before.
+    """
+
+    sample: Sample
+    complete: FloatArray
+    as_seen: Callable[[FloatArray], FloatArray]
+    is_known: IsKnown
 
 
-def _absence(X: FloatArray, complete: FloatArray) -> AsSeen:
-    """How points get NaN where a parameter is expected to be absent; learned when first asked."""
-    learn = cache(lambda: forest.learn_presence(complete, ~np.isnan(X)))
-    return lambda points: np.where(learn()(points), points, np.nan)
+def _view(sample: Sample, is_known: IsKnown | None, rng: np.random.Generator) -> _View:
+    present = ~np.isnan(sample.X)
+    if present.all():
+        return _View(sample, sample.X, lambda points: points, is_known or _none)
+    complete = candidates.impute(sample.X, sample.n_elites, rng)
+    learn = cache(lambda: forest.learn_presence(complete, present))
+
+    def as_seen(points: FloatArray) -> FloatArray:
+        return np.where(learn()(points), points, np.nan)
+
+    if is_known is None:
+        return _View(sample, complete, as_seen, _none)
+    return _View(sample, complete, as_seen, lambda points: is_known(as_seen(points)))
+
+
+def _none(points: FloatArray) -> NDArray[np.bool_]:
+    """No point is known: of a continuous space, all differ."""
+    return np.zeros(len(points), dtype=bool)
 
 
 def _anywhere(geometry: Geometry, rng: np.random.Generator) -> FloatArray:
@@ -124,29 +148,25 @@ def _anywhere(geometry: Geometry, rng: np.random.Generator) -> FloatArray:
 
 
 def _ranked(
-    sample: Sample,
-    complete: FloatArray,
-    as_seen: AsSeen,
-    geometry: Geometry,
-    kappa: float,
-    rng: np.random.Generator,
+    view: _View, geometry: Geometry, kappa: float, rng: np.random.Generator
 ) -> tuple[FloatArray, IntArray]:
     """Points ``(N, d)``, and in which order to propose them ``(N,)``."""
-    niche = _chosen(sample, complete, geometry, rng)
+    sample, complete = view.sample, view.complete
+    niche = _chosen(view, geometry, rng)
     if not (niche.is_elites or niche.is_branch) and descent.smooth_share(geometry) == 1:
         niche = _inside(complete, niche)
         if len(niche.rows) < LEAST_ROWS:
             points = candidates.around(complete[niche.rows[0]], niche.radius, geometry, rng)
             return points, np.arange(len(points))
-    points = _on_models(sample, complete, niche, geometry, rng)
-    if len(points):
+    points = _on_models(view, niche, geometry, rng)
+    if len(points) and not view.is_known(points).all():
         return points, np.arange(len(points))
     ranking = niche.rows
     exchanges = len(ranking) and rng.random() < EXCHANGE_SHARE
     make = candidates.exchange if exchanges else candidates.generate
     points = make(complete, ranking, geometry, rng)
     y = forest.targets(sample.cost, sample.n_elites)
-    seen = as_seen(points)
+    seen = view.as_seen(points)
     if niche.is_branch:
         here = branches.is_here(seen, sample.X[ranking[0]])
         if here.any():
@@ -155,11 +175,9 @@ def _ranked(
     return points, np.argsort(mean - kappa * std)
 
 
-def _chosen(
-    sample: Sample, complete: FloatArray, geometry: Geometry, rng: np.random.Generator
-) -> Niche:
+def _chosen(view: _View, geometry: Geometry, rng: np.random.Generator) -> Niche:
     """The rows that this ask works with."""
-    places = complete
+    sample, places = view.sample, view.complete
     if np.isnan(sample.X).any():
         if rng.random() < branches.BRANCH_SHARE:
             branch = branches.choose(sample.X, sample.cost, rng)
@@ -172,31 +190,27 @@ def _chosen(
 def _inside(complete: FloatArray, niche: Niche) -> Niche:
     """The niche with only those of its rows that belong to its basin."""
     distance = np.sum((complete[niche.rows] - complete[niche.rows[0]]) ** 2, axis=1)
-    return replace(niche, rows=niche.rows[: np.count_nonzero(distance <= niche.radius**2)])
+    return replace(niche, rows=niche.rows[distance <= niche.radius**2])
 
 
 def _on_models(
-    sample: Sample,
-    complete: FloatArray,
-    niche: Niche,
-    geometry: Geometry,
-    rng: np.random.Generator,
+    view: _View, niche: Niche, geometry: Geometry, rng: np.random.Generator
 ) -> FloatArray:
     """Points ``(N, d)`` where a model other than the forest is lowest; often none."""
-    failed = ~np.isfinite(sample.cost)
-    none = np.empty((0, complete.shape[1]))
+    complete, cost = view.complete, view.sample.cost
+    failed = ~np.isfinite(cost)
     if failed.all() or not len(niche.rows):
-        return none
+        return complete[:0]
     everywhere = np.arange(len(complete))
     if niche.is_branch:
         everywhere = niche.rows
-        absent = np.isnan(sample.X[niche.rows[0]])
+        absent = np.isnan(view.sample.X[niche.rows[0]])
         geometry = replace(geometry, levels=np.where(absent, 1.0, geometry.levels))
-    points = none
+    points = complete[:0]
     if rng.random() < ADDITIVE_SHARE:
-        points = additive.descend(complete[everywhere], sample.cost[everywhere], geometry, rng)
+        points = additive.descend(complete[everywhere], cost[everywhere], geometry, rng)
     if not len(points):
-        points = _descended(sample, complete, niche, geometry, rng)
+        points = _descended(view, niche, geometry, rng)
     if not failed.any():
         return points
     # The models do not see where evaluations fail.
@@ -204,13 +218,10 @@ def _on_models(
 
 
 def _descended(
-    sample: Sample,
-    complete: FloatArray,
-    niche: Niche,
-    geometry: Geometry,
-    rng: np.random.Generator,
+    view: _View, niche: Niche, geometry: Geometry, rng: np.random.Generator
 ) -> FloatArray:
     """Points ``(N, d)`` of a descent or the trend; often none."""
+    complete, cost = view.complete, view.sample.cost
     share = DESCENT_SHARE if niche.is_elites else NICHE_DESCENT_SHARE
     trend_share = TREND_SHARE if niche.is_elites else NICHE_TREND_SHARE
     if niche.is_branch:
@@ -219,8 +230,8 @@ def _descended(
     smooth = descent.smooth_share(geometry)
     chance = rng.random()
     if chance < smooth * share:
-        y = forest.targets(sample.cost[niche.rows], len(niche.rows))
+        y = forest.targets(cost[niche.rows], len(niche.rows))
         return descent.descend(complete[niche.rows], y, geometry, rng)
     if chance < smooth * (share + trend_share):
-        return trend.descend(complete, sample.cost, geometry, rng)
-    return np.empty((0, complete.shape[1]))
+        return trend.descend(complete, cost, geometry, rng)
+    return complete[:0]

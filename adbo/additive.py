@@ -32,11 +32,12 @@ POINTS = 8
 #: 200 evaluations on 8 workers, not at 1.6 (16 studies).
 LEAST_ROWS_PER_COLUMN, MOST_ROWS = 4, 512
 
-#: Cosines of each column, at most, and of all columns together.
-COSINES, FEATURES = 24, 160
+#: Cosines of each column, at most, and of all columns together. With choices, there may be more
+#: features; with too many, there is no model, since it would take long.
+COSINES, ALL_COSINES, MOST_FEATURES = 24, 160, 400
 
 #: Models are fitted for so many drawn length scales, 10^U(low, high) of the rows' range, and
-#: noises, 10^U(low, high) of the variance; the one that predicts best is used.
+#: noises, 10^U(low, high) of the prior variance for each row; the one that predicts best is used.
 TRIES = 4
 LENGTH_EXPONENTS, NOISE_EXPONENTS = (-1.3, 0.0), (-6.0, -1.0)
 
@@ -44,8 +45,8 @@ LENGTH_EXPONENTS, NOISE_EXPONENTS = (-1.3, 0.0), (-6.0, -1.0)
 #: as the chance.
 CORRELATION_POWER = 4
 
-#: Share of the models of plain costs; others are of costs on the forest's scale. Sums are such on
-#: one of them.
+#: Share of the models of plain costs; others are of costs on a scale like the forest's. Sums are
+#: such on one of them.
 PLAIN_SHARE = 0.5
 
 #: A column's minimum is looked for at so many values.
@@ -59,6 +60,8 @@ def descend(
     X: FloatArray, cost: FloatArray, geometry: Geometry, rng: np.random.Generator
 ) -> FloatArray:
     """Points ``(N, d)`` where draws from an additive model of rows around the first are lowest.
+
+    They lie within the ranges, and have choices, of those rows: of others the model knows nothing.
 
     Parameters
     ----------
@@ -81,22 +84,30 @@ def descend(
     least = LEAST_ROWS_PER_COLUMN * (len(columns) + 1)
     if not len(columns) or len(X) < least:
         return none
-    place = places(X, geometry)
-    distance = np.sum((place - place[0]) ** 2, axis=1)
     m = log_uniform(least, max(least, MOST_ROWS), rng)
+    categories = geometry.categories[columns]
+    place = places(X[:, columns], categories)
+    distance = np.sum((place - place[0]) ** 2, axis=1)
     order = np.argsort(distance, kind="stable")[:m]
     x, cost = X[order][:, columns], cost[order]
+    n_waves = int(np.clip(ALL_COSINES // len(columns), 1, COSINES))
+    if np.where(categories, np.minimum(categories, len(x)), n_waves).sum() > MOST_FEATURES:
+        return none
     # The largest first: sums of the widest floats overflow.
     plain = rng.random() < PLAIN_SHARE
     y = cost / (np.abs(cost).max() or 1.0) if plain else forest.targets(cost, len(cost))
     y = y - y.mean()
     if not y.std() > 0:
         return none
-    basis = _basis(x, geometry.categories[columns], rng)
+    low, width = x.min(axis=0), np.maximum(np.ptp(x, axis=0), _LEAST_WIDTH)
+    among = np.tile(X[order[0]], (VALUES, 1))
+    steps = np.arange(VALUES)[:, None] + rng.random((VALUES, len(columns)))
+    among[:, columns] = low + width * steps / VALUES
+    basis = _basis(x, geometry.snap(among)[:, columns], categories, n_waves)
     model = _best(basis, y / y.std(), rng)
     if model is None or rng.random() >= model.correlation**CORRELATION_POWER:
         return none
-    points = np.tile(X[order[0]], (POINTS, 1))
+    points = among[:POINTS].copy()
     points[:, columns] = _lowest(basis, model.draw(POINTS, rng))
     return geometry.snap(points)
 
@@ -126,27 +137,24 @@ class _Basis:
     features_of_values: list[FloatArray]
 
 
-def _basis(x: FloatArray, categories: IntArray, rng: np.random.Generator) -> _Basis:
-    m, d = x.shape
-    low = x.min(axis=0)
-    width = np.maximum(np.ptp(x, axis=0), _LEAST_WIDTH)
-    waves = np.arange(1, int(np.clip(FEATURES // d, 1, COSINES)) + 1)
-    features, column, frequency = [np.ones((m, 1))], [np.array([-1])], [np.zeros(1)]
+def _basis(x: FloatArray, among: FloatArray, categories: IntArray, n_waves: int) -> _Basis:
+    """The basis of rows ``(m, d)``, where numbers take the values ``among (v, d)``."""
+    low, width = x.min(axis=0), np.maximum(np.ptp(x, axis=0), _LEAST_WIDTH)
+    waves = np.arange(1, n_waves + 1)
+    features, column, frequency = [np.ones((len(x), 1))], [np.array([-1])], [np.zeros(1)]
     values, features_of_values = [], []
     for j, n in enumerate(categories):
         if n:
             index = np.clip((x[:, j] * n).astype(np.intp), 0, n - 1)
-            # Of choices that no row has, the model knows nothing: they are not among the values.
             seen, index = np.unique(index, return_inverse=True)
             of_values = np.eye(len(seen))
             known = of_values[index]
             values.append((seen + 0.5) / n)
             frequency.append(np.zeros(len(seen)))
         else:
-            along = (np.arange(VALUES) + rng.random(VALUES)) / VALUES
-            known = np.cos(np.pi * (x[:, j, None] - low[j]) / width[j] * waves)
-            of_values = np.cos(np.pi * along[:, None] * waves)
-            values.append(low[j] + width[j] * along)
+            angle = np.pi * (np.concatenate([x[:, j], among[:, j]]) - low[j]) / width[j]
+            known, of_values = np.split(np.cos(angle[:, None] * waves), [len(x)])
+            values.append(among[:, j])
             frequency.append(waves.astype(np.float64))
         features.append(known)
         features_of_values.append(of_values)
@@ -191,13 +199,13 @@ def _best(basis: _Basis, y: FloatArray, rng: np.random.Generator) -> _Model | No
 
 
 def _scale(basis: _Basis, length: float) -> FloatArray:
-    """Prior standard deviation of each coefficient ``(F,)``; of a column's sum, it is equal."""
+    """Prior standard deviation of each coefficient ``(F,)``: all columns' functions vary alike."""
     density = np.exp(-((np.pi * length * basis.frequency) ** 2) / 2)
     n_columns = len(basis.values)
     for j in range(n_columns):
         of_column = basis.column == j
-        if basis.frequency[of_column].any():
-            density[of_column] /= density[of_column].sum()
+        if basis.frequency[of_column].any():  # the mean square of a cosine is a half
+            density[of_column] *= 2 / density[of_column].sum()
     density[1:] /= n_columns
     return np.asarray(np.sqrt(density))
 

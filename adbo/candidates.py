@@ -265,11 +265,11 @@ def _other_choice(units: FloatArray, n_choices: int, rng: np.random.Generator) -
     return ((index + shift) % n_choices + 0.5) / n_choices
 
 
-def places(X: FloatArray, geometry: Geometry) -> FloatArray:
+def places(X: FloatArray, categories: IntArray) -> FloatArray:
     """Rows as points whose distances count: different categories are one unit apart."""
-    columns = [X[:, geometry.categories == 0]]
-    for column in np.flatnonzero(geometry.categories):
-        n = int(geometry.categories[column])
+    columns = [X[:, categories == 0]]
+    for column in np.flatnonzero(categories):
+        n = int(categories[column])
         index = np.clip((X[:, column] * n).astype(np.intp), 0, n - 1)
         chosen = np.zeros((len(X), n))
         chosen[np.arange(len(X)), index] = 1 / np.sqrt(2)

@@ -114,12 +114,44 @@ def test_draws_differ(rng):
 
 @pytest.mark.parametrize("m", [1, 5, 30, 600])
 @pytest.mark.parametrize("spread", [0.0, 1e-16, 1e-9, 0.3])
-@pytest.mark.parametrize("size", [0.0, 1e-300, 1.0, 1e308])
-def test_inside_whatever_the_rows(rng, m, spread, size):
+@pytest.mark.parametrize("size", [0.0, 1e-300, 1.0, 1e307])
+def test_inside_whatever_the_rows(rng, monkeypatch, m, spread, size):
+    monkeypatch.setattr(additive, "CORRELATION_POWER", 0.0)
     X = np.clip(0.5 + spread * rng.standard_normal((m, 3)), 0, 1)
-    X, cost = best_first(X, size * np.clip(rng.standard_normal(m), -1, 1))
+    X, cost = best_first(X, size * np.sum(np.abs(X - 0.4), axis=1))
     points = draws(X, cost, continuous(3), rng, 5)
-    assert ((points >= 0) & (points <= 1)).all()
+    assert ((points >= X.min(axis=0)) & (points <= X.max(axis=0))).all()
+    assert len(points) == (5 * additive.POINTS if m >= 30 and spread > 1e-9 and size else 0) or (
+        spread == 1e-9
+    )
+
+
+def test_levels_that_were_not_seen_are_not_guessed_between(rng, monkeypatch):
+    monkeypatch.setattr(additive, "CORRELATION_POWER", 0.0)
+    space = SearchSpace({f"n{j}": IntDistribution(0, 3) for j in range(4)})
+    X = space.snap(rng.random((100, 4)))
+    effect = rng.standard_normal((4, 4))
+    index = np.clip((X * 4).astype(int), 0, 3)
+    X, cost = best_first(X, effect[np.arange(4), index].sum(axis=1))
+    points = draws(X, cost, geometry_of(space), rng)
+    proposed = np.clip((points * 4).astype(int), 0, 3)
+    assert (proposed == effect.argmin(axis=1)).mean() > 0.9
+
+
+def test_too_many_choices_have_no_model(rng):
+    choices = CategoricalDistribution(list(range(50)))
+    space = SearchSpace({f"c{j}": choices for j in range(10)})
+    X = space.snap(rng.random((300, 10)))
+    X, cost = best_first(X, X.sum(axis=1))
+    assert len(draws(X, cost, geometry_of(space), rng)) == 0
+
+
+def test_draws_of_one_model_differ(rng, monkeypatch):
+    monkeypatch.setattr(additive, "CORRELATION_POWER", 0.0)
+    X = rng.random((60, 3))
+    X, cost = best_first(X, waves(X, 0.3) + 0.3 * rng.standard_normal(60))
+    for points in (additive.descend(X, cost, continuous(3), rng) for _ in range(10)):
+        assert len(np.unique(points, axis=0)) > 1
 
 
 def test_leave_one_out_predictions_are_those_of_fits_without_the_row(rng):
