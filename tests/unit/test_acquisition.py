@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adbo import acquisition, niches
+from adbo import acquisition, additive, niches
 from adbo.acquisition import propose
 from adbo.candidates import Geometry, Sample
 
@@ -42,6 +42,19 @@ class TestPropose:
         sample = sample_of(X, ((X - 0.3) ** 2).sum(axis=1))
         points = np.array([propose(sample, continuous(2), 0.0, rng) for _ in range(20)])
         assert np.median(np.abs(points - 0.3)) < 0.03
+
+    def test_parameters_that_act_one_by_one_are_searched_so(self, rng):
+        X = rng.random((200, 4))
+        target = np.array([0.3, 0.6, 0.8, 0.2])
+
+        def cost(points):
+            x = points - target
+            return np.sum(2 * np.abs(x) - np.cos(25 * x), axis=1)
+
+        sample = sample_of(X, cost(X))
+        points = np.array([propose(sample, continuous(4), 0.0, rng) for _ in range(100)])
+        found = (np.abs(points - target).max(axis=1) < 0.06).mean()
+        assert found > 0.05  # no other model gets there in one step
 
     def test_large_kappa_explores(self, rng, monkeypatch):
         monkeypatch.setattr(acquisition, "DESCENT_SHARE", 0.0)  # models do without
@@ -145,6 +158,22 @@ class TestRepeats:
         sample = sample_of(X, X.sum(axis=1))
         found = [propose(sample, geometry, 0.0, rng, is_known) for _ in range(10)]
         assert any(np.array_equal(point, target) for point in found)
+
+    def test_a_model_whose_points_are_known_leaves_the_ask_to_the_forest(self, rng, monkeypatch):
+        geometry = grid([50, 50])
+        X = geometry.snap(rng.random((60, 2)))
+        sample = sample_of(X, np.sum((X - 0.3) ** 2, axis=1))
+        monkeypatch.setattr(additive, "descend", lambda *_: sample.X[:1])
+        monkeypatch.setattr(acquisition, "ADDITIVE_SHARE", 1.0)
+        monkeypatch.setattr(acquisition, "_anywhere", None)
+        known = {row.tobytes() for row in sample.X}
+
+        def is_known(units):
+            return np.array([unit.tobytes() in known for unit in units])
+
+        points = np.array([propose(sample, geometry, 0.0, rng, is_known) for _ in range(20)])
+        assert not is_known(points).any()
+        assert np.median(np.abs(points - 0.3)) < 0.1
 
     def test_proposals_are_snapped(self, rng):
         geometry = grid([7, 2])
