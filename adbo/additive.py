@@ -27,9 +27,10 @@ from adbo.space import FloatArray, IntArray
 #: Points of an ask: more than one, because some may be known already.
 POINTS = 8
 
-#: A model has so many rows for each column, at least, and so many at most, log-uniform: mostly all
-#: while evaluations are few. With all at most, a 5-dimensional Schwefel function was at 12 after
-#: 200 evaluations on 8 workers, not at 1.6 (16 studies).
+#: A model has so many rows for each column, at least, and so many at most, log-uniform, so that it
+#: mostly has all while evaluations are few. With as many as there are for the upper limit, a
+#: 5-dimensional Schwefel function was at 12 after 200 evaluations on 8 workers, not at 1.6 (16
+#: studies).
 LEAST_ROWS_PER_COLUMN, MOST_ROWS = 4, 512
 
 #: Cosines of each column, at most, and of all columns together. With choices, there may be more
