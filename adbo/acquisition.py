@@ -34,7 +34,7 @@ DESCENT_SHARE, NICHE_DESCENT_SHARE = 0.7, 0.35
 
 #: Share of the asks among the elites, and of those in niches, that follow the trend of the whole
 #: sample instead. Without, a rotated 5-dimensional Rastrigin function was at 4 after 2,000
-#: evaluations on 64 workers, not at 2.5 (20 and 24 studies).
+#: evaluations on 64 workers (20 studies), not at 3 (56; batches of 24 are at 2.5 to 3.5).
 TREND_SHARE, NICHE_TREND_SHARE = 0.15, 0.07
 
 #: Share of the asks, of any kind, that follow an additive model of the whole sample, or of their

@@ -21,8 +21,8 @@ from adbo.space import FloatArray, IntArray
 #: while the best rows are still apart, and once they have gathered. Most of these heads are the
 #: incumbent, whose niche has the rows nearest to it, not the best ones. With a share of 0.5
 #: throughout, 5 of 6 studies of a 5-dimensional Rosenbrock function were above 0.005 after 2,000
-#: evaluations; with half of both and never the incumbent, five of six functions were worse after
-#: 200 evaluations on 8 workers.
+#: evaluations; with half of both, never the incumbent and a rank power of 2, five of six functions
+#: were worse after 200 evaluations on 8 workers.
 SCATTERED_SHARE, NICHE_SHARE = 0.3, 0.75
 
 #: So many best rows have gathered when no column of theirs has a larger standard deviation.
@@ -30,9 +30,9 @@ CORE, GATHERED = 64, 0.01
 
 #: A head counts by this power of its distance to the nearest better row, divided by that power of
 #: the sum over all better ones. With 1.5 and 2, after 2,000 evaluations on 64 workers, a
-#: 10-dimensional Ackley function was at 1e-5, not at 6e-7, a 30-dimensional one at 1.2, not at
-#: 0.7 (5 to 8 studies), a rotated 5-dimensional Rastrigin function at 3.4, not at 3.0 (24 and
-#: 56); with 1.5 and 4, at 4.5 (24).
+#: 30-dimensional Ackley function was at 1.2, not at 0.7 (5 studies); a rotated 5-dimensional
+#: Rastrigin function at 3.4, not at 3.0 (24 and 56), which says nothing; with 1.5 and 4, at 4.5
+#: (24).
 ISOLATION_POWER, RANK_POWER = 1.5, 3.0
 
 #: To the basin of a head belong the rows that are closer to it than this share of its distance to
