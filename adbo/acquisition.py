@@ -30,7 +30,7 @@ INITIAL_MOST = 20
 #: Share of the asks among the elites that descend a smooth model instead, where all columns are
 #: continuous; in proportion fewer where others are to be explored too. Fewer leave curved valleys
 #: unfinished; more of those in niches settle in the second best of many basins.
-DESCENT_SHARE, NICHE_DESCENT_SHARE = 0.7, 0.35
+DESCENT_SHARE, NICHE_DESCENT_SHARE = 0.7, 0.6
 
 #: Share of the asks among the elites, and of those in niches, that follow the trend of the whole
 #: sample instead. Without, a rotated 5-dimensional Rastrigin function was at 4 after 2,000
@@ -151,46 +151,71 @@ def _ranked(
     view: _View, geometry: Geometry, kappa: float, rng: np.random.Generator
 ) -> tuple[FloatArray, IntArray]:
     """Points ``(N, d)``, and in which order to propose them ``(N,)``."""
-    sample, complete = view.sample, view.complete
     niche = _chosen(view, geometry, rng)
+    rows, n_best = np.arange(len(view.sample.X)), view.sample.n_elites
     if not (niche.is_elites or niche.is_branch) and descent.smooth_share(geometry) == 1:
-        niche = _inside(complete, niche)
+        view, niche = _inside(view, niche)
         if len(niche.rows) < LEAST_ROWS:
-            points = candidates.around(complete[niche.rows[0]], niche.radius, geometry, rng)
+            head = view.complete[niche.rows[0]]
+            points = candidates.around(head, niche.radius, geometry, rng)
             return points, np.arange(len(points))
+        if np.isfinite(niche.radius):  # of the elites, it is enough to know those nearby
+            near = niche.rows[:n_best]
+            others = rows[n_best:]
+            rows, n_best = np.concatenate([near, others[~np.isin(others, near)]]), len(near)
     points = _on_models(view, niche, geometry, rng)
     if len(points) and not view.is_known(points).all():
         return points, np.arange(len(points))
-    ranking = niche.rows
+    sample, ranking = view.sample, niche.rows
     exchanges = len(ranking) and rng.random() < EXCHANGE_SHARE
     make = candidates.exchange if exchanges else candidates.generate
-    points = make(complete, ranking, geometry, rng)
-    y = forest.targets(sample.cost, sample.n_elites)
+    points = make(view.complete, ranking, geometry, rng)
     seen = view.as_seen(points)
     if niche.is_branch:
         here = branches.is_here(seen, sample.X[ranking[0]])
         if here.any():
             points, seen = points[here], seen[here]
-    mean, std = forest.fit(sample.X, y, geometry.categories, rng).predict(seen)
+    y = forest.targets(sample.cost[rows], n_best)
+    mean, std = forest.fit(sample.X[rows], y, geometry.categories, rng).predict(seen)
     return points, np.argsort(mean - kappa * std)
 
 
 def _chosen(view: _View, geometry: Geometry, rng: np.random.Generator) -> Niche:
     """The rows that this ask works with."""
-    sample, places = view.sample, view.complete
+    sample = view.sample
     if np.isnan(sample.X).any():
         if rng.random() < branches.BRANCH_SHARE:
             branch = branches.choose(sample.X, sample.cost, rng)
             if branch is not None:
                 return branch
-        places = np.nan_to_num(sample.X, nan=0.5)  # what is absent keeps no rows apart
-    return niches.choose(places, sample.cost, sample.n_elites, geometry, rng)
+        # What is absent keeps no rows apart.
+        sample = replace(sample, X=np.nan_to_num(sample.X, nan=0.5))
+
+    def expect(isolation: FloatArray) -> FloatArray:
+        if not descent.is_smooth(geometry).any() or not np.isfinite(sample.cost).any():
+            return sample.cost
+        return trend.fit(view.complete, sample.cost, isolation, geometry, rng).predict(
+            view.complete
+        )
+
+    return niches.choose(sample, geometry, expect, rng)
 
 
-def _inside(complete: FloatArray, niche: Niche) -> Niche:
-    """The niche with only those of its rows that belong to its basin."""
-    distance = np.sum((complete[niche.rows] - complete[niche.rows[0]]) ** 2, axis=1)
-    return replace(niche, rows=niche.rows[distance <= niche.radius**2])
+def _inside(view: _View, niche: Niche) -> tuple[_View, Niche]:
+    """The niche with only those of its rows that belong to its basin, the nearest ones, and a
+    sample that has them all."""
+    sample, n = view.sample, len(view.complete)
+    reserve = sample.reserve()
+    X = np.concatenate([view.complete, reserve.X])
+    cost = np.concatenate([sample.cost, reserve.cost])
+    distance = np.sum((X[niche.rows] - X[niche.rows[0]]) ** 2, axis=1)
+    rows = niche.rows[distance <= niche.radius**2][: niches.MOST_ROWS]
+    more = rows[rows >= n]
+    places = rows.copy()
+    places[rows >= n] = n + np.arange(len(more))
+    kept = np.concatenate([np.arange(n), more])
+    sample = replace(sample, X=X[kept], cost=cost[kept])
+    return replace(view, sample=sample, complete=sample.X), replace(niche, rows=places)
 
 
 def _on_models(
@@ -233,5 +258,8 @@ def _descended(
         y = forest.targets(cost[niche.rows], len(niche.rows))
         return descent.descend(complete[niche.rows], y, geometry, rng)
     if chance < smooth * (share + trend_share):
-        return trend.descend(complete, cost, geometry, rng)
+        place = candidates.places(complete, geometry.categories)
+        isolation = niches.isolations(place, cost)
+        model = trend.fit(complete, cost, isolation, geometry, rng)
+        return trend.descend(complete, model, geometry, rng)
     return complete[:0]

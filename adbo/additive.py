@@ -14,14 +14,13 @@ Notation: ``X (m, d)`` complete rows of the unit cube, ``y (m,)`` standardized t
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
-from adbo import forest
+from adbo import forest, regression
 from adbo.candidates import Geometry, log_uniform, places
+from adbo.regression import Posterior
 from adbo.space import FloatArray, IntArray
 
 #: Points of an ask: more than one, because some may be known already.
@@ -171,20 +170,15 @@ def _basis(x: FloatArray, among: FloatArray, categories: IntArray, n_waves: int)
 
 @dataclass(frozen=True)
 class _Model:
-    """A posterior of coefficients: ``scale * solve(root^T, white + deviation * normal)``."""
+    """A posterior of scaled coefficients, and how well it predicts."""
 
+    posterior: Posterior
     correlation: float
-    root: FloatArray
-    white: FloatArray
-    deviation: float
     scale: FloatArray
 
     def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Coefficients ``(F, n)``."""
-        normal = rng.standard_normal((len(self.root), n))
-        white = self.white[:, None] + self.deviation * normal
-        solution = solve_triangular(self.root, white, trans=1, lower=True, check_finite=False)
-        return np.asarray(self.scale[:, None] * solution)
+        return self.scale[:, None] * self.posterior.draw(n, rng)
 
 
 def _best(basis: _Basis, y: FloatArray, rng: np.random.Generator) -> _Model | None:
@@ -212,21 +206,8 @@ def _scale(basis: _Basis, length: float) -> FloatArray:
 
 
 def _fit(features: FloatArray, scale: FloatArray, y: FloatArray, noise: float) -> _Model:
-    m = len(y)
-    scaled = features * scale
-    matrix = scaled.T @ scaled
-    matrix[np.diag_indices_from(matrix)] += m * noise
-    root = np.linalg.cholesky(matrix)
-    half = solve_triangular(root, scaled.T, lower=True, check_finite=False)
-    white = half @ y
-    residual = y - white @ half
-    # A row that was left out is predicted without its own share (Hastie, Tibshirani and Friedman,
-    # The Elements of Statistical Learning, 2009, equation 7.64).
-    own = np.sum(half**2, axis=0)
-    predicted = y - residual / np.maximum(1 - own, np.finfo(np.float64).eps)
-    deviation = math.sqrt(max(float(y @ residual) / m, 0.0))
-    correlation = _correlation(predicted, y)
-    return _Model(correlation, np.asarray(root, np.float64), white, deviation, scale)
+    posterior = regression.fit(features * scale, y, len(y) * noise)
+    return _Model(posterior, _correlation(posterior.left_out, y), scale)
 
 
 def _correlation(a: FloatArray, b: FloatArray) -> float:

@@ -38,6 +38,14 @@ class Geometry:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Points ``X (m, d)`` of the unit cube, NaN where absent, and their costs ``(m,)``."""
+
+    X: FloatArray
+    cost: FloatArray
+
+
+@dataclass(frozen=True)
 class Sample:
     """What an ask sees of the history.
 
@@ -49,11 +57,14 @@ class Sample:
         ``(m,)`` to minimize, NaN for failures.
     n_elites
         The first so many rows are the best evaluations, best first.
+    reserve
+        Gives other rows, of which only those around a place are looked at.
     """
 
     X: FloatArray
     cost: FloatArray
     n_elites: int
+    reserve: Callable[[], Rows]
 
 
 #: Candidates of an ask, and the share of them that is uniform.

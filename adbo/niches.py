@@ -9,11 +9,13 @@ Notation: ``X (m, d)`` complete rows of the unit cube, ``cost (m,)``, NaN for fa
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from adbo.candidates import Geometry, places
+from adbo.candidates import Geometry, Sample, places
 from adbo.distances import squared_distances
 from adbo.space import FloatArray, IntArray
 
@@ -44,6 +46,19 @@ CELL = 0.5
 #: does, so that it cannot get so far.
 EXHAUSTED_ROWS, EXHAUSTED_SHARE = 4, 1e-10
 
+#: The incumbent's basin is polished if as many of its rows differ by less than this share of the
+#: same. Then so many of the asks work elsewhere.
+POLISHED_SHARE, LEAVING_SHARE = 1e-7, 0.5
+
+#: Share of the niches whose heads are where the trend is lowest, not the best ones.
+TREND_SHARE = 0.25
+
+#: A niche has so many rows at most, the nearest ones.
+MOST_ROWS = 320
+
+#: So many rows are compared with all better ones at once.
+_BLOCK = 64
+
 #: How many exhausted heads are passed over.
 _PATIENCE = 30
 
@@ -55,8 +70,8 @@ class Niche:
     Parameters
     ----------
     rows
-        Of the sample ``(k,)``, most relevant first; the elites, all by their distance to a head,
-        or those of a branch.
+        Of the sample and its reserve ``(k,)``, most relevant first; the elites, those of a basin
+        by their distance to its head, or those of a branch.
     is_elites
         Whether they are the elites.
     radius
@@ -72,71 +87,109 @@ class Niche:
 
 
 def choose(
-    X: FloatArray, cost: FloatArray, n_elites: int, geometry: Geometry, rng: np.random.Generator
+    sample: Sample,
+    geometry: Geometry,
+    expect: Callable[[FloatArray], FloatArray],
+    rng: np.random.Generator,
 ) -> Niche:
     """The rows this ask works with.
 
-    A niche is all rows by their distance to one that is the head of a basin: one with no better
-    row nearby (nearest-better clustering, Preuss, EvoApplications 2010). Failures are no heads. A
+    A niche is rows by their distance to one that is the head of a basin: one with no better row
+    nearby (nearest-better clustering, Preuss, EvoApplications 2010). Failures are no heads. A
     basin that is exhausted is left alone.
 
     Parameters
     ----------
-    X, cost
-        Complete rows ``(m, d)``, the elites first and best first, and costs ``(m,)``.
-    n_elites
-        Number of elites.
+    sample
+        Complete rows.
     geometry
         What the columns are.
+    expect
+        Given how isolated the rows of the sample are ``(m,)``, what is expected of the basins
+        around them ``(m,)``, the lower the better.
     rng
         Source of all choices.
     """
+    n_elites, cost = sample.n_elites, sample.cost
     elites = Niche(np.arange(n_elites), True, math.inf)
     if not n_elites:
         return elites
-    size = EXHAUSTED_ROWS * X.shape[1]
+    size = EXHAUSTED_ROWS * sample.X.shape[1]
     finite = cost[np.isfinite(cost)]
-    tolerance = 0.0
+    scale = 0.0
     if finite.size:
-        tolerance = EXHAUSTED_SHARE * np.quantile(finite, 0.8) - EXHAUSTED_SHARE * finite.min()
-    gathered = X[: min(CORE, n_elites)].std(axis=0).max() <= GATHERED
-    if rng.random() >= (NICHE_SHARE if gathered else SCATTERED_SHARE) and not is_flat(
-        cost[: min(size, n_elites)], tolerance
-    ):
+        worst_fifth = np.partition(finite, len(finite) * 4 // 5)[len(finite) * 4 // 5]
+        scale = EXHAUSTED_SHARE * worst_fifth - EXHAUSTED_SHARE * finite.min()
+    best = cost[: min(size, n_elites)]
+    gathered = sample.X[: min(CORE, n_elites)].std(axis=0).max() <= GATHERED
+    leaves = is_flat(best, POLISHED_SHARE / EXHAUSTED_SHARE * scale)
+    leaves = leaves and rng.random() < LEAVING_SHARE
+    stays = rng.random() >= (NICHE_SHARE if gathered else SCATTERED_SHARE)
+    if stays and not leaves and not is_flat(best, scale):
         return elites
-    order = np.argsort(cost, kind="stable")
-    best = cost[order[0]]
-    place = places(X[order], geometry.categories)
-    isolation = _isolation(place)
-    weight = _head_weights(isolation)
-    weight[np.isnan(cost[order])] = 0.0
+    reserve = sample.reserve()
+    everything = places(np.concatenate([sample.X, reserve.X]), geometry.categories)
+    all_cost = np.concatenate([cost, reserve.cost])
+    place = everything[: len(cost)]
+    isolation = isolations(place, cost)
+    by = expect(isolation) if rng.random() < TREND_SHARE else cost
+    weight = _head_weights(isolation, by)
+    weight[np.isnan(cost)] = 0.0
+    if leaves:
+        distance = np.sum((place - place[0]) ** 2, axis=1)
+        weight[distance <= 4 * distance[nearest(distance, size)].max()] = 0.0
     for _ in range(_PATIENCE):
         total = weight.sum()
-        head = rng.choice(len(order), p=weight / total) if total > 0 else 0
-        distance = np.sum((place - place[head]) ** 2, axis=1)
-        nearest = np.argsort(distance, kind="stable")
+        head = int(rng.choice(len(weight), p=weight / total)) if total > 0 else 0
+        distance = np.sum((everything - place[head]) ** 2, axis=1)
         with np.errstate(over="ignore"):
-            behind = cost[order[head]] - best if np.isfinite(best) else 0.0
-        around = nearest[:size]
-        if not is_flat(cost[order[around]], max(tolerance, behind)):
+            behind = cost[head] - cost[0] if np.isfinite(cost[0]) else 0.0
+        around = nearest(distance, size)
+        if not is_flat(all_cost[around], max(scale, behind)):
             break
-        weight[around[around >= head]] = 0.0  # not of better ones, perhaps of other basins
-    return Niche(order[nearest], False, CELL * float(isolation[head]))
+        around = around[around < len(weight)]
+        weight[around[cost[around] >= cost[head]]] = 0.0
+    rows = np.argsort(distance, kind="stable")
+    return Niche(rows, False, CELL * float(isolation[head]))
 
 
-def _isolation(place: FloatArray) -> FloatArray:
-    """Distance of each row ``(m, k)``, best first, to the nearest better one ``(m,)``."""
-    squares = squared_distances(place, place)
-    squares = np.where(np.tri(len(squares), k=-1, dtype=bool), squares, np.inf)
-    return np.sqrt(np.maximum(squares.min(axis=1), 0.0))
+def nearest(distance: FloatArray, n: int) -> IntArray:
+    """The rows of the smallest distances, at most n of ``(m,)``, in no order."""
+    return np.argpartition(distance, n)[:n] if n < len(distance) else np.arange(len(distance))
 
 
-def _head_weights(isolation: FloatArray) -> FloatArray:
-    """How likely each row, best first, becomes a head ``(m,)``."""
+def isolations(place: FloatArray, cost: FloatArray) -> FloatArray:
+    """Distance of each row ``(m, k)`` to the nearest better one ``(m,)``, infinity if none is."""
+    order = np.argsort(cost, kind="stable")
+    ordered = place[order]
+    squares = np.empty(len(order))
+    # By blocks: a matrix of all distances takes three times as long.
+    for start in range(0, len(order), _BLOCK):
+        stop = min(start + _BLOCK, len(order))
+        block = squared_distances(ordered[start:stop], ordered[:stop])
+        block[:, start:] += _not_better()[: stop - start, : stop - start]
+        squares[start:stop] = block.min(axis=1)
+    isolation = np.empty(len(order))
+    isolation[order] = np.sqrt(np.maximum(squares, 0.0))
+    return isolation
+
+
+@cache
+def _not_better() -> FloatArray:
+    """Infinity on the diagonal and above it."""
+    return np.where(np.tri(_BLOCK, k=-1, dtype=bool), 0.0, np.inf)
+
+
+def _head_weights(isolation: FloatArray, by: FloatArray) -> FloatArray:
+    """How likely each row becomes a head ``(m,)``, the lowest of ``by (m,)`` the likeliest."""
     power = isolation**ISOLATION_POWER
-    power[0] = power[1:].max(initial=0.0)
-    total = (power[0] + np.cumsum(power) - power) ** RANK_POWER
-    return np.divide(power, total, out=np.zeros_like(power), where=total > 0)
+    power[np.isinf(power)] = power[np.isfinite(power)].max(initial=0.0)
+    order = np.argsort(by, kind="stable")
+    ordered = power[order]
+    total = (ordered[0] + np.cumsum(ordered) - ordered) ** RANK_POWER
+    weight = np.empty(len(order))
+    weight[order] = np.divide(ordered, total, out=np.zeros_like(ordered), where=total > 0)
+    return weight
 
 
 def is_flat(cost: FloatArray, tolerance: float) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,20 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
 from adbo.acquisition import propose as propose_unit
-from adbo.candidates import Geometry, Sample
-from adbo.history import History
+from adbo.candidates import Geometry, Rows, Sample
+from adbo.history import History, distinct
 from adbo.records import Batch, Layout
-from adbo.space import FloatArray, SearchSpace
+from adbo.space import FloatArray, IntArray, SearchSpace
 
 #: Mean of the exponential distribution of kappa (arXiv 2207.00479, section III-B).
 KAPPA = 1.96
 
 #: Rows drawn from the history beside its elites.
 UNIFORM_ROWS = 256
+
+#: Rows beside these, of which only those around a place are looked at: the latest ones, and as many
+#: from all times.
+RESERVE_ROWS = 2048
 
 #: A space of so many points is searched for one that was not evaluated yet, when those at hand
 #: all were.
@@ -74,7 +79,8 @@ def propose(history: History, kappa_mean: float, rng: np.random.Generator) -> Fl
         return space.from_unit(rng.random((1, len(space))))[0]
     elites = history.elites
     rows = np.concatenate([elites, history.sample(UNIFORM_ROWS, rng)])
-    sample = Sample(space.to_unit(history.values(rows)), history.cost(rows), len(elites))
+    X, cost = space.to_unit(history.values(rows)), history.cost(rows)
+    sample = Sample(X, cost, len(elites), cache(lambda: _reserve(history, rows, rng)))
     all_points = space.all_units if space.levels.prod() <= FEW_POINTS else None
     geometry = Geometry(space.categories, space.levels, space.snap, all_points)
     kappa = float(rng.exponential(kappa_mean))
@@ -84,6 +90,19 @@ def propose(history: History, kappa_mean: float, rng: np.random.Generator) -> Fl
 
     point = propose_unit(sample, geometry, kappa, rng, is_known if space.has_grid else None)
     return space.from_unit(point[None, :])[0]
+
+
+def _reserve(history: History, rows: IntArray, rng: np.random.Generator) -> Rows:
+    """Further rows than those of the sample ``(m,)``, if all columns are continuous."""
+    space = history.space
+    others = rows[:0]
+    if not space.has_grid:
+        late = np.arange(max(0, len(history) - RESERVE_ROWS // 2), len(history))
+        others = distinct(np.concatenate([late, history.sample(RESERVE_ROWS // 2, rng)]))
+        others = others[~np.isin(others, rows)]
+    X = space.to_unit(history.values(others))
+    complete = ~np.isnan(X).any(axis=1)
+    return Rows(X[complete], history.cost(others)[complete])
 
 
 class Optimizer:

@@ -1,18 +1,23 @@
-"""Points where the broad shape of the objective is lowest.
+"""The broad shape of the objective, and points where it is lowest.
 
 A function of many basins often has a bowl under its ripples. Elites crowd in one basin after the
-other and do not see it; a quadratic through rows from far and near averages the ripples out.
+other and do not see it; a quadratic through the best rows of every basin does.
 
-Notation: ``X (m, d)`` complete rows of the unit cube, ``cost (m,)``, ``z`` standardized columns.
+Notation: ``X (m, d)`` complete rows of the unit cube, ``cost (m,)``, ``isolation (m,)`` the
+distance of each row to the nearest better one.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from adbo import quadratic
 from adbo.candidates import Geometry, reflect
 from adbo.descent import is_smooth
+from adbo.quadratic import Quadratic
 from adbo.space import FloatArray
 
 #: Points of a trend: more than one, because some may be known already.
@@ -23,43 +28,97 @@ POINTS = 64
 RADIUS_EXPONENTS = (-0.5, 0.0)
 LEAST_ROWS_PER_COLUMN = 3
 
+#: A row counts in full if no better one is closer than this share of the farthest row's distance,
+#: and with the square of its distance if one is: those of a basin that was searched are many, but
+#: only the best of them tells of the bowl.
+CROWD_SHARE = 0.2
+
 #: Points around the minimum differ by 10^U(low, high) standard deviations of the rows.
 STEP_EXPONENTS = (-2.5, -0.5)
 
-#: Standard deviations below this are taken as this.
-_LEAST_SPREAD = 1e-9
+#: The least weight of a row, and the least standard deviation of rows.
+_LEAST = 1e-9
 
 
-def descend(
-    X: FloatArray, cost: FloatArray, geometry: Geometry, rng: np.random.Generator
-) -> FloatArray:
-    """Points ``(N, d)`` near the minimum of a quadratic of many rows.
+@dataclass(frozen=True)
+class Trend:
+    """A quadratic of the continuous columns.
 
     Parameters
     ----------
-    X, cost
-        Complete rows ``(m, d)``, the elites first and best first, and their costs ``(m,)``, NaN
-        for failures.
+    smooth
+        Which columns are continuous ``(d,)``.
+    mean, scale
+        The point and the length that its coordinates start from and are divided by.
+    quadratic
+        In those coordinates.
+    reach
+        How far from the mean its rows are, in the same.
+    """
+
+    smooth: NDArray[np.bool_]
+    mean: FloatArray
+    scale: float
+    quadratic: Quadratic
+    reach: float
+
+    def predict(self, X: FloatArray) -> FloatArray:
+        """Its values ``(m,)`` at rows ``(m, d)``, without the constant."""
+        return self.quadratic.predict((X[:, self.smooth] - self.mean) / self.scale)
+
+    def lowest(self) -> FloatArray:
+        """Where it is lowest, in the continuous columns."""
+        return self.mean + self.scale * self.quadratic.lowest(self.reach)
+
+
+def fit(
+    X: FloatArray,
+    cost: FloatArray,
+    isolation: FloatArray,
+    geometry: Geometry,
+    rng: np.random.Generator,
+) -> Trend:
+    """A trend as it may be: a draw from its posterior.
+
+    Parameters
+    ----------
+    X, cost, isolation
+        Complete rows ``(m, d)``, the first the incumbent, their costs ``(m,)``, NaN for failures,
+        and isolation.
     geometry
-        What the columns are; only the continuous ones are modelled, the others copied from the
-        best row.
+        What the columns are.
     rng
-        Source of all choices.
+        Source of how many rows it has, and of the draw.
     """
     smooth = is_smooth(geometry)
     finite = np.isfinite(cost)
-    x, y = X[np.ix_(finite, smooth)] - X[0, smooth], cost[finite]
-    distance = np.sum(x**2, axis=1)
+    x, y, isolation = X[np.ix_(finite, smooth)], cost[finite], isolation[finite]
+    distance = np.sqrt(np.sum((x - X[0, smooth]) ** 2, axis=1))
     order = np.argsort(distance, kind="stable")
-    radius = 10.0 ** rng.uniform(*RADIUS_EXPONENTS) * np.sqrt(distance[order[-1]])
-    n = max(np.count_nonzero(distance <= radius**2), LEAST_ROWS_PER_COLUMN * x.shape[1])
+    radius = 10.0 ** rng.uniform(*RADIUS_EXPONENTS) * distance[order[-1]]
+    n = max(np.count_nonzero(distance <= radius), LEAST_ROWS_PER_COLUMN * x.shape[1])
     nearest = order[:n]
     x, y = x[nearest], y[nearest] / (np.abs(y[nearest]).max() or 1.0)
-    mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), _LEAST_SPREAD)
-    z = (x - mean) / spread
-    lowest = quadratic.fit(z, y).lowest(float(np.sqrt(np.sum(z**2, axis=1).max())))
+    crowd = max(CROWD_SHARE * float(distance[nearest[-1]]), _LEAST)
+    weight = np.clip(isolation[nearest] / crowd, _LEAST, 1.0) ** 2
+    mean = np.average(x, axis=0, weights=weight)
+    square = np.sum((x - mean) ** 2, axis=1)
+    scale = max(float(np.sqrt(np.average(square, weights=weight) / x.shape[1])), _LEAST)
+    model = quadratic.draw((x - mean) / scale, y, weight, rng)
+    return Trend(smooth, mean, scale, model, float(np.sqrt(square.max())) / scale)
+
+
+def descend(
+    X: FloatArray, trend: Trend, geometry: Geometry, rng: np.random.Generator
+) -> FloatArray:
+    """Points ``(N, d)`` near the minimum of a trend of rows ``(m, d)``.
+
+    Other columns than the continuous ones are copied from the first row.
+    """
+    lowest = trend.lowest()
     step = 10.0 ** rng.uniform(*STEP_EXPONENTS, size=(POINTS, 1))
-    z = lowest + step * rng.standard_normal((POINTS, z.shape[1]))
     rows = np.tile(X[0], (POINTS, 1))
-    rows[:, smooth] = X[0, smooth] + mean + spread * z
+    rows[:, trend.smooth] = lowest + trend.scale * step * rng.standard_normal(
+        (POINTS, len(lowest))
+    )
     return geometry.snap(reflect(rows))

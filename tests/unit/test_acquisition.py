@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adbo import acquisition, additive, niches
 from adbo.acquisition import propose
-from adbo.candidates import Geometry, Sample
+from adbo.candidates import Geometry, Rows, Sample
 
 
 def continuous(d):
@@ -28,7 +28,7 @@ def grid(levels, categories=None):
 def sample_of(X, cost):
     order = np.argsort(cost)
     n_elites = int((~np.isnan(cost)).sum())
-    return Sample(X[order], cost[order], n_elites)
+    return Sample(X[order], cost[order], n_elites, lambda: Rows(X[:0], cost[:0]))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from adbo import acquisition, branches
 from adbo.acquisition import propose
-from adbo.candidates import Geometry, Sample
+from adbo.candidates import Geometry, Rows, Sample
 from adbo.niches import Niche
 
 LEVELS = np.array([2.0, np.inf, np.inf])
@@ -83,7 +83,7 @@ def test_models_do_not_leave_the_branch_for_a_better_one(rng, monkeypatch):
     monkeypatch.setattr(
         branches, "choose", lambda *_: Niche(np.arange(60, 90), False, np.inf, is_branch=True)
     )
-    sample = Sample(X, cost, 60)
+    sample = Sample(X, cost, 60, lambda: Rows(X[:0], cost[:0]))
     points = np.array([propose(sample, GEOMETRY, 0.5, rng) for _ in range(60)])
     assert (points[:, 0] == 0.75).all()
 
@@ -92,6 +92,6 @@ def test_models_do_not_leave_the_branch_for_a_better_one(rng, monkeypatch):
 def test_proposals_stay_in_the_branch(share, least, most, rng, monkeypatch):
     monkeypatch.setattr(branches, "BRANCH_SHARE", share)
     X, cost = two_branches(rng, spread=30.0)
-    sample = Sample(X, cost, 60)
+    sample = Sample(X, cost, 60, lambda: Rows(X[:0], cost[:0]))
     points = np.array([propose(sample, GEOMETRY, 0.5, rng) for _ in range(80)])
     assert least <= np.mean(points[:, 0] > 0.5) <= most
