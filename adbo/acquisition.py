@@ -159,10 +159,8 @@ def _ranked(
             head = view.complete[niche.rows[0]]
             points = candidates.around(head, niche.radius, geometry, rng)
             return points, np.arange(len(points))
-        if np.isfinite(niche.radius):  # of the elites, it is enough to know those nearby
-            near = niche.rows[:n_best]
-            others = rows[n_best:]
-            rows, n_best = np.concatenate([near, others[~np.isin(others, near)]]), len(near)
+        if np.isfinite(niche.radius):
+            rows, n_best = _around(rows, n_best, niche)
     points = _on_models(view, niche, geometry, rng)
     if len(points) and not view.is_known(points).all():
         return points, np.arange(len(points))
@@ -178,6 +176,16 @@ def _ranked(
     y = forest.targets(sample.cost[rows], n_best)
     mean, std = forest.fit(sample.X[rows], y, geometry.categories, rng).predict(seen)
     return points, np.argsort(mean - kappa * std)
+
+
+def _around(rows: IntArray, n_elites: int, niche: Niche) -> tuple[IntArray, int]:
+    """Rows for a forest that shall tell points of a niche apart ``(k,)``, and how many are near.
+
+    Those of the niche instead of the elites, of which most are somewhere else.
+    """
+    near = niche.rows[:n_elites]
+    others = rows[n_elites:]
+    return np.concatenate([near, others[~np.isin(others, near)]]), len(near)
 
 
 def _chosen(view: _View, geometry: Geometry, rng: np.random.Generator) -> Niche:
@@ -202,20 +210,25 @@ def _chosen(view: _View, geometry: Geometry, rng: np.random.Generator) -> Niche:
 
 
 def _inside(view: _View, niche: Niche) -> tuple[_View, Niche]:
-    """The niche with only those of its rows that belong to its basin, the nearest ones, and a
-    sample that has them all."""
+    """The niche with those of its rows that belong to its basin, and a view of them all."""
     sample, n = view.sample, len(view.complete)
     reserve = sample.reserve()
-    X = np.concatenate([view.complete, reserve.X])
-    cost = np.concatenate([sample.cost, reserve.cost])
-    distance = np.sum((X[niche.rows] - X[niche.rows[0]]) ** 2, axis=1)
+    everything = np.concatenate([view.complete, reserve.X])
+    distance = np.sum((everything[niche.rows] - everything[niche.rows[0]]) ** 2, axis=1)
     rows = niche.rows[distance <= niche.radius**2][: niches.MOST_ROWS]
-    more = rows[rows >= n]
-    places = rows.copy()
-    places[rows >= n] = n + np.arange(len(more))
-    kept = np.concatenate([np.arange(n), more])
-    sample = replace(sample, X=X[kept], cost=cost[kept])
-    return replace(view, sample=sample, complete=sample.X), replace(niche, rows=places)
+    is_more = rows >= n
+    more = rows[is_more] - n
+    view = replace(
+        view,
+        sample=replace(
+            sample,
+            X=np.concatenate([sample.X, reserve.X[more]]),
+            cost=np.concatenate([sample.cost, reserve.cost[more]]),
+        ),
+        complete=np.concatenate([view.complete, reserve.X[more]]),
+    )
+    rows[is_more] = n + np.arange(len(more))
+    return view, replace(niche, rows=rows)
 
 
 def _on_models(

@@ -115,37 +115,32 @@ def choose(
     if not n_elites:
         return elites
     size = EXHAUSTED_ROWS * sample.X.shape[1]
-    finite = cost[np.isfinite(cost)]
-    scale = 0.0
-    if finite.size:
-        worst_fifth = np.partition(finite, len(finite) * 4 // 5)[len(finite) * 4 // 5]
-        scale = EXHAUSTED_SHARE * worst_fifth - EXHAUSTED_SHARE * finite.min()
+    difference = _difference(cost)
     best = cost[: min(size, n_elites)]
     gathered = sample.X[: min(CORE, n_elites)].std(axis=0).max() <= GATHERED
-    leaves = is_flat(best, POLISHED_SHARE / EXHAUSTED_SHARE * scale)
-    leaves = leaves and rng.random() < LEAVING_SHARE
+    leaves = is_flat(best, POLISHED_SHARE * difference) and rng.random() < LEAVING_SHARE
     stays = rng.random() >= (NICHE_SHARE if gathered else SCATTERED_SHARE)
-    if stays and not leaves and not is_flat(best, scale):
+    if stays and not leaves and not is_flat(best, EXHAUSTED_SHARE * difference):
         return elites
-    reserve = sample.reserve()
-    everything = places(np.concatenate([sample.X, reserve.X]), geometry.categories)
-    all_cost = np.concatenate([cost, reserve.cost])
-    place = everything[: len(cost)]
+    place = places(sample.X, geometry.categories)
     isolation = isolations(place, cost)
     by = expect(isolation) if rng.random() < TREND_SHARE else cost
     weight = _head_weights(isolation, by)
     weight[np.isnan(cost)] = 0.0
     if leaves:
         distance = np.sum((place - place[0]) ** 2, axis=1)
-        weight[distance <= 4 * distance[nearest(distance, size)].max()] = 0.0
+        weight[distance <= 4 * distance[_nearest(distance, size)].max()] = 0.0
+    reserve = sample.reserve()
+    everything = np.concatenate([place, places(reserve.X, geometry.categories)])
+    all_cost = np.concatenate([cost, reserve.cost])
     for _ in range(_PATIENCE):
         total = weight.sum()
         head = int(rng.choice(len(weight), p=weight / total)) if total > 0 else 0
         distance = np.sum((everything - place[head]) ** 2, axis=1)
         with np.errstate(over="ignore"):
             behind = cost[head] - cost[0] if np.isfinite(cost[0]) else 0.0
-        around = nearest(distance, size)
-        if not is_flat(all_cost[around], max(scale, behind)):
+        around = _nearest(distance, size)
+        if not is_flat(all_cost[around], max(EXHAUSTED_SHARE * difference, behind)):
             break
         around = around[around < len(weight)]
         weight[around[cost[around] >= cost[head]]] = 0.0
@@ -153,7 +148,18 @@ def choose(
     return Niche(rows, False, CELL * float(isolation[head]))
 
 
-def nearest(distance: FloatArray, n: int) -> IntArray:
+def _difference(cost: FloatArray) -> float:
+    """What the worst fifth of the costs ``(m,)`` differs from the best one, at least."""
+    finite = cost[np.isfinite(cost)]
+    if not finite.size:
+        return 0.0
+    fourth_fifth = len(finite) * 4 // 5
+    with np.errstate(over="ignore"):
+        difference = np.partition(finite, fourth_fifth)[fourth_fifth] - finite.min()
+    return float(min(difference, np.finfo(np.float64).max))
+
+
+def _nearest(distance: FloatArray, n: int) -> IntArray:
     """The rows of the smallest distances, at most n of ``(m,)``, in no order."""
     return np.argpartition(distance, n)[:n] if n < len(distance) else np.arange(len(distance))
 

@@ -29,8 +29,8 @@ KAPPA = 1.96
 #: Rows drawn from the history beside its elites.
 UNIFORM_ROWS = 256
 
-#: Rows beside these, of which only those around a place are looked at: the latest ones, and as many
-#: from all times.
+#: Rows beside these, of which only those around a place are looked at, half of them the latest
+#: ones, half from all times. Of a basin that is being searched, the sample itself has a few.
 RESERVE_ROWS = 2048
 
 #: A space of so many points is searched for one that was not evaluated yet, when those at hand

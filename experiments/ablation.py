@@ -68,6 +68,11 @@ def propose_with_one_kappa(sample: Sample, geometry: Geometry, kappa: float, *re
     return acquisition.propose(sample, geometry, optimizer.KAPPA, *rest)
 
 
+def round_only(m: float, d: int) -> Iterator[Any]:
+    """The shape of trends that are equal in all directions."""
+    yield (np.arange(d), np.arange(d)), np.ones((d, 1))
+
+
 #: Variants: names of constants below `adbo`, and what they are set to.
 VARIANTS: Mapping[str, Mapping[str, object]] = {
     DEFAULT: {},
@@ -83,6 +88,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "choices as listed": {"forest._category_ranks": ranks_as_listed},
     "64 elites": {"history.ELITES": 64},
     "64 other rows": {"optimizer.UNIFORM_ROWS": 64},
+    "no reserve": {"optimizer.RESERVE_ROWS": 0},
     "rows uniform in time": {"history._EARLY": 10**9},
     "250 candidates": {"candidates.CANDIDATES": 250},
     "4,000 candidates": {"candidates.CANDIDATES": 4000},
@@ -98,6 +104,9 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "heads by 1 / sum": {"niches.RANK_POWER": 1.0},
     "heads by 1 / sum ^ 2": {"niches.RANK_POWER": 2.0},
     "niches without limits": {"niches.CELL": 1e9},
+    "no niches by the trend": {"niches.TREND_SHARE": 0.0},
+    "50 % of niches by the trend": {"niches.TREND_SHARE": 0.5},
+    "polished basins not left": {"niches.LEAVING_SHARE": 0.0},
     "no branches": {"branches.BRANCH_SHARE": 0.0},
     "no additive model": {"acquisition.ADDITIVE_SHARE": 0.0},
     "40 % additive models": {"acquisition.ADDITIVE_SHARE": 0.4},
@@ -106,10 +115,13 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "additive models whatever they predict": {"additive.CORRELATION_POWER": 0},
     "no trend": {"acquisition.TREND_SHARE": 0.0, "acquisition.NICHE_TREND_SHARE": 0.0},
     "30 % trend": {"acquisition.TREND_SHARE": 0.3},
+    "trend through all rows alike": {"trend.CROWD_SHARE": 0.0},
+    "round trends only": {"quadratic._shapes": round_only},
     "no quintic splines": {"descent.QUINTIC_SHARE": 0.0},
     "splines of 160 points": {"descent.SPLINE_HIGH": 160},
     "no descent": {"acquisition.DESCENT_SHARE": 0.0, "acquisition.NICHE_DESCENT_SHARE": 0.0},
-    "more descent": {"acquisition.DESCENT_SHARE": 0.95, "acquisition.NICHE_DESCENT_SHARE": 0.6},
+    "less descent in niches": {"acquisition.NICHE_DESCENT_SHARE": 0.35},
+    "more descent": {"acquisition.DESCENT_SHARE": 0.95, "acquisition.NICHE_DESCENT_SHARE": 0.8},
     "splines only": {"descent.SPLINE_SHARE": 1.0},
     "quadratics only": {"descent.SPLINE_SHARE": 0.0},
     "no products in quadratics": {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adbo import niches
-from adbo.candidates import Geometry
+from adbo.candidates import Geometry, Rows, Sample
 
 
 def continuous(d):
@@ -16,6 +16,18 @@ def continuous(d):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+def choose(X, y, n_elites, geometry, rng):
+    sample = Sample(X, y, n_elites, lambda: Rows(X[:0], y[:0]))
+    return niches.choose(sample, geometry, lambda isolation: y, rng)
+
+
+def choose_with(X, y, rng, expected=None, reserve=None):
+    """With 256 elites, expectations, and a reserve."""
+    sample = Sample(X, y, 256, lambda: reserve or Rows(X[:0], y[:0]))
+    expected = y if expected is None else expected
+    return niches.choose(sample, continuous(2), lambda isolation: expected, rng)
 
 
 def two_basins(rng):
@@ -28,7 +40,7 @@ def two_basins(rng):
 
 def test_elites_or_niches(rng):
     X, y = two_basins(rng)
-    found = [niches.choose(X, y, 256, continuous(2), rng) for _ in range(200)]
+    found = [choose(X, y, 256, continuous(2), rng) for _ in range(200)]
     elites = [niche for niche in found if niche.is_elites]
     others = [niche for niche in found if not niche.is_elites]
     assert 20 < len(elites) < 90
@@ -40,7 +52,7 @@ def test_more_niches_once_the_elites_have_gathered(rng):
     def n_niches(spread):
         X = np.concatenate([0.5 + spread * rng.standard_normal((256, 2)), rng.random((40, 2))])
         y = np.arange(len(X), dtype=float)
-        found = [niches.choose(X, y, 256, continuous(2), rng) for _ in range(400)]
+        found = [choose(X, y, 256, continuous(2), rng) for _ in range(400)]
         return sum(not niche.is_elites for niche in found)
 
     assert 80 < n_niches(0.1) < 160
@@ -50,18 +62,16 @@ def test_more_niches_once_the_elites_have_gathered(rng):
 def test_some_niches_are_in_the_basin_without_elites(rng):
     X, y = two_basins(rng)
     y[256:] = np.linspace(1.1, 4, 40)  # there, too, much may still be gained
-    found = [niches.choose(X, y, 256, continuous(2), rng) for _ in range(1000)]
+    found = [choose(X, y, 256, continuous(2), rng) for _ in range(1000)]
     heads = np.array([niche.rows[0] for niche in found if not niche.is_elites])
-    assert 0.1 < (heads >= 256).mean() < 0.5
+    assert 0.05 < (heads >= 256).mean() < 0.5
     # There, it is the best row from which the way to a better one is far.
     assert (heads[heads >= 256] == 256).mean() > 0.7
 
 
 def test_the_radius_is_half_of_the_way_to_a_better_row(rng):
     X = np.array([[0.1, 0.1], [0.9, 0.1], [0.9, 0.2]])
-    found = [
-        niches.choose(X, np.array([0.0, 1.0, 5.0]), 1, continuous(2), rng) for _ in range(200)
-    ]
+    found = [choose(X, np.array([0.0, 1.0, 5.0]), 1, continuous(2), rng) for _ in range(200)]
     radius = {int(niche.rows[0]): niche.radius for niche in found if not niche.is_elites}
     assert radius[0] == np.inf
     assert radius[1] == pytest.approx(0.4)
@@ -70,14 +80,14 @@ def test_the_radius_is_half_of_the_way_to_a_better_row(rng):
 def test_a_basin_that_cannot_get_so_far_is_left(rng):
     X, y = two_basins(rng)
     y[256:] = np.linspace(2, 2.01, 40)  # all as good, and far behind
-    found = [niches.choose(X, y, 256, continuous(2), rng) for _ in range(500)]
+    found = [choose(X, y, 256, continuous(2), rng) for _ in range(500)]
     assert all(niche.rows[0] < 256 for niche in found)
 
 
 def test_niche_is_ordered_by_distance(rng):
     X = rng.random((100, 3))
     for _ in range(20):
-        niche = niches.choose(X, X.sum(axis=1), 50, continuous(3), rng)
+        niche = choose(X, X.sum(axis=1), 50, continuous(3), rng)
         distance = np.linalg.norm(X[niche.rows] - X[niche.rows[0]], axis=1)
         assert niche.is_elites or (np.diff(distance) >= 0).all()
 
@@ -86,7 +96,7 @@ def test_categories_are_all_as_far_from_each_other(rng):
     geometry = Geometry(np.array([3, 0]), np.array([3.0, np.inf]), lambda units: units)
     X = np.array([[1 / 6, 0.0], [5 / 6, 0.1], [3 / 6, 0.2]])
     y = np.arange(3.0)
-    found = [niches.choose(X, y, 1, geometry, rng).rows for _ in range(60)]
+    found = [choose(X, y, 1, geometry, rng).rows for _ in range(60)]
     from_first = [r for r in found if len(r) == 3 and r[0] == 0]
     assert from_first
     assert all(list(r) == [0, 1, 2] for r in from_first)
@@ -95,7 +105,7 @@ def test_categories_are_all_as_far_from_each_other(rng):
 def test_equal_rows(rng):
     X = np.full((30, 2), 0.4)
     for _ in range(20):
-        niche = niches.choose(X, np.zeros(30), 10, continuous(2), rng)
+        niche = choose(X, np.zeros(30), 10, continuous(2), rng)
         assert sorted(niche.rows) == list(range(30))
         assert not niche.is_elites
 
@@ -105,7 +115,7 @@ def test_an_exhausted_basin_is_left(rng):
     X, y = np.concatenate([X, rng.random((60, 2))]), np.concatenate([y, 4 + rng.random(60)])
     y[:256] *= 1e-11
     for _ in range(50):
-        niche = niches.choose(X, y, 256, continuous(2), rng)
+        niche = choose(X, y, 256, continuous(2), rng)
         assert niche.rows[0] >= 256
         assert not niche.is_elites
 
@@ -113,5 +123,71 @@ def test_an_exhausted_basin_is_left(rng):
 @pytest.mark.parametrize("cost", [np.inf, -np.inf, np.nan, 0.0])
 def test_costs_that_tell_nothing(rng, cost):
     X = rng.random((30, 2))
-    niche = niches.choose(X, np.full(30, cost), 10, continuous(2), rng)
+    niche = choose(X, np.full(30, cost), 10, continuous(2), rng)
     assert len(niche.rows) in {10, 30}
+
+
+def test_rows_of_the_reserve_are_in_the_niche(rng):
+    X, y = two_basins(rng)
+    y[256:] = np.linspace(1.1, 4, 40)
+    reserve = Rows(0.8 + 0.01 * rng.standard_normal((30, 2)), np.linspace(2, 5, 30))
+    found = [choose_with(X, y, rng, reserve=reserve) for _ in range(400)]
+    others = [niche.rows for niche in found if 256 <= niche.rows[0] < len(X)]
+    assert len(others) > 10
+    assert all(np.array_equal(np.sort(rows), np.arange(len(X) + 30)) for rows in others)
+    nearest = others[0][:70]
+    assert (nearest[nearest >= len(X)]).size == 30
+
+
+def test_the_reserve_tells_that_a_basin_is_exhausted(rng):
+    X, y = two_basins(rng)
+    X, y = X[:258], y[:258]  # two rows of the other basin are known; their neighbours are not
+    y[:256], y[256:] = np.linspace(0, 10, 256), 2.0
+    flat = Rows(0.8 + 0.01 * rng.standard_normal((30, 2)), np.full(30, 2.001))
+
+    def share(reserve):
+        found = [choose_with(X, y, rng, reserve=reserve) for _ in range(600)]
+        return np.mean([niche.rows[0] >= 256 for niche in found])
+
+    assert share(None) > 0.05
+    assert share(flat) == 0
+
+
+def test_some_heads_are_where_most_is_expected(rng):
+    X = np.concatenate([0.2 + 0.01 * rng.standard_normal((256, 2)), rng.random((40, 2))])
+    y = np.concatenate([np.linspace(0, 1, 256), np.tile([5.0, 60.0], 20)])
+    X[290], y[290] = 0.9, 40.0  # bad, but expected to be near the best basin
+    promised = np.where(np.arange(len(X)) == 290, -1.0, y)
+
+    def share(expected):
+        found = [choose_with(X, y, rng, expected=expected) for _ in range(800)]
+        return np.mean([niche.rows[0] == 290 for niche in found if not niche.is_elites])
+
+    assert share(promised) > 0.15
+    assert share(y) < 0.02
+
+
+def test_half_of_the_asks_leave_a_basin_that_is_polished(rng):
+    X, y = two_basins(rng)
+    X, y = np.concatenate([X, rng.random((60, 2))]), np.concatenate([y, 4 + rng.random(60)])
+    y[:256] *= 1e-8
+    y[256:296] = np.linspace(1.1, 4, 40)
+
+    def share():
+        found = [choose(X, y, 256, continuous(2), rng) for _ in range(600)]
+        return np.mean([not niche.is_elites and niche.rows[0] >= 256 for niche in found])
+
+    assert 0.45 < share() < 0.75
+    y[:256] *= 1e7
+    assert share() < 0.35
+
+
+def test_isolation_is_the_distance_to_the_nearest_better_row(rng):
+    X, cost = rng.random((150, 3)), rng.integers(40, size=150).astype(float)
+    cost[:5] = np.nan
+    isolation = niches.isolations(X, cost)
+    order = np.argsort(cost, kind="stable")
+    assert isolation[order[0]] == np.inf
+    for i in range(1, 150):
+        distance = np.linalg.norm(X[order[:i]] - X[order[i]], axis=1)
+        np.testing.assert_allclose(isolation[order[i]], distance.min(), atol=1e-7)

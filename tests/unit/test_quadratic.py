@@ -47,3 +47,39 @@ def test_hilltop_is_left(rng):
 @pytest.mark.parametrize("m", [1, 2, 30])
 def test_points_that_coincide(m):
     assert np.isfinite(lowest(np.zeros((m, 3)), np.arange(m, dtype=float))).all()
+
+
+def test_prediction(rng):
+    model = quadratic.Quadratic(np.array([1.0, -2.0]), np.array([[2.0, 1.0], [1.0, 4.0]]))
+    np.testing.assert_allclose(model.predict(np.array([[3.0, 1.0]])), [3 - 2 + 9 + 3 + 2])
+
+
+class TestDraw:
+    @pytest.mark.parametrize("shape", ["round", "along the columns", "any"])
+    def test_simplest_that_predicts(self, rng, shape):
+        z = rng.standard_normal((120, 3))
+        factors = {
+            "round": np.eye(3),
+            "along the columns": np.diag([1.0, 3.0, 0.3]),
+            "any": np.array([[1.0, 0.9, 0.0], [0.0, 1.0, 0.9], [0.0, 0.0, 1.0]]),
+        }[shape]
+        target = np.array([-0.5, 0.3, 0.1])
+        y = np.sum(((z - target) @ factors) ** 2, axis=1) + 0.3 * rng.standard_normal(120)
+        draws = [quadratic.draw(z, y, np.ones(120), rng) for _ in range(30)]
+        found = np.median([model.lowest(5.0) for model in draws], axis=0)
+        np.testing.assert_allclose(found, target, atol=0.15)
+        hessian = draws[0].hessian
+        assert (np.ptp(np.diag(hessian)) == 0) == (shape == "round")
+        assert (np.count_nonzero(hessian) > 3) == (shape == "any")
+
+    def test_rows_count_by_their_weights(self, rng):
+        z = rng.standard_normal((100, 2))
+        good = np.arange(100) < 50
+        y = np.where(good, np.sum((z - 0.4) ** 2, axis=1), np.sum((z + 1) ** 2, axis=1))
+        found = quadratic.draw(z, y, np.where(good, 1.0, 1e-9), rng).lowest(5.0)
+        np.testing.assert_allclose(found, [0.4, 0.4], atol=0.05)
+
+    def test_few_rows_are_a_round_one(self, rng):
+        z = rng.standard_normal((4, 6))
+        hessian = quadratic.draw(z, np.sum(z**2, axis=1), np.ones(4), rng).hessian
+        np.testing.assert_allclose(hessian, hessian[0, 0] * np.eye(6))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from adbo import candidates, trend
+from adbo import candidates, niches, trend
 from adbo.candidates import Geometry
 from adbo.space import SearchSpace
 
@@ -33,11 +33,19 @@ def sample(rng, target, worked_out):
     return X[order], cost[order]
 
 
+def fit(X, cost, geometry, rng):
+    return trend.fit(X, cost, niches.isolations(X, cost), geometry, rng)
+
+
+def descend(X, cost, geometry, rng):
+    return trend.descend(X, fit(X, cost, geometry, rng), geometry, rng)
+
+
 def test_bottom_is_found_beside_a_basin_that_was_searched(rng):
     target = np.array([0.4, 0.6, 0.5])
     worked_out = target + np.array([3, -4, 3]) / 30
     X, cost = sample(rng, target, worked_out)
-    firsts = np.array([trend.descend(X, cost, continuous(3), rng)[0] for _ in range(40)])
+    firsts = np.array([descend(X, cost, continuous(3), rng)[0] for _ in range(40)])
     distance = np.linalg.norm(firsts - target, axis=1)
     assert np.median(distance) < 0.35 * np.linalg.norm(worked_out - target)
 
@@ -51,7 +59,7 @@ def test_failures_and_other_columns(rng):
     cost[X[:, 1] > 0.6] = np.nan
     order = np.argsort(cost)
     geometry = Geometry(space.categories, space.levels, space.snap)
-    points = trend.descend(X[order], cost[order], geometry, rng)
+    points = descend(X[order], cost[order], geometry, rng)
     assert (points[:, 0] == X[order[0], 0]).all()
     np.testing.assert_allclose(np.median(points[:, 1]), 0.3, atol=0.01)
     assert len(np.unique(points[:, 1])) > 1
@@ -62,5 +70,30 @@ def test_failures_and_other_columns(rng):
 @pytest.mark.parametrize("size", [0.0, 1e-300, 1.0, 1e308])
 def test_inside_whatever_the_rows(rng, m, spread, size):
     X = candidates.reflect(0.5 + spread * rng.standard_normal((m, 4)))
-    points = trend.descend(X, size * np.sort(rng.random(m)), continuous(4), rng)
+    points = descend(X, size * np.sort(rng.random(m)), continuous(4), rng)
     assert ((points >= 0) & (points <= 1)).all()
+
+
+def test_it_ranks_places_by_the_bowl_not_by_the_ripples(rng):
+    target = np.array([0.4, 0.6, 0.5])
+    X, cost = sample(rng, target, target + np.array([3, -4, 3]) / 30)
+    places = rng.random((200, 3))
+    bowl = np.sum((places - target) ** 2, axis=1)
+    found = [
+        np.corrcoef(fit(X, cost, continuous(3), rng).predict(places), bowl)[0, 1]
+        for _ in range(20)
+    ]
+    assert np.median(found) > 0.9
+
+
+def test_draws_differ_where_ripples_hide_the_bowl(rng):
+    target = np.array([0.4, 0.6, 0.5])
+    X, cost = sample(rng, target, target + np.array([3, -4, 3]) / 30)
+    smooth = np.sum((X - target) ** 2, axis=1)
+
+    def spread(y):
+        order = np.argsort(y)
+        found = [fit(X[order], y[order], continuous(3), rng).lowest() for _ in range(40)]
+        return np.std(found, axis=0).max()
+
+    assert spread(cost) > 10 * spread(smooth)
