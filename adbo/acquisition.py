@@ -43,8 +43,9 @@ TREND_SHARE, NICHE_TREND_SHARE = 0.15, 0.07
 #: 460 (16 studies).
 ADDITIVE_SHARE = 0.2
 
-#: A niche of fewer rows has no model: points are drawn around its head.
-LEAST_ROWS = 8
+#: A niche of fewer rows has no model: points are drawn around its head. It has so many at most,
+#: the nearest ones.
+LEAST_ROWS, MOST_ROWS = 8, 320
 
 #: Share of the other asks whose candidates differ from good rows in one column.
 EXCHANGE_SHARE = 0.4
@@ -215,7 +216,7 @@ def _inside(view: _View, niche: Niche) -> tuple[_View, Niche]:
     reserve = sample.reserve()
     everything = np.concatenate([view.complete, reserve.X])
     distance = np.sum((everything[niche.rows] - everything[niche.rows[0]]) ** 2, axis=1)
-    rows = niche.rows[distance <= niche.radius**2][: niches.MOST_ROWS]
+    rows = niche.rows[distance <= niche.radius**2][:MOST_ROWS]
     is_more = rows >= n
     more = rows[is_more] - n
     view = replace(

@@ -39,7 +39,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Rows:
-    """Points ``X (m, d)`` of the unit cube, NaN where absent, and their costs ``(m,)``."""
+    """Complete points ``X (m, d)`` of the unit cube and their costs ``(m,)``, NaN for failures."""
 
     X: FloatArray
     cost: FloatArray

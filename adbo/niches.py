@@ -20,7 +20,7 @@ from adbo.distances import squared_distances
 from adbo.space import FloatArray, IntArray
 
 #: Share of the asks that work in a niche, next to the head of some basin, not with the elites:
-#: while the best rows are still apart, and once they have gathered. Most of these heads are the
+#: while the best rows are still apart, and once they have gathered. Many of these heads are the
 #: incumbent, whose niche has the rows nearest to it, not the best ones. With a share of 0.5
 #: throughout, 5 of 6 studies of a 5-dimensional Rosenbrock function were above 0.005 after 2,000
 #: evaluations; with half of both, never the incumbent and a rank power of 2, five of six functions
@@ -46,15 +46,12 @@ CELL = 0.5
 #: does, so that it cannot get so far.
 EXHAUSTED_ROWS, EXHAUSTED_SHARE = 4, 1e-10
 
-#: The incumbent's basin is polished if as many of its rows differ by less than this share of the
-#: same. Then so many of the asks work elsewhere.
+#: The incumbent's basin is polished if as many of the best rows differ by less than this share of
+#: the same. Then so many of the asks work elsewhere.
 POLISHED_SHARE, LEAVING_SHARE = 1e-7, 0.5
 
 #: Share of the niches whose heads are where the trend is lowest, not the best ones.
 TREND_SHARE = 0.25
-
-#: A niche has so many rows at most, the nearest ones.
-MOST_ROWS = 320
 
 #: So many rows are compared with all better ones at once.
 _BLOCK = 64
@@ -70,8 +67,8 @@ class Niche:
     Parameters
     ----------
     rows
-        Of the sample and its reserve ``(k,)``, most relevant first; the elites, those of a basin
-        by their distance to its head, or those of a branch.
+        Of the sample and its reserve ``(k,)``, most relevant first; the elites, all by their
+        distance to a head, or those of a branch.
     is_elites
         Whether they are the elites.
     radius
@@ -129,7 +126,9 @@ def choose(
     weight[np.isnan(cost)] = 0.0
     if leaves:
         distance = np.sum((place - place[0]) ** 2, axis=1)
-        weight[distance <= 4 * distance[_nearest(distance, size)].max()] = 0.0
+        far = distance > 4 * distance[_nearest(distance, size)].max()
+        if weight[far].any():  # choices are all as far from each other
+            weight[~far] = 0.0
     reserve = sample.reserve()
     everything = np.concatenate([place, places(reserve.X, geometry.categories)])
     all_cost = np.concatenate([cost, reserve.cost])
@@ -140,7 +139,8 @@ def choose(
         with np.errstate(over="ignore"):
             behind = cost[head] - cost[0] if np.isfinite(cost[0]) else 0.0
         around = _nearest(distance, size)
-        if not is_flat(all_cost[around], max(EXHAUSTED_SHARE * difference, behind)):
+        tolerance = max(EXHAUSTED_SHARE * difference, behind)
+        if not (total > 0 and is_flat(all_cost[around], tolerance)):
             break
         around = around[around < len(weight)]
         weight[around[cost[around] >= cost[head]]] = 0.0

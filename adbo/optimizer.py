@@ -93,7 +93,7 @@ def propose(history: History, kappa_mean: float, rng: np.random.Generator) -> Fl
 
 
 def _reserve(history: History, rows: IntArray, rng: np.random.Generator) -> Rows:
-    """Further rows than those of the sample ``(m,)``, if all columns are continuous."""
+    """Complete rows beside those of the sample ``(m,)``, if all columns are continuous."""
     space = history.space
     others = rows[:0]
     if not space.has_grid:

@@ -1,7 +1,6 @@
 """A quadratic model of some points, and where it is lowest.
 
-Notation: ``z (m, d)`` points in standard deviations from their mean, ``y (m,)`` targets to
-minimize.
+Notation: ``z (m, d)`` points around 0, of about unit spread, ``y (m,)`` targets to minimize.
 """
 
 from __future__ import annotations
@@ -74,7 +73,8 @@ def fit(z: FloatArray, y: FloatArray) -> Quadratic:
 def draw(z: FloatArray, y: FloatArray, weight: FloatArray, rng: np.random.Generator) -> Quadratic:
     """A draw from the posterior of a quadratic: a round one, one along the columns, or any.
 
-    The one of those that predicts the points best that were left out.
+    The one of those that predicts the points best that were left out. Weights say where it is; the
+    noise is that of ``m`` points, so that draws are narrower by the root of the mean weight.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def _shapes(m: float, d: int) -> Iterator[tuple[tuple[IntArray, IntArray], Float
     """
     each = np.arange(d), np.arange(d)
     yield each, np.ones((d, 1))
-    if POINTS_PER_COEFFICIENT * (1 + 2 * d) <= m:
+    if d > 1 and POINTS_PER_COEFFICIENT * (1 + 2 * d) <= m:
         yield each, np.eye(d)
     pairs = np.triu_indices(d)
     n = 1 + d + len(pairs[0])

@@ -36,7 +36,7 @@ CROWD_SHARE = 0.2
 #: Points around the minimum differ by 10^U(low, high) standard deviations of the rows.
 STEP_EXPONENTS = (-2.5, -0.5)
 
-#: The least weight of a row, and the least standard deviation of rows.
+#: The least distances by which others are divided, and the least of their ratios.
 _LEAST = 1e-9
 
 

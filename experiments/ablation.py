@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from quality import KEYS, append, load, regret
 from sklearn.ensemble import RandomForestRegressor
 
-from adbo import acquisition, forest, optimizer
+from adbo import acquisition, forest, optimizer, quadratic
 from adbo.candidates import Geometry, Sample
 from adbo.space import FloatArray
 
@@ -45,6 +45,8 @@ BUDGETS = (
 FLOOR = 1e-9
 
 DEFAULT = "default"
+
+_draw = quadratic.draw
 
 
 def grow_best_splits(X: NDArray[np.float32], y: FloatArray, seed: int) -> Sequence[forest.Tree]:
@@ -68,9 +70,14 @@ def propose_with_one_kappa(sample: Sample, geometry: Geometry, kappa: float, *re
     return acquisition.propose(sample, geometry, optimizer.KAPPA, *rest)
 
 
-def round_only(m: float, d: int) -> Iterator[Any]:
+def round_only(m: float, d: int, shapes: Any = quadratic._shapes) -> Iterator[Any]:
     """The shape of trends that are equal in all directions."""
-    yield (np.arange(d), np.arange(d)), np.ones((d, 1))
+    yield next(shapes(m, d))
+
+
+def draw_of_all_alike(z: FloatArray, y: FloatArray, weight: FloatArray, rng: Any) -> Any:
+    """A trend to which all rows count the same."""
+    return _draw(z, y, np.ones(len(z)), rng)
 
 
 #: Variants: names of constants below `adbo`, and what they are set to.
@@ -115,7 +122,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "additive models whatever they predict": {"additive.CORRELATION_POWER": 0},
     "no trend": {"acquisition.TREND_SHARE": 0.0, "acquisition.NICHE_TREND_SHARE": 0.0},
     "30 % trend": {"acquisition.TREND_SHARE": 0.3},
-    "trend through all rows alike": {"trend.CROWD_SHARE": 0.0},
+    "trend through all rows alike": {"quadratic.draw": draw_of_all_alike},
     "round trends only": {"quadratic._shapes": round_only},
     "no quintic splines": {"descent.QUINTIC_SHARE": 0.0},
     "splines of 160 points": {"descent.SPLINE_HIGH": 160},

@@ -129,6 +129,61 @@ class TestPropose:
         assert (points[:, 0] < 0.38).mean() < 0.25
 
 
+class TestInside:
+    """What `_inside` makes of a niche: its rows, wherever they were, in one view."""
+
+    @pytest.fixture
+    def reserve(self, rng):
+        return Rows(0.8 + 0.05 * rng.standard_normal((400, 2)), 10 + rng.random(400))
+
+    @pytest.fixture
+    def view(self, rng, reserve):
+        X = rng.random((50, 2))
+        X[20] = 0.8
+        return acquisition._view(Sample(X, rng.random(50), 30, lambda: reserve), None, rng)
+
+    def niche(self, view, reserve, radius):
+        everything = np.concatenate([view.complete, reserve.X])
+        distance = np.linalg.norm(everything - view.complete[20], axis=1)
+        return niches.Niche(np.argsort(distance, kind="stable"), False, radius)
+
+    def test_rows_within_the_radius_and_no_others(self, view, reserve):
+        found, niche = acquisition._inside(view, self.niche(view, reserve, 0.04))
+        distance = np.linalg.norm(found.complete[niche.rows] - 0.8, axis=1)
+        expected = sum(
+            (np.linalg.norm(X - 0.8, axis=1) <= 0.04).sum() for X in (view.complete, reserve.X)
+        )
+        assert 20 < len(niche.rows) == expected
+        assert (np.diff(distance) >= 0).all()
+        assert distance[-1] <= 0.04
+        np.testing.assert_array_equal(found.sample.X, found.complete)
+
+    def test_rows_keep_their_costs(self, view, reserve):
+        found, niche = acquisition._inside(view, self.niche(view, reserve, 0.04))
+        of_reserve = niche.rows[niche.rows >= 50]
+        for row in of_reserve:
+            (index,) = np.flatnonzero((found.complete[row] == reserve.X).all(axis=1))
+            assert found.sample.cost[row] == reserve.cost[index]
+        assert (found.sample.cost[niche.rows] < 10).sum() == len(niche.rows) - len(of_reserve)
+        np.testing.assert_array_equal(found.complete[:50], view.complete)
+
+    def test_the_nearest_ones_if_they_are_many(self, view, reserve):
+        niche = self.niche(view, reserve, np.inf)
+        found, inside = acquisition._inside(view, niche)
+        assert len(inside.rows) == acquisition.MOST_ROWS
+        everything = np.concatenate([view.complete, reserve.X])
+        np.testing.assert_array_equal(
+            found.complete[inside.rows], everything[niche.rows[: acquisition.MOST_ROWS]]
+        )
+
+
+def test_the_forest_of_a_niche_knows_its_rows_and_those_that_are_no_elites():
+    niche = niches.Niche(np.array([70, 3, 61, 62, 40, 7]), False, 0.1)
+    rows, n_near = acquisition._around(np.arange(50), 5, niche)
+    assert list(rows[:n_near]) == [70, 3, 61, 62, 40]
+    assert list(rows[n_near:]) == [i for i in range(5, 50) if i != 40]
+
+
 class TestRepeats:
     def test_a_finite_space_is_enumerated_before_anything_is_repeated(self, rng):
         geometry = grid([3, 4], categories=[3, 0])

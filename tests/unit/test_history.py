@@ -12,7 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from strategies import evaluations
 
-from adbo.history import ELITES, History
+from adbo.history import ELITES, History, distinct
 from adbo.records import NO_EXTRAS, Batch, Evaluation, Layout, to_batch
 
 LAYOUT = Layout({"x": FloatDistribution(-10, 10)})
@@ -153,3 +153,8 @@ def test_a_reader_in_another_thread_sees_whole_rows() -> None:
     over.set()
     reader.join()
     assert not wrong
+
+
+@given(st.lists(st.integers(0, 30)))
+def test_distinct_rows(rows: list[int]) -> None:
+    assert distinct(np.array(rows, dtype=np.int64)).tolist() == sorted(set(rows))

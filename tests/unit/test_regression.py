@@ -28,12 +28,12 @@ def test_rows_left_out_are_predicted_as_by_a_fit_without_them(rng, ridge):
 
 
 def test_draws_have_the_mean_and_covariance_of_the_posterior(rng):
-    features, y = rng.standard_normal((40, 2)), rng.standard_normal(40)
-    posterior = regression.fit(features, y, 1.0)
-    draws = posterior.draw(20_000, rng)
-    covariance = np.linalg.inv(features.T @ features + np.eye(2)) * posterior.deviation**2
-    np.testing.assert_allclose(draws.mean(axis=1), solved(features, y, 1.0), atol=0.01)
-    np.testing.assert_allclose(np.cov(draws), covariance, rtol=0.1, atol=1e-3)
+    features = rng.standard_normal((4000, 2))
+    y = features @ [1.0, 2.0] + 3.0 * rng.standard_normal(4000)
+    draws = regression.fit(features, y, 500.0).draw(20_000, rng)
+    covariance = np.linalg.inv(features.T @ features + 500 * np.eye(2)) * 3.0**2
+    np.testing.assert_allclose(draws.mean(axis=1), solved(features, y, 500.0), atol=0.01)
+    np.testing.assert_allclose(np.cov(draws), covariance, rtol=0.1, atol=1e-4)
 
 
 def test_no_noise_no_spread(rng):
