@@ -32,9 +32,7 @@ CORE, GATHERED = 64, 0.01
 
 #: A head counts by this power of its distance to the nearest better row, divided by that power of
 #: the sum over all better ones. With 1.5 and 2, after 2,000 evaluations on 64 workers, a
-#: 30-dimensional Ackley function was at 1.2, not at 0.7 (5 studies); a rotated 5-dimensional
-#: Rastrigin function at 3.4, not at 3.0 (24 and 56), which says nothing; with 1.5 and 4, at 4.5
-#: (24).
+#: 30-dimensional Ackley function was at 1.2, not at 0.7 (5 studies).
 ISOLATION_POWER, RANK_POWER = 1.5, 3.0
 
 #: To the basin of a head belong the rows that are closer to it than this share of its distance to
@@ -50,7 +48,9 @@ EXHAUSTED_ROWS, EXHAUSTED_SHARE = 4, 1e-10
 #: the same. Then so many of the asks work elsewhere.
 POLISHED_SHARE, LEAVING_SHARE = 1e-7, 0.5
 
-#: Share of the niches whose heads are where the trend is lowest, not the best ones.
+#: Share of the niches whose heads are where the trend is lowest, not the best ones. Without, a
+#: rotated 5-dimensional Rastrigin function was at 1.0 after 2,000 evaluations on 64 workers, not
+#: at the optimum (medians of 5 studies); with 0.5, a Rosenbrock function at 0.02, not at 0.009.
 TREND_SHARE = 0.25
 
 #: So many rows are compared with all better ones at once.
