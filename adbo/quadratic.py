@@ -70,11 +70,12 @@ def fit(z: FloatArray, y: FloatArray) -> Quadratic:
     return _quadratic(solution[1 : d + 1], solution[d + 1 :], (rows, columns))
 
 
-def draw(z: FloatArray, y: FloatArray, weight: FloatArray, rng: np.random.Generator) -> Quadratic:
+def draw(
+    z: FloatArray, y: FloatArray, weight: FloatArray, width: float, rng: np.random.Generator
+) -> Quadratic:
     """A draw from the posterior of a quadratic: a round one, one along the columns, or any.
 
-    The one of those that predicts the points best that were left out. Weights say where it is; the
-    noise is that of ``m`` points, so that draws are narrower by the root of the mean weight.
+    The one of those that predicts the points best that were left out.
 
     Parameters
     ----------
@@ -82,23 +83,26 @@ def draw(z: FloatArray, y: FloatArray, weight: FloatArray, rng: np.random.Genera
         Points ``(m, d)`` and finite targets ``(m,)``.
     weight
         What each point counts ``(m,)``, at most 1.
+    width
+        How far from the mean of the posterior, as a multiple of what it says.
     rng
         Source of the draw.
     """
     m, d = z.shape
+    total = float(weight.sum())
     root = np.sqrt(weight)
     target = root * (y - np.average(y, weights=weight))
     best = None
-    for terms, tied in _shapes(float(weight.sum()), d):
+    for terms, tied in _shapes(total, d):
         products = (z[:, terms[0]] * z[:, terms[1]]) @ tied
         design = root[:, None] * np.concatenate([np.ones((m, 1)), z, products], axis=1)
-        posterior = regression.fit(design, target, m * _RIDGE)
+        posterior = regression.fit(design, target, total * _RIDGE, total)
         error = float(np.sum((posterior.left_out - target) ** 2))
         if best is None or error < best[0]:
             best = error, posterior, terms, tied
     assert best is not None
     _, posterior, terms, tied = best
-    solution = posterior.draw(1, rng)[:, 0]
+    solution = posterior.draw(1, rng, width)[:, 0]
     return _quadratic(solution[1 : d + 1], tied @ solution[d + 1 :], terms)
 
 

@@ -35,15 +35,17 @@ class Posterior:
     white: FloatArray
     deviation: float
 
-    def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Coefficients ``(F, n)``."""
+    def draw(self, n: int, rng: np.random.Generator, width: float = 1.0) -> FloatArray:
+        """Coefficients ``(F, n)``, so many times as far from their means as the posterior says."""
         normal = rng.standard_normal((len(self.root), n))
-        white = self.white[:, None] + self.deviation * normal
+        white = self.white[:, None] + width * self.deviation * normal
         solution = solve_triangular(self.root, white, trans=1, lower=True, check_finite=False)
         return np.asarray(solution)
 
 
-def fit(features: FloatArray, y: FloatArray, ridge: FloatArray | float) -> Posterior:
+def fit(
+    features: FloatArray, y: FloatArray, ridge: FloatArray | float, total: float | None = None
+) -> Posterior:
     """The posterior of coefficients whose prior variance is that of the noise over the ridge.
 
     Parameters
@@ -52,6 +54,8 @@ def fit(features: FloatArray, y: FloatArray, ridge: FloatArray | float) -> Poste
         ``(m, F)`` and finite ``(m,)``.
     ridge
         Positive, of all coefficients or ``(F,)``.
+    total
+        Sum of the weights with whose roots features and targets were multiplied; without, m.
     """
     matrix = features.T @ features
     matrix[np.diag_indices_from(matrix)] += ridge
@@ -63,5 +67,5 @@ def fit(features: FloatArray, y: FloatArray, ridge: FloatArray | float) -> Poste
     # The Elements of Statistical Learning, 2009, equation 7.64).
     own = np.sum(half**2, axis=0)
     left_out = y - residual / np.maximum(1 - own, np.finfo(np.float64).eps)
-    deviation = math.sqrt(max(float(y @ residual) / len(y), 0.0))
+    deviation = math.sqrt(max(float(y @ residual) / (total or len(y)), 0.0))
     return Posterior(left_out, np.asarray(root, np.float64), white, deviation)

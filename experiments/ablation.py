@@ -75,9 +75,9 @@ def round_only(m: float, d: int, shapes: Any = quadratic._shapes) -> Iterator[An
     yield next(shapes(m, d))
 
 
-def draw_of_all_alike(z: FloatArray, y: FloatArray, weight: FloatArray, rng: Any) -> Any:
+def draw_of_all_alike(z: FloatArray, y: FloatArray, weight: FloatArray, *rest: Any) -> Any:
     """A trend to which all rows count the same."""
-    return _draw(z, y, np.ones(len(z)), rng)
+    return _draw(z, y, np.ones(len(z)), *rest)
 
 
 #: Variants: names of constants below `adbo`, and what they are set to.
@@ -123,6 +123,8 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "no trend": {"acquisition.TREND_SHARE": 0.0, "acquisition.NICHE_TREND_SHARE": 0.0},
     "30 % trend": {"acquisition.TREND_SHARE": 0.3},
     "trend through all rows alike": {"quadratic.draw": draw_of_all_alike},
+    "whole draws of trends": {"trend.WIDTH_EXPONENTS": (0.0, 0.0)},
+    "means of trends, no draws": {"trend.WIDTH_EXPONENTS": (-9.0, -9.0)},
     "round trends only": {"quadratic._shapes": round_only},
     "no quintic splines": {"descent.QUINTIC_SHARE": 0.0},
     "splines of 160 points": {"descent.SPLINE_HIGH": 160},

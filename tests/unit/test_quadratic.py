@@ -65,7 +65,7 @@ class TestDraw:
         }[shape]
         target = np.array([-0.5, 0.3, 0.1])
         y = np.sum(((z - target) @ factors) ** 2, axis=1) + 0.3 * rng.standard_normal(120)
-        draws = [quadratic.draw(z, y, np.ones(120), rng) for _ in range(30)]
+        draws = [quadratic.draw(z, y, np.ones(120), 1.0, rng) for _ in range(30)]
         found = np.median([model.lowest(5.0) for model in draws], axis=0)
         np.testing.assert_allclose(found, target, atol=0.15)
         hessian = draws[0].hessian
@@ -76,10 +76,21 @@ class TestDraw:
         z = rng.standard_normal((100, 2))
         good = np.arange(100) < 50
         y = np.where(good, np.sum((z - 0.4) ** 2, axis=1), np.sum((z + 1) ** 2, axis=1))
-        found = quadratic.draw(z, y, np.where(good, 1.0, 1e-9), rng).lowest(5.0)
+        found = quadratic.draw(z, y, np.where(good, 1.0, 1e-9), 1.0, rng).lowest(5.0)
         np.testing.assert_allclose(found, [0.4, 0.4], atol=0.05)
 
     def test_few_rows_are_a_round_one(self, rng):
         z = rng.standard_normal((4, 6))
-        hessian = quadratic.draw(z, np.sum(z**2, axis=1), np.ones(4), rng).hessian
+        hessian = quadratic.draw(z, np.sum(z**2, axis=1), np.ones(4), 1.0, rng).hessian
         np.testing.assert_allclose(hessian, hessian[0, 0] * np.eye(6))
+
+    def test_rows_of_no_weight_change_nothing(self, rng):
+        z = rng.standard_normal((60, 2))
+        y = np.sum((z - 0.4) ** 2, axis=1) + rng.standard_normal(60)
+        seeded = [np.random.default_rng(1) for _ in range(2)]
+        alone = quadratic.draw(z, y, np.ones(60), 1.0, seeded[0])
+        more = np.concatenate([z, rng.standard_normal((600, 2))])
+        weight = np.repeat([1.0, 1e-12], [60, 600])
+        beside = quadratic.draw(more, np.append(y, np.zeros(600)), weight, 1.0, seeded[1])
+        np.testing.assert_allclose(beside.slope, alone.slope, rtol=1e-5)
+        np.testing.assert_allclose(beside.hessian, alone.hessian, rtol=1e-5)
