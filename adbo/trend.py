@@ -121,7 +121,7 @@ def descend(
 
     Other columns than the continuous ones are copied from the first row.
     """
-    lowest = trend.lowest()
+    lowest = np.clip(trend.lowest(), 0.0, 1.0)
     step = 10.0 ** rng.uniform(*STEP_EXPONENTS, size=(POINTS, 1))
     rows = np.tile(X[0], (POINTS, 1))
     rows[:, trend.smooth] = lowest + trend.scale * step * rng.standard_normal(

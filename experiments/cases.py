@@ -194,10 +194,28 @@ def _mixed(rng: np.random.Generator) -> Case:
     return Case(space, regret)
 
 
+def _faces(rng: np.random.Generator) -> Case:
+    """Five numbers, an elongated bowl cut by three faces of the box, where it is lowest."""
+    n, n_cut = 5, 3
+    cut = np.arange(n) < n_cut
+    sides = rng.integers(2, size=n)
+    best = np.where(cut, sides, rng.uniform(0.2, 0.8, size=n))
+    slope = np.where(cut, rng.uniform(0.3, 3, size=n) * np.where(sides, -1, 1), 0)
+    axes = np.linalg.qr(rng.standard_normal((n, n)))[0] * np.logspace(0, 1, n)
+    space = {f"x{i}": FloatDistribution(0, 1) for i in range(n)}
+
+    def regret(trial: BaseTrial) -> float:
+        step = np.array([trial.suggest_float(name, 0, 1) for name in space]) - best
+        return float(np.sum((step @ axes) ** 2) + slope @ step)
+
+    return Case(space, regret)
+
+
 MIXED: Mapping[str, Callable[[np.random.Generator], Case]] = {
     "categorical": _categorical,
     "integer": _integer,
     "logarithmic": _logarithmic,
     "conditional": _conditional,
     "mixed": _mixed,
+    "faces": _faces,
 }

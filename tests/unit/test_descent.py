@@ -74,3 +74,32 @@ def test_inside_whatever_the_rows(rng, m, spread):
     X = candidates.reflect(0.5 + spread * rng.standard_normal((m, 4)))
     points = descent.descend(X, rng.random(m), continuous(4), rng)
     assert ((points >= 0) & (points <= 1)).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0], ids=["quadratic", "spline"])
+@pytest.mark.parametrize("side", [0, 1])
+def test_it_comes_close_to_a_face_behind_which_the_model_is_lowest(rng, monkeypatch, share, side):
+    monkeypatch.setattr(descent, "SPLINE_SHARE", share)
+    lowest = np.array([side + 0.4 * (2 * side - 1), 0.4, 0.6])
+    X = candidates.reflect([side, 0.4, 0.6] + 0.1 * rng.standard_normal((60, 3)))
+    y = np.sum((X - lowest) ** 2, axis=1)
+    order = np.argsort(y)
+    found = np.array(
+        [descent.descend(X[order], y[order], continuous(3), rng)[0] for _ in range(40)]
+    )
+    assert np.median(np.abs(found[:, 0] - side)) < 0.01
+    assert len(np.unique(found[:, 0])) == 40  # ranks that ask at the same moment differ
+    np.testing.assert_allclose(np.median(found[:, 1:], axis=0), [0.4, 0.6], atol=0.02)
+
+
+def test_the_lowest_place_inside_is_found_where_columns_depend_on_each_other(rng, monkeypatch):
+    monkeypatch.setattr(descent, "SPLINE_SHARE", 0.0)
+    X = candidates.reflect([1.0, 0.5] + 0.1 * rng.standard_normal((60, 2)))
+
+    # Lowest at (1.4, 0.9); of the face x0 = 1, at 0.5.
+    y = np.array([(a - 1.4) ** 2 + 10 * (b - 0.9 - (a - 1.4)) ** 2 for a, b in X])
+    order = np.argsort(y)
+    found = np.array(
+        [descent.descend(X[order], y[order], continuous(2), rng)[0] for _ in range(40)]
+    )
+    np.testing.assert_allclose(np.median(found, axis=0), [1.0, 0.5], atol=0.02)

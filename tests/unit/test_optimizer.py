@@ -293,3 +293,14 @@ class TestReserve:
         optimizer = Optimizer(SQUARE, seed=0)
         optimizer.tell_array(np.array([[1.0, 2.0], [1.0, np.nan]] * 40), np.arange(80.0))
         assert len(self.reserve(optimizer.history, np.arange(10)).X) == 35
+
+
+def test_an_optimum_at_faces_of_the_box_is_approached_as_closely_as_any() -> None:
+    space = {f"x{i}": FloatDistribution(-1, 1) for i in range(3)}
+    optimizer = Optimizer(space, seed=0)
+    best = np.array([-1.0, 1.0, 0.3])  # of the box; the bowl is lowest at (-1.5, 1.5, 0.3)
+    for _ in range(200):
+        params = optimizer.ask()
+        x = np.array(list(params.values()))
+        optimizer.tell(params, float(np.sum((x - [-1.5, 1.5, 0.3]) ** 2)))
+    np.testing.assert_allclose(list(optimizer.best_params.values()), best, atol=1e-5)
