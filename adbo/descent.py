@@ -49,24 +49,25 @@ QUADRATIC_LOW, QUADRATIC_HIGH = 1.2, 3.0
 #: would follow the evaluations too late.
 QUADRATIC_MOST = 64
 
-#: How far from the mean of its points its minimum is looked for, in standard deviations.
+#: How far from the mean of its points its minimum is looked for, in standard deviations, unless
+#: that is outside of the cube.
 QUADRATIC_REACH = 2.0
 
 #: Points of a quadratic's descent differ by 10^U(low, high) standard deviations.
 QUADRATIC_EXPONENTS = (-3.0, -0.3)
 
-#: A point whose model is lowest at a face of the cube, or outside, is 10^U(low, high) standard
-#: deviations of its rows away from the face: ranks that descend at the same moment differ, and get
-#: closer to it with every step. Folded back instead, as far inside as they were outside, points
-#: never come close: a 5-dimensional sphere with its minimum at one face was at 2e-4 after 400
-#: evaluations on 16 workers, not at 1e-16.
+#: A point at a face of the cube, or outside, is moved to 10^U(low, high) standard deviations of
+#: the rows away from it: ranks that descend at the same moment differ, and get closer to it as the
+#: rows do. Folded back, as far inside as they were outside, points never come close: with its
+#: minimum behind one face, a 5-dimensional sphere was 2e-4 above the lowest value inside after 400
+#: evaluations on 16 workers, not 3e-12 (4 studies).
 FACE_EXPONENTS = (-4.0, -1.0)
 
 #: The standard deviation, where the rows have none.
 _UNKNOWN_SPREAD = 0.1
 
 #: Given points ``(N, d)``, the nearest ones inside the cube; and the values of a model ``(N,)``.
-Inside = Callable[[FloatArray], FloatArray]
+ToInside = Callable[[FloatArray], FloatArray]
 Predict = Callable[[FloatArray], FloatArray]
 
 
@@ -92,7 +93,9 @@ def descend(
     X, y = X[:m], y[:m]
     x = X[:, smooth]
     axes = _principal_axes(x)
-    found = (_on_spline if on_spline else _on_quadratic)(axes.coordinates(x), y, axes.inside, rng)
+    found = (_on_spline if on_spline else _on_quadratic)(
+        axes.coordinates(x), y, axes.to_inside, rng
+    )
     points = np.tile(X[np.argmin(y)], (len(found), 1))
     points[:, smooth] = _off_faces(axes.points(found), x.std(axis=0), rng)
     return geometry.snap(points)
@@ -115,7 +118,8 @@ def _off_faces(x: FloatArray, spread: FloatArray, rng: np.random.Generator) -> F
     below, above = x < margin, x > 1 - margin
     if not (below.any() or above.any()):
         return x
-    off = np.minimum(spread * 10.0 ** rng.uniform(*FACE_EXPONENTS, size=x.shape), 0.5)
+    spread = np.where(spread > 0, spread, _UNKNOWN_SPREAD)
+    off = spread * 10.0 ** rng.uniform(*FACE_EXPONENTS, size=x.shape)
     return np.where(below, off, np.where(above, 1 - off, x))
 
 
@@ -144,8 +148,11 @@ class _Axes:
     def points(self, z: FloatArray) -> FloatArray:
         return self.mean + z @ self.back
 
-    def inside(self, z: FloatArray) -> FloatArray:
-        """The points next to those outside of the unit cube, and those inside as they are."""
+    def to_inside(self, z: FloatArray) -> FloatArray:
+        """Points ``(N, d)``, those outside of the unit cube moved to the nearest of its faces.
+
+        Nearest in the cube's own coordinates, and there but for rounding.
+        """
         x = self.points(z)
         clipped = np.clip(x, 0.0, 1.0)
         outside = (x != clipped).any(axis=1)
@@ -178,32 +185,32 @@ def _quadratic_size(m: int, d: int, rng: np.random.Generator) -> int:
 
 
 def _on_spline(
-    z: FloatArray, y: FloatArray, inside: Inside, rng: np.random.Generator
+    z: FloatArray, y: FloatArray, to_inside: ToInside, rng: np.random.Generator
 ) -> FloatArray:
     model = spline.fit(z, y, quintic=rng.random() < QUINTIC_SHARE)
-    return _searched(model.predict, z, inside, rng)
+    return _searched(model.predict, z, to_inside, rng)
 
 
 def _on_quadratic(
-    z: FloatArray, y: FloatArray, inside: Inside, rng: np.random.Generator
+    z: FloatArray, y: FloatArray, to_inside: ToInside, rng: np.random.Generator
 ) -> FloatArray:
     model = quadratic.fit(z, y)
     lowest = model.lowest(QUADRATIC_REACH)[None, :]
-    if (inside(lowest) != lowest).any():
-        return _searched(model.predict, z, inside, rng)
+    if (to_inside(lowest) != lowest).any():
+        return _searched(model.predict, z, to_inside, rng)
     length = 10.0 ** rng.uniform(*QUADRATIC_EXPONENTS, size=(POINTS, 1))
     return lowest + length * rng.standard_normal((POINTS, z.shape[1]))
 
 
 def _searched(
-    predict: Predict, z: FloatArray, inside: Inside, rng: np.random.Generator
+    predict: Predict, z: FloatArray, to_inside: ToInside, rng: np.random.Generator
 ) -> FloatArray:
     """Points inside the cube, from some of ``z (m, d)`` on, where a model is lowest."""
     start = z[rng.integers(len(z), size=SEARCH_POINTS)]
     step = 10.0 ** rng.uniform(*SEARCH_EXPONENTS, size=(SEARCH_POINTS, 1))
     points = np.empty((0, z.shape[1]))
     for _ in range(SEARCH_ROUNDS):
-        moved = inside(start + step * rng.standard_normal(start.shape))
+        moved = to_inside(start + step * rng.standard_normal(start.shape))
         points = np.concatenate([moved, points[:SEARCH_BEST]])
         points = points[np.argsort(predict(points), kind="stable")]
         start = points[rng.integers(SEARCH_BEST, size=SEARCH_POINTS)]

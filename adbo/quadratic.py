@@ -89,14 +89,14 @@ def draw(
         Source of the draw.
     """
     m, d = z.shape
-    total = float(weight.sum())
+    total_weight = float(weight.sum())
     root = np.sqrt(weight)
     target = root * (y - np.average(y, weights=weight))
     best = None
-    for terms, tied in _shapes(total, d):
+    for terms, tied in _shapes(total_weight, d):
         products = (z[:, terms[0]] * z[:, terms[1]]) @ tied
         design = root[:, None] * np.concatenate([np.ones((m, 1)), z, products], axis=1)
-        posterior = regression.fit(design, target, total * _RIDGE, total)
+        posterior = regression.fit(design, target, total_weight * _RIDGE, total_weight)
         error = float(np.sum((posterior.left_out - target) ** 2))
         if best is None or error < best[0]:
             best = error, posterior, terms, tied

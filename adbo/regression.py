@@ -44,7 +44,10 @@ class Posterior:
 
 
 def fit(
-    features: FloatArray, y: FloatArray, ridge: FloatArray | float, total: float | None = None
+    features: FloatArray,
+    y: FloatArray,
+    ridge: FloatArray | float,
+    total_weight: float | None = None,
 ) -> Posterior:
     """The posterior of coefficients whose prior variance is that of the noise over the ridge.
 
@@ -54,7 +57,7 @@ def fit(
         ``(m, F)`` and finite ``(m,)``.
     ridge
         Positive, of all coefficients or ``(F,)``.
-    total
+    total_weight
         Sum of the weights with whose roots features and targets were multiplied; without, m.
     """
     matrix = features.T @ features
@@ -67,5 +70,6 @@ def fit(
     # The Elements of Statistical Learning, 2009, equation 7.64).
     own = np.sum(half**2, axis=0)
     left_out = y - residual / np.maximum(1 - own, np.finfo(np.float64).eps)
-    deviation = math.sqrt(max(float(y @ residual) / (total or len(y)), 0.0))
+    n = len(y) if total_weight is None else total_weight
+    deviation = math.sqrt(max(float(y @ residual) / n, 0.0))
     return Posterior(left_out, np.asarray(root, np.float64), white, deviation)

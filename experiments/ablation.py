@@ -37,7 +37,7 @@ from adbo.space import FloatArray
 #: Workers, evaluations, and what they are spent on.
 BUDGETS = (
     (16, 500, ("ackley:5", "rosenbrock:5", "schwefel:5", "rotated:rastrigin:5", "levy:10")),
-    (16, 400, ("mixed", "conditional", "integer", "noisy:ackley:5")),
+    (16, 400, ("mixed", "conditional", "integer", "noisy:ackley:5", "faces")),
     (16, 150, ("categorical",)),
 )
 
@@ -137,6 +137,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
         "descent.QUADRATIC_MOST": 0,
         "quadratic.POINTS_PER_COEFFICIENT": math.inf,
     },
+    "points 0.1 deviations off faces": {"descent.FACE_EXPONENTS": (-1.0, -1.0)},
     "10 first points": {"acquisition.INITIAL_MOST": 10},
     "50 first points": {"acquisition.INITIAL_MOST": 50},
     "neither trend nor quintic splines": {

@@ -97,3 +97,23 @@ def test_draws_differ_where_ripples_hide_the_bowl(rng):
         return np.std(found, axis=0).max()
 
     assert spread(cost) > 10 * spread(smooth)
+
+
+def test_a_bowl_that_is_lowest_outside_leads_to_the_face(rng):
+    X = rng.random((200, 3))
+    cost = np.sum((X - [1.4, 0.5, 0.5]) ** 2, axis=1)
+    order = np.argsort(cost)
+    firsts = [descend(X[order], cost[order], continuous(3), rng)[0] for _ in range(40)]
+    np.testing.assert_allclose(np.median(firsts, axis=0), [1.0, 0.5, 0.5], atol=0.05)
+
+
+def test_width_of_draws(rng, monkeypatch):
+    target = np.array([0.4, 0.6, 0.5])
+    X, cost = sample(rng, target, target + np.array([3, -4, 3]) / 30)
+    monkeypatch.setattr(trend, "RADIUS_EXPONENTS", (0.0, 0.0))
+    spreads = []
+    for exponent in (0.0, -2.0):
+        monkeypatch.setattr(trend, "WIDTH_EXPONENTS", (exponent, exponent))
+        found = [fit(X, cost, continuous(3), rng).lowest() for _ in range(40)]
+        spreads.append(np.std(found, axis=0).max())
+    assert spreads[0] > 20 * spreads[1] > 0
