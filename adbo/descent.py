@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbo import quadratic, spline
-from adbo.candidates import Geometry, log_uniform
+from adbo.candidates import Geometry, log_uniform, reflect
 from adbo.space import FloatArray
 
 #: Points of a descent: more than one, because some may be known already.
@@ -63,6 +63,12 @@ QUADRATIC_EXPONENTS = (-3.0, -0.3)
 #: evaluations on 16 workers, not 3e-12 (4 studies).
 FACE_EXPONENTS = (-4.0, -1.0)
 
+#: While the rows are all over the cube, a model that is lowest outside says little of the faces,
+#: and descents would gather in corners: such a share of them, for each standard deviation of the
+#: rows, are folded back. With none, a 50-dimensional Ackley function was at 19.5 after 500
+#: evaluations on 16 workers, not at 18.5 (the same 4 seeds).
+FOLDED_PER_DEVIATION = 3.0
+
 #: The standard deviation, where the rows have none.
 _UNKNOWN_SPREAD = 0.1
 
@@ -92,12 +98,14 @@ def descend(
     m = (_spline_size if on_spline else _quadratic_size)(len(X), int(smooth.sum()), rng)
     X, y = X[:m], y[:m]
     x = X[:, smooth]
+    spread = x.std(axis=0)
+    folds = rng.random() < FOLDED_PER_DEVIATION * float(spread.mean())
     axes = _principal_axes(x)
-    found = (_on_spline if on_spline else _on_quadratic)(
-        axes.coordinates(x), y, axes.to_inside, rng
-    )
+    model = _on_spline if on_spline else _on_quadratic
+    found = model(axes.coordinates(x), y, _as_they_are if folds else axes.to_inside, rng)
+    lowest = axes.points(found)
     points = np.tile(X[np.argmin(y)], (len(found), 1))
-    points[:, smooth] = _off_faces(axes.points(found), x.std(axis=0), rng)
+    points[:, smooth] = reflect(lowest) if folds else _off_faces(lowest, spread, rng)
     return geometry.snap(points)
 
 
@@ -184,6 +192,10 @@ def _quadratic_size(m: int, d: int, rng: np.random.Generator) -> int:
     return min(m, log_uniform(QUADRATIC_LOW * coefficients, QUADRATIC_HIGH * coefficients, rng))
 
 
+def _as_they_are(z: FloatArray) -> FloatArray:
+    return z
+
+
 def _on_spline(
     z: FloatArray, y: FloatArray, to_inside: ToInside, rng: np.random.Generator
 ) -> FloatArray:
@@ -196,8 +208,9 @@ def _on_quadratic(
 ) -> FloatArray:
     model = quadratic.fit(z, y)
     lowest = model.lowest(QUADRATIC_REACH)[None, :]
-    if (to_inside(lowest) != lowest).any():
-        return _searched(model.predict, z, to_inside, rng)
+    inside = to_inside(lowest)
+    if (inside != lowest).any():
+        return _searched(model.predict, inside, to_inside, rng)
     length = 10.0 ** rng.uniform(*QUADRATIC_EXPONENTS, size=(POINTS, 1))
     return lowest + length * rng.standard_normal((POINTS, z.shape[1]))
 

@@ -111,3 +111,17 @@ def test_rows_that_are_all_at_a_face_are_not_proposed_again(rng):
     order = np.argsort(y)
     points = [descent.descend(X[order], y[order], continuous(2), rng)[0, 0] for _ in range(30)]
     assert max(points) < 1
+
+
+def test_while_rows_are_all_over_descents_do_not_gather_in_corners(rng, monkeypatch):
+    X = rng.random((60, 4))
+    y = np.sum((X - 1.5) ** 2, axis=1)
+    order = np.argsort(y)
+
+    def share_in_the_corner():
+        found = [descent.descend(X[order], y[order], continuous(4), rng)[0] for _ in range(60)]
+        return np.mean(np.min(found, axis=1) > 0.9)
+
+    assert share_in_the_corner() < 0.4
+    monkeypatch.setattr(descent, "FOLDED_PER_DEVIATION", 0.0)
+    assert share_in_the_corner() > 0.5
