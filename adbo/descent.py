@@ -60,7 +60,7 @@ QUADRATIC_EXPONENTS = (-3.0, -0.3)
 #: the rows away from it: ranks that descend at the same moment differ, and get closer to it as the
 #: rows do. Folded back, as far inside as they were outside, points never come close: with its
 #: minimum behind one face, a 5-dimensional sphere was 2e-4 above the lowest value inside after 400
-#: evaluations on 16 workers, not 3e-12 (4 studies).
+#: evaluations on 16 workers, not 3e-10 (4 studies).
 FACE_EXPONENTS = (-4.0, -1.0)
 
 #: While the rows are all over the cube, a model that is lowest outside says little of the faces,
