@@ -138,6 +138,8 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
         "quadratic.POINTS_PER_COEFFICIENT": math.inf,
     },
     "points 0.1 deviations off faces": {"descent.FACE_EXPONENTS": (-1.0, -1.0)},
+    "no descents folded back": {"descent.FOLDED_PER_DEVIATION": 0.0},
+    "all descents folded back": {"descent.FOLDED_PER_DEVIATION": 1e300},
     "10 first points": {"acquisition.INITIAL_MOST": 10},
     "50 first points": {"acquisition.INITIAL_MOST": 50},
     "neither trend nor quintic splines": {
