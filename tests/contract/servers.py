@@ -14,19 +14,17 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from debian import PATH, installed
 
 #: The databases that adbo knows; a SQLite file needs no server.
 KINDS = ("sqlite", "postgresql", "mariadb")
 
 USER, PASSWORD = "keeper", "gehe:im%/@wort"
-
-#: Exit status 101: what is installed here is started by the tests, and by nobody else.
-_NO_DAEMONS = "#!/bin/sh\nexit 101\n"
 
 
 class Server:
@@ -120,10 +118,10 @@ def postgresql() -> Iterator[Server]:
 @contextlib.contextmanager
 def mariadb() -> Iterator[Server]:
     """A MariaDB server."""
-    binary = installed("mariadb-server", lambda: shutil.which("mariadbd", path=_PATH))
+    binary = installed("mariadb-server", lambda: shutil.which("mariadbd", path=PATH))
     with _directory("mysql") as directory:
         data = f"--datadir={directory / 'data'}"
-        installer = shutil.which("mariadb-install-db", path=_PATH)
+        installer = shutil.which("mariadb-install-db", path=PATH)
         assert installer is not None
         _run([installer, "--no-defaults", data, "--skip-test-db", "--skip-name-resolve"], "mysql")
         users = directory / "users.sql"
@@ -153,10 +151,6 @@ def mariadb() -> Iterator[Server]:
         )
 
 
-#: Where daemons are, besides the path of a user.
-_PATH = f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin"
-
-
 def _running(server: Server) -> Iterator[Server]:
     server.start()
     try:
@@ -171,35 +165,7 @@ def _url(driver: str, port: int, database: str) -> sa.URL:
 
 def _postgresql_binary() -> str | None:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return str(found[-1]) if found else shutil.which("initdb", path=_PATH)
-
-
-def installed(package: str, find: Callable[[], str | None]) -> str:
-    """The path of a program, installed from Debian if it is not there yet."""
-    if find() is None:
-        policy = Path("/usr/sbin/policy-rc.d")
-        is_new = not policy.exists()
-        if is_new:
-            policy.write_text(_NO_DAEMONS)
-            policy.chmod(0o755)
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        try:
-            for arguments in (
-                ["update"],
-                ["install", "--yes", "--no-install-recommends", package],
-            ):
-                subprocess.run(
-                    ["apt-get", "-qq", *arguments],
-                    env=environment,
-                    stdout=subprocess.DEVNULL,
-                    check=True,
-                )
-        finally:
-            if is_new:
-                policy.unlink()
-    path = find()
-    assert path is not None, f"apt-get install {package} did not bring it"
-    return path
+    return str(found[-1]) if found else shutil.which("initdb", path=PATH)
 
 
 @contextlib.contextmanager

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import optuna
 import pytest
+from debian import installed
 from optuna.trial import TrialState
-from servers import free_port, installed
+from servers import free_port
 
 import adbo
 

@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from debian import installed
+
 ROOT = Path(__file__).parents[2]
 # Slurm opens libpmix.so, which the developers' package has.
-PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge", "libpmix-dev")
+PACKAGES = "slurmctld slurmd slurm-client munge libpmix-dev"
 
 # MessageTimeout is longer than KillWait: a node answers to the killing of a step only after
 # KillWait, and without an answer the controller kills again a minute later. A job that is back
@@ -122,12 +124,13 @@ def wait_for(is_so: Callable[[], object], seconds: float, what: str) -> None:
 
 def install() -> None:
     assert os.geteuid() == 0, "these tests start slurmd, which needs root"
+    installed(PACKAGES, _find)
+
+
+def _find() -> bool | None:
     programs = ("slurmctld", "slurmd", "sbatch", "munged")
-    if all(map(shutil.which, programs)) and list(Path("/usr/lib").glob("*/pmix2/lib/libpmix.so")):
-        return
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES]):
-        subprocess.run(["apt-get", "-qq", *command], env=environment, check=True)
+    pmix = list(Path("/usr/lib").glob("*/pmix2/lib/libpmix.so"))
+    return True if pmix and all(map(shutil.which, programs)) else None
 
 
 def start(path: Path, command: Sequence[str]) -> subprocess.Popen[bytes]:
