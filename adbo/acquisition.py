@@ -48,9 +48,6 @@ ADDITIVE_SHARE = 0.2
 #: the nearest ones.
 LEAST_ROWS, MOST_ROWS = 8, 320
 
-#: Share of the other asks whose candidates differ from good rows in one column.
-EXCHANGE_SHARE = 0.4
-
 IsKnown = Callable[[FloatArray], NDArray[np.bool_]]
 
 
@@ -167,9 +164,7 @@ def _ranked(
     if len(points) and not view.is_known(points).all():
         return points, np.arange(len(points))
     sample, ranking = view.sample, niche.rows
-    exchanges = len(ranking) and rng.random() < EXCHANGE_SHARE
-    make = candidates.exchange if exchanges else candidates.generate
-    points = make(view.complete, ranking, geometry, rng)
+    points = candidates.generate(view.complete, ranking, geometry, rng)
     seen = view.as_seen(points)
     if niche.is_branch:
         here = branches.is_here(seen, sample.X[ranking[0]])

@@ -74,14 +74,8 @@ UNIFORM_SHARE = 0.1
 #: The pool of an ask has w elites, log w uniform between these.
 POOL_LOW, POOL_HIGH = 4, 128
 
-#: An exchange starts from the best w rows, log w uniform up to this.
-EXCHANGE_POOL = 16
-
 #: Up to so many elites are averaged to a base point, the number log-uniform.
 PARENTS = 32
-
-#: Share of the base points made by crossover instead.
-CROSSOVER_SHARE = 0.6
 
 #: Steps are the pool's standard deviation times 10^U(low, high).
 STEP_EXPONENTS = (-1.5, 0.3)
@@ -124,24 +118,9 @@ def generate(
     candidates = rng.random((CANDIDATES, d))
     if n_local:
         pool = X[ranking[: log_uniform(POOL_LOW, POOL_HIGH, rng)]]
-        base = _bases(pool, X, geometry, n_local, rng)
+        base = _bases(pool, geometry, n_local, rng)
         candidates[:n_local] = mutate(base, _spread(pool), geometry, rng)
     return geometry.snap(candidates) if np.isfinite(geometry.levels).any() else candidates
-
-
-def exchange(
-    X: FloatArray, ranking: IntArray, geometry: Geometry, rng: np.random.Generator
-) -> FloatArray:
-    """Candidates ``(N, d)`` that differ from one of the best rows in one column, by any amount.
-
-    Near the elites such points have no chance against small steps, so they are candidates of asks
-    of their own; parameters as for `generate`.
-    """
-    pool = X[ranking[: log_uniform(1, EXCHANGE_POOL, rng)]]
-    points = pool[rng.integers(len(pool), size=CANDIDATES)]
-    column = rng.integers(X.shape[1], size=CANDIDATES)
-    points[np.arange(CANDIDATES), column] = rng.random(CANDIDATES)
-    return geometry.snap(points)
 
 
 def around(
@@ -217,27 +196,18 @@ def mutate(
     return rows
 
 
-def _bases(
-    pool: FloatArray, X: FloatArray, geometry: Geometry, n: int, rng: np.random.Generator
-) -> FloatArray:
+def _bases(pool: FloatArray, geometry: Geometry, n: int, rng: np.random.Generator) -> FloatArray:
     """Points to step from ``(n, d)``.
 
     Means of elites, as an evolution strategy's recombination (Beyer and Schwefel, Natural
-    Computing 1, 2002), whose categories are copied from one of the parents; or elites that got
-    some columns from any other row, which combines what was found in different basins.
+    Computing 1, 2002), whose categories are copied from one of the parents.
     """
     parents = rng.integers(len(pool), size=(n, PARENTS))
     count = np.floor(np.exp(rng.uniform(0.0, np.log(PARENTS + 1), size=n)))
     weight = (np.arange(PARENTS) < count[:, None]) / count[:, None]
     first = pool[parents[:, 0]]
     base = np.einsum("np,npd->nd", weight, pool[parents])
-    base = np.where(geometry.categories > 0, first, base)
-    k, d = round(n * CROSSOVER_SHARE), X.shape[1]
-    rate = np.exp(rng.uniform(-np.log(d), 0.0, size=(k, 1)))
-    exchanged = rng.random((k, d)) < rate
-    exchanged[np.arange(k), rng.integers(d, size=k)] = True
-    base[:k] = np.where(exchanged, X[rng.integers(len(X), size=k)], first[:k])
-    return base
+    return np.where(geometry.categories > 0, first, base)
 
 
 def _spread(pool: FloatArray) -> FloatArray:

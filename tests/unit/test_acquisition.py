@@ -60,8 +60,6 @@ class TestPropose:
         monkeypatch.setattr(acquisition, "DESCENT_SHARE", 0.0)  # models do without
         monkeypatch.setattr(acquisition, "TREND_SHARE", 0.0)
         monkeypatch.setattr(acquisition, "ADDITIVE_SHARE", 0.0)
-        monkeypatch.setattr(niches, "SCATTERED_SHARE", 0.0)
-        monkeypatch.setattr(niches, "NICHE_SHARE", 0.0)
         X = np.concatenate([0.3 + 0.01 * rng.standard_normal((200, 2)), rng.random((20, 2))])
         sample = sample_of(X, ((X - 0.3) ** 2).sum(axis=1))
 

@@ -68,18 +68,6 @@ class TestGenerate:
         np.testing.assert_allclose(points.mean(axis=0), 0.5, atol=0.05)
         np.testing.assert_allclose(points.std(axis=0), 12**-0.5, atol=0.03)
 
-    def test_columns_are_exchanged_between_basins(self, rng):
-        # Two basins, each with one good coordinate: crossover finds the point that has both.
-        X = np.concatenate([np.tile([0.1, 0.2], (20, 1)), np.tile([0.9, 0.8], (20, 1))])
-        X += 1e-4 * rng.standard_normal(X.shape)
-        hits = [
-            (np.abs(candidates.generate(X, np.arange(40), continuous(2), rng) - [0.1, 0.8]) < 0.05)
-            .all(axis=1)
-            .mean()
-            for _ in range(10)
-        ]
-        assert np.mean(hits) > 0.005
-
     def test_one_elite_is_left(self, rng):
         points = candidates.generate(np.full((1, 2), 0.5), np.arange(1), continuous(2), rng)
         assert (points != 0.5).any(axis=1).all()
@@ -126,29 +114,6 @@ class TestMutate:
         base = np.full((3000, 8), 0.5)
         moved = candidates.mutate(base, np.full(8, 0.01), continuous(8), rng) != base
         assert set(moved.sum(axis=1)) == set(range(1, 9))
-
-
-class TestExchange:
-    def test_one_column_is_changed_to_anything(self, rng):
-        X = np.tile(rng.random((40, 1)), (1, 3))
-        points = candidates.exchange(X, np.arange(40), continuous(3), rng)
-        assert points.shape == (candidates.CANDIDATES, 3)
-        # Two columns are still those of one row: five of nine pairs are equal.
-        equal = points[:, :, None] == points[:, None, :]
-        assert (equal.sum(axis=(1, 2)) == 5).all()
-        for column in range(3):
-            others = np.delete(points, column, axis=1)
-            moved = points[others[:, 0] == others[:, 1], column]
-            assert moved.min() < 0.05
-            assert moved.max() > 0.95
-
-    @settings(max_examples=30, deadline=None)
-    @given(SPACES, st.integers(1, 40), st.integers(0, 2**32 - 1))
-    def test_rows_that_the_space_can_hold(self, space, m, seed):
-        rng = np.random.default_rng(seed)
-        X = space.snap(rng.random((m, len(space))))
-        points = candidates.exchange(X, np.arange(m), geometry_of(space), rng)
-        np.testing.assert_allclose(points, space.snap(points), atol=1e-12)
 
 
 class TestImpute:
