@@ -61,6 +61,18 @@ def test_half_of_the_asks_leave_a_basin_that_is_polished(rng):
     assert share() < 0.3
 
 
+def test_what_is_only_isolated_is_searched_once_a_basin_is_polished(rng):
+    X, y = two_basins(rng)
+
+    def share():
+        found = [choose(X, y, 256, continuous(2), rng) for _ in range(600)]
+        return np.mean([niche.rows[0] >= 296 for niche in found if not niche.is_elites])
+
+    assert share() > 0.05
+    y[:256] *= 1e7
+    assert share() < 0.02
+
+
 def test_some_niches_are_in_the_basin_without_elites(rng):
     X, y = two_basins(rng)
     y[:256] *= 1e7
@@ -158,8 +170,8 @@ def test_the_reserve_tells_that_a_basin_is_exhausted(rng):
 
 
 def test_some_heads_are_where_most_is_expected(rng):
-    X = np.concatenate([0.2 + 0.01 * rng.standard_normal((256, 2)), rng.random((100, 2))])
-    y = np.concatenate([np.linspace(0, 1e-7, 256), np.tile([5.0, 60.0], 50)])
+    X = np.concatenate([0.2 + 0.01 * rng.standard_normal((256, 2)), rng.random((40, 2))])
+    y = np.concatenate([np.linspace(0, 1, 256), np.tile([5.0, 60.0], 20)])
     X[290], y[290] = 0.9, 40.0  # bad, but expected to be near the best basin
     promised = np.where(np.arange(len(X)) == 290, -1.0, y)
 
