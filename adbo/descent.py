@@ -28,8 +28,7 @@ POINTS = 64
 SPLINE_SHARE = 0.6
 
 #: Share of the splines that are quintic. With none, and splines of 160 points at most, the
-#: Rosenbrock function was at 0.06, not at 0.002; the ablation shows it only without the trend as
-#: well.
+#: Rosenbrock function was at 0.06, not at 0.002.
 QUINTIC_SHARE = 0.5
 
 #: A spline goes through so many points, log-uniform: the lower limit for each of its linear

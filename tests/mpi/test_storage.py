@@ -103,6 +103,9 @@ print(len(study.trials))
 def test_a_run_of_adbo_in_the_memory_of_every_rank(start_job, tmp_path: Path) -> None:
     (tmp_path / "mirrored.py").write_text(
         """
+import json
+import os
+
 import optuna
 
 import adbo
@@ -115,12 +118,14 @@ def objective(trial):
 with adbo.storage() as storage:
     adbo.optimize(objective, n_trials=30, storage=storage, study_name="s")
 study = optuna.load_study(study_name="s", storage=storage)
-print(sorted([t.value, t.user_attrs["adbo:rank"]] for t in study.trials))
+trials = sorted([t.value, t.user_attrs["adbo:rank"]] for t in study.trials)
+with open(f"trials-{os.environ['PMI_RANK']}.json", "w") as file:
+    json.dump((trials, {}), file)
 """
     )
-    status, out, err = start_job(2, "mirrored.py").end()
+    status, _, err = start_job(2, "mirrored.py").end()
     assert status == 0, err
-    first, second = map(json.loads, out.splitlines())
+    first, second = (_read(tmp_path, rank)[0] for rank in range(2))
     assert first == second
     assert len(first) >= 30
 
