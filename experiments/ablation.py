@@ -223,8 +223,8 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     """
     regrets = frame.assign(regret=frame["regret"].clip(lower=FLOOR))
     same_instance = regrets.groupby(["problem", "seed"])["regret"]
-    better_or_half_of_equal = same_instance.rank(method="average") - 1
-    scores = regrets.assign(worse=better_or_half_of_equal / (same_instance.transform("size") - 1))
+    n_better = same_instance.rank(method="average") - 1  # equal ones count half
+    scores = regrets.assign(worse=n_better / (same_instance.transform("size") - 1))
     chance = scores.pivot_table(index="method", columns="problem", values="worse", sort=False)
     return chance.assign(mean=chance.mean(axis=1))
 
