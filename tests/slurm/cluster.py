@@ -42,7 +42,7 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 MpiDefault=pmi2
-KillWait=10
+KillWait=30
 MessageTimeout=60
 SchedulerParameters=sched_interval=2,bf_interval=2
 ReturnToService=2
