@@ -17,8 +17,8 @@ import numpy as np
 from adbo.distances import squared_distances
 from adbo.space import FloatArray
 
-#: Added to the matrix for each point: a little smoothing, which keeps it regular where points
-#: coincide.
+#: Added to the matrix for each point: so little smoothing that it only keeps it regular where
+#: points coincide.
 _RIDGE, _QUINTIC_RIDGE = 1e-6, 1e-8
 
 #: The same for the polynomial, where the points do not span the space.
@@ -40,39 +40,70 @@ class Spline:
         Of the points, then the coefficients of the polynomial, ``(m + k,)``.
     quintic
         Whether it is quintic.
+    error
+        Mean square of what it mistakes each point's target by, from all others.
     """
 
     z: FloatArray
     weights: FloatArray
     quintic: bool
+    error: float
 
     def predict(self, q: FloatArray) -> FloatArray:
         """Its values ``(N,)`` at ``q (N, d)``."""
         m = len(self.z)
-        powers = _powers(q, self.z, self.quintic) @ self.weights[:m]
+        powers = _powers(squared_distances(q, self.z), self.quintic) @ self.weights[:m]
         return np.asarray(powers + _polynomial(q, self.quintic) @ self.weights[m:])
 
 
-def fit(z: FloatArray, y: FloatArray, quintic: bool = False) -> Spline:
-    """The spline of points ``(m, d)`` and finite targets ``(m,)``; cubic if they are few."""
+def fit(z: FloatArray, y: FloatArray, smoothing: float) -> Spline:
+    """The spline that predicts each point best from the others, of up to four.
+
+    They are cubic and, if the points are not too few, quintic, and go through the points or are
+    smooth: where evaluations are noisy, one through all of them is lowest where luck was best.
+
+    Parameters
+    ----------
+    z, y
+        Points ``(m, d)`` and finite targets ``(m,)``.
+    smoothing
+        Of the smooth ones: what is added to the matrix for each point.
+    """
     m, d = z.shape
-    quintic = quintic and m >= POINTS_PER_COEFFICIENT * (1 + d + d * (d + 1) // 2)
-    polynomial = _polynomial(z, quintic)
-    k = polynomial.shape[1]
-    ridge = m * (_QUINTIC_RIDGE if quintic else _RIDGE)
+    kinds = [False]
+    if m >= POINTS_PER_COEFFICIENT * (1 + d + d * (d + 1) // 2):
+        kinds.append(True)
+    squares = squared_distances(z, z)
+    splines = []
+    for quintic in kinds:
+        powers, polynomial = _powers(squares, quintic), _polynomial(z, quintic)
+        for ridge in (_QUINTIC_RIDGE if quintic else _RIDGE, smoothing):
+            weights, error = _solve(powers, polynomial, y, m * ridge)
+            splines.append(Spline(z, weights, quintic, error))
+    return min(splines, key=lambda spline: spline.error)
+
+
+def _solve(
+    powers: FloatArray, polynomial: FloatArray, y: FloatArray, ridge: float
+) -> tuple[FloatArray, float]:
+    """Weights ``(m + k,)`` of a spline, and its error."""
+    m, k = polynomial.shape
     matrix = np.block(
         [
-            [_powers(z, z, quintic) + ridge * np.eye(m), polynomial],
+            [powers + ridge * np.eye(m), polynomial],
             [polynomial.T, -_POLYNOMIAL_RIDGE * np.eye(k)],
         ]
     )
-    weights = np.linalg.solve(matrix, np.concatenate([y, np.zeros(k)]))
-    return Spline(z, weights, quintic)
+    inverse = np.linalg.inv(matrix)
+    weights = inverse[:, :m] @ y
+    # Without a solution for each point (Rippa, Advances in Computational Mathematics 11, 1999).
+    error = float(np.mean((weights[:m] / np.diag(inverse)[:m]) ** 2))
+    return weights, error if np.isfinite(error) else np.inf
 
 
-def _powers(a: FloatArray, b: FloatArray, quintic: bool) -> FloatArray:
-    """Powers of the distances ``(n, m)``, with the sign that makes them positive definite."""
-    squares = np.maximum(squared_distances(a, b), 0.0)
+def _powers(squares: FloatArray, quintic: bool) -> FloatArray:
+    """Powers of distances, given their squares, with the sign that makes them definite."""
+    squares = np.maximum(squares, 0.0)
     return np.asarray((-(squares**2) if quintic else squares) * np.sqrt(squares))
 
 

@@ -124,7 +124,9 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "whole draws of trends": {"trend.WIDTH_EXPONENTS": (0.0, 0.0)},
     "means of trends, no draws": {"trend.WIDTH_EXPONENTS": (-9.0, -9.0)},
     "round trends only": {"quadratic._shapes": round_only},
-    "no quintic splines": {"descent.QUINTIC_SHARE": 0.0},
+    "no quintic splines": {"spline.POINTS_PER_COEFFICIENT": math.inf},
+    "no smooth splines": {"descent.SMOOTHING_EXPONENTS": (-8.0, -8.0)},
+    "60 % splines": {"descent.SPLINE_SHARE": 0.6},
     "splines of 160 points": {"descent.SPLINE_HIGH": 160},
     "no descent": {"acquisition.DESCENT_SHARE": 0.0, "acquisition.NICHE_DESCENT_SHARE": 0.0},
     "less descent in niches": {"acquisition.NICHE_DESCENT_SHARE": 0.35},
@@ -143,7 +145,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "neither trend nor quintic splines": {
         "acquisition.TREND_SHARE": 0.0,
         "acquisition.NICHE_TREND_SHARE": 0.0,
-        "descent.QUINTIC_SHARE": 0.0,
+        "spline.POINTS_PER_COEFFICIENT": math.inf,
     },
 }
 
