@@ -195,15 +195,7 @@ def _chosen(view: _View, geometry: Geometry, rng: np.random.Generator) -> Niche:
                 return branch
         # What is absent keeps no rows apart.
         sample = replace(sample, X=np.nan_to_num(sample.X, nan=0.5))
-
-    def expect(isolation: FloatArray) -> FloatArray:
-        if not descent.is_smooth(geometry).any() or not np.isfinite(sample.cost).any():
-            return sample.cost
-        return trend.fit(view.complete, sample.cost, isolation, geometry, rng).predict(
-            view.complete
-        )
-
-    return niches.choose(sample, geometry, expect, rng)
+    return niches.choose(sample, geometry, rng)
 
 
 def _inside(view: _View, niche: Niche) -> tuple[_View, Niche]:

@@ -74,9 +74,6 @@ UNIFORM_SHARE = 0.1
 #: The pool of an ask has w elites, log w uniform between these.
 POOL_LOW, POOL_HIGH = 4, 128
 
-#: Up to so many elites are averaged to a base point, the number log-uniform.
-PARENTS = 32
-
 #: Steps are the pool's standard deviation times 10^U(low, high).
 STEP_EXPONENTS = (-1.5, 0.3)
 
@@ -118,7 +115,7 @@ def generate(
     candidates = rng.random((CANDIDATES, d))
     if n_local:
         pool = X[ranking[: log_uniform(POOL_LOW, POOL_HIGH, rng)]]
-        base = _bases(pool, geometry, n_local, rng)
+        base = pool[rng.integers(len(pool), size=n_local)]
         candidates[:n_local] = mutate(base, _spread(pool), geometry, rng)
     return geometry.snap(candidates) if np.isfinite(geometry.levels).any() else candidates
 
@@ -194,20 +191,6 @@ def mutate(
             base[:, column],
         )
     return rows
-
-
-def _bases(pool: FloatArray, geometry: Geometry, n: int, rng: np.random.Generator) -> FloatArray:
-    """Points to step from ``(n, d)``.
-
-    Means of elites, as an evolution strategy's recombination (Beyer and Schwefel, Natural
-    Computing 1, 2002), whose categories are copied from one of the parents.
-    """
-    parents = rng.integers(len(pool), size=(n, PARENTS))
-    count = np.floor(np.exp(rng.uniform(0.0, np.log(PARENTS + 1), size=n)))
-    weight = (np.arange(PARENTS) < count[:, None]) / count[:, None]
-    first = pool[parents[:, 0]]
-    base = np.einsum("np,npd->nd", weight, pool[parents])
-    return np.where(geometry.categories > 0, first, base)
 
 
 def _spread(pool: FloatArray) -> FloatArray:

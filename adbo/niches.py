@@ -9,7 +9,6 @@ Notation: ``X (m, d)`` complete rows of the unit cube, ``cost (m,)``, NaN for fa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -45,11 +44,6 @@ EXHAUSTED_ROWS, EXHAUSTED_SHARE = 4, 1e-10
 #: function that was caught in a long flat basin stayed there.
 POLISHED_SHARE, LEAVING_SHARE = 1e-7, 0.5
 
-#: Share of the niches whose heads are where the trend is lowest, not the best ones. Without, a
-#: rotated 5-dimensional Rastrigin function was at 1.0 after 2,000 evaluations on 64 workers, not
-#: at the optimum (medians of 5 studies); with 0.5 it was as good, and a Rosenbrock function worse.
-TREND_SHARE = 0.25
-
 #: So many rows are compared with all better ones at once.
 _BLOCK = 64
 
@@ -80,12 +74,7 @@ class Niche:
     is_branch: bool = False
 
 
-def choose(
-    sample: Sample,
-    geometry: Geometry,
-    expect: Callable[[FloatArray], FloatArray],
-    rng: np.random.Generator,
-) -> Niche:
+def choose(sample: Sample, geometry: Geometry, rng: np.random.Generator) -> Niche:
     """The rows this ask works with.
 
     A niche is rows by their distance to one that is the head of a basin: one with no better row
@@ -98,9 +87,6 @@ def choose(
         Complete rows.
     geometry
         What the columns are.
-    expect
-        Given how isolated the rows of the sample are ``(m,)``, what is expected of the basins
-        around them ``(m,)``, the lower the better.
     rng
         Source of all choices.
     """
@@ -117,8 +103,7 @@ def choose(
         return elites
     place = places(sample.X, geometry.categories)
     isolation = isolations(place, cost)
-    by = expect(isolation) if rng.random() < TREND_SHARE else cost
-    weight = _head_weights(isolation, by, RANK_POWER * (rng.random() if leaves else 1.0))
+    weight = _head_weights(isolation, cost, RANK_POWER * (rng.random() if leaves else 1.0))
     weight[np.isnan(cost)] = 0.0
     if leaves:
         distance = np.sum((place - place[0]) ** 2, axis=1)
@@ -182,11 +167,11 @@ def _not_better() -> FloatArray:
     return np.where(np.tri(_BLOCK, k=-1, dtype=bool), 0.0, np.inf)
 
 
-def _head_weights(isolation: FloatArray, by: FloatArray, rank_power: float) -> FloatArray:
-    """How likely each row becomes a head ``(m,)``, the lowest of ``by (m,)`` the likeliest."""
+def _head_weights(isolation: FloatArray, cost: FloatArray, rank_power: float) -> FloatArray:
+    """How likely each row becomes a head ``(m,)``, the best the likeliest."""
     power = isolation**ISOLATION_POWER
     power[np.isinf(power)] = power[np.isfinite(power)].max(initial=0.0)
-    order = np.argsort(by, kind="stable")
+    order = np.argsort(cost, kind="stable")
     ordered = power[order]
     total = (ordered[0] + np.cumsum(ordered) - ordered) ** rank_power
     weight = np.empty(len(order))

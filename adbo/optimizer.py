@@ -31,6 +31,8 @@ UNIFORM_ROWS = 256
 
 #: Rows beside these, of which only those around a place are looked at, half of them the latest
 #: ones, half from all times. Of a basin that is being searched, the sample itself has a few.
+#: Without, of 15 studies of rotated Rastrigin functions, 1,500 or 2,000 evaluations on 64 workers,
+#: 6 were worse and none better.
 RESERVE_ROWS = 2048
 
 #: A space of so many points is searched for one that was not evaluated yet, when those at hand

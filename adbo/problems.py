@@ -222,6 +222,21 @@ def shifted(problem: Problem, rng: np.random.Generator) -> Problem:
     )
 
 
+def stretched(problem: Problem) -> Problem:
+    """The same function, its coordinates from 1 to sqrt(10) times as steep, about its optimum.
+
+    What was round is long, as the functions f3 and f15 of Hansen et al., Real-parameter black-box
+    optimization benchmarking 2009.
+    """
+    function, center = problem.function, problem.argmin
+    factor = np.logspace(0, 0.5, problem.dimension)
+    return replace(
+        problem,
+        name=f"stretched {problem.name}",
+        function=lambda x: function((x - center) * factor + center),
+    )
+
+
 def rotated(problem: Problem, rng: np.random.Generator) -> Problem:
     """The same function rotated at random about its optimum, which stays where it is."""
     rotation, triangle = np.linalg.qr(rng.standard_normal((problem.dimension,) * 2))

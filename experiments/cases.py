@@ -32,7 +32,7 @@ NOISE = 1.0
 #: range, or below, whichever side the optimum is not on.
 FAILING_FROM = 0.5
 
-PREFIXES = frozenset({"rotated", "noisy", "failing"})
+PREFIXES = frozenset({"stretched", "rotated", "noisy", "failing"})
 
 Regret = Callable[[BaseTrial], float]
 
@@ -79,6 +79,8 @@ def make_case(name: str, seed: int) -> Case:
         case = MIXED[rest](rng)
     else:
         problem = problems.shifted(problems.parse(rest), rng)
+        if "stretched" in prefixes:
+            problem = problems.stretched(problem)
         if "rotated" in prefixes:
             problem = problems.rotated(problem, rng)
         case = _of_function(problem)

@@ -73,7 +73,7 @@ def test_every_case_can_be_made_and_is_not_below_its_optimum(
 ) -> None:
     monkeypatch.syspath_prepend(ROOT / "experiments")
     cases = importlib.import_module("cases")
-    names = [*cases.MIXED, "noisy:sphere:5", "failing:ackley:5", "rotated:rastrigin:5"]
+    names = [*cases.MIXED, "noisy:sphere:5", "failing:ackley:5", "stretched:rotated:rastrigin:5"]
     for name, seed in itertools.product(names, range(3)):
         case = cases.make_case(name, seed)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))

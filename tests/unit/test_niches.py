@@ -18,16 +18,9 @@ def rng():
     return np.random.default_rng(0)
 
 
-def choose(X, y, n_elites, geometry, rng):
-    sample = Sample(X, y, n_elites, lambda: Rows(X[:0], y[:0]))
-    return niches.choose(sample, geometry, lambda isolation: y, rng)
-
-
-def choose_with(X, y, rng, expected=None, reserve=None):
-    """With 256 elites, expectations, and a reserve."""
-    sample = Sample(X, y, 256, lambda: reserve or Rows(X[:0], y[:0]))
-    expected = y if expected is None else expected
-    return niches.choose(sample, continuous(2), lambda isolation: expected, rng)
+def choose(X, y, n_elites, geometry, rng, reserve=None):
+    sample = Sample(X, y, n_elites, lambda: reserve or Rows(X[:0], y[:0]))
+    return niches.choose(sample, geometry, rng)
 
 
 def two_basins(rng):
@@ -146,7 +139,7 @@ def test_costs_that_tell_nothing(rng, cost):
 def test_rows_of_the_reserve_are_in_the_niche(rng):
     X, y = two_basins(rng)
     reserve = Rows(0.8 + 0.01 * rng.standard_normal((30, 2)), np.linspace(2, 5, 30))
-    found = [choose_with(X, y, rng, reserve=reserve) for _ in range(400)]
+    found = [choose(X, y, 256, continuous(2), rng, reserve) for _ in range(400)]
     others = [niche.rows for niche in found if 256 <= niche.rows[0] < 296]
     assert len(others) > 10
     assert all(np.array_equal(np.sort(rows), np.arange(len(X) + 30)) for rows in others)
@@ -162,25 +155,11 @@ def test_the_reserve_tells_that_a_basin_is_exhausted(rng):
     flat = Rows(0.8 + 0.01 * rng.standard_normal((30, 2)), np.full(30, 2.001))
 
     def share(reserve):
-        found = [choose_with(X, y, rng, reserve=reserve) for _ in range(600)]
+        found = [choose(X, y, 256, continuous(2), rng, reserve) for _ in range(600)]
         return np.mean([niche.rows[0] in (256, 257) for niche in found])
 
     assert share(None) > 0.05
     assert share(flat) == 0
-
-
-def test_some_heads_are_where_most_is_expected(rng):
-    X = np.concatenate([0.2 + 0.01 * rng.standard_normal((256, 2)), rng.random((40, 2))])
-    y = np.concatenate([np.linspace(0, 1, 256), np.tile([5.0, 60.0], 20)])
-    X[290], y[290] = 0.9, 40.0  # bad, but expected to be near the best basin
-    promised = np.where(np.arange(len(X)) == 290, -1.0, y)
-
-    def share(expected):
-        found = [choose_with(X, y, rng, expected=expected) for _ in range(800)]
-        return np.mean([niche.rows[0] == 290 for niche in found if not niche.is_elites])
-
-    assert share(promised) > 0.15
-    assert share(y) < 0.02
 
 
 def test_isolation_is_the_distance_to_the_nearest_better_row(rng):

@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from adbo import problems
-from adbo.problems import NAMES, parse, rotated, shifted
+from adbo.problems import NAMES, parse, rotated, shifted, stretched
 
 
 def as_it_is(problem, rng):
@@ -18,7 +18,11 @@ def shifted_and_rotated(problem, rng):
     return rotated(shifted(problem, rng), rng)
 
 
-VARIANTS = [as_it_is, shifted, rotated, shifted_and_rotated]
+def shifted_stretched_and_rotated(problem, rng):
+    return rotated(stretched(shifted(problem, rng)), rng)
+
+
+VARIANTS = [as_it_is, shifted, rotated, shifted_and_rotated, shifted_stretched_and_rotated]
 DEFAULTS = {
     "ackley": (5, 32.768),
     "levy": (10, 10),
@@ -160,3 +164,10 @@ def test_a_rotation_couples_the_coordinates(rng):
     a, b = np.array([1.0, 0.0]), np.array([0.0, 1.0])
     apart = value_at(rastrigin, a) + value_at(rastrigin, b)
     assert value_at(rastrigin, a + b) != pytest.approx(apart, rel=0.01)
+
+
+def test_a_stretched_sphere_is_ten_times_as_steep(rng):
+    sphere = shifted(parse("sphere:3"), rng)
+    steps = np.eye(3)
+    values = stretched(sphere).function(sphere.argmin + steps)
+    np.testing.assert_allclose(values, [1.0, np.sqrt(10), 10.0])
