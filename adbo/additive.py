@@ -42,11 +42,14 @@ TRIES = 4
 LENGTH_EXPONENTS, NOISE_EXPONENTS = (-1.3, 0.0), (-6.0, -1.0)
 
 #: It is used with this power of the correlation of its leave-one-out predictions with the targets
-#: as the chance.
+#: as the chance. Used whatever they predict, a 5-dimensional Rosenbrock function was at 7e-6 after
+#: 2,000 evaluations on 64 workers, not at 2e-10 (medians of the same 4 seeds, all of them worse).
 CORRELATION_POWER = 4
 
 #: Share of the models of plain costs; others are of costs on a scale like the forest's. Sums are
-#: such on one of them.
+#: such on one of them: after 400 evaluations on 16 workers, a 10-dimensional Levy function was at
+#: 0.05, with plain costs only at 0.1; and with none of them one of 6 studies of Schwefel's function
+#: was at 118, with half or all at 0.02 at most.
 PLAIN_SHARE = 0.5
 
 #: A column's minimum is looked for at so many values.
