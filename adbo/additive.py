@@ -48,8 +48,8 @@ CORRELATION_POWER = 4
 
 #: Share of the models of plain costs; others are of costs on a scale like the forest's. Sums are
 #: such on one of them: after 400 evaluations on 16 workers, a 10-dimensional Levy function was at
-#: 0.05, with plain costs only at 0.1; and with none of them one of 6 studies of Schwefel's function
-#: was at 118, with half or all at 0.02 at most.
+#: 0.05, with plain costs only at 0.1; with none of them, one of 6 Schwefel functions was at 118,
+#: with half or all at 0.02 at most.
 PLAIN_SHARE = 0.5
 
 #: A column's minimum is looked for at so many values.
