@@ -178,8 +178,8 @@ def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
     failure = common_failure(outcome.history, outcome.progress.n_before)
     if failure is not None:
         print(f"adbo: no evaluation succeeded ({failure})", file=sys.stderr, flush=True)
-    if outcome.gone:
-        print(f"adbo: ranks {outcome.gone} died", file=sys.stderr, flush=True)
+    if outcome.died:
+        print(f"adbo: ranks {outcome.died} died", file=sys.stderr, flush=True)
     if outcome.missing:
         print(f"adbo: ranks {outcome.missing} did not answer", file=sys.stderr, flush=True)
 

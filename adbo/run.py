@@ -115,7 +115,10 @@ class Outcome:
     missing
         Ranks that did not answer in the end.
     gone
-        Ranks that died.
+        Ranks whose processes ended before this one.
+    died
+        Those of them that had not said farewell. Where one has died, the others do not wait for
+        each other in the end, so that the last ones miss those that had done their part.
     is_keeper
         Whether this rank kept the mirror in the end, and so speaks for all.
     """
@@ -127,6 +130,7 @@ class Outcome:
     n_unwritten: int
     missing: list[int]
     gone: list[int]
+    died: list[int]
     is_keeper: bool
     rescued: Path | None = None
     """Where those are that the database did not take."""
@@ -192,6 +196,7 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
         keeper.n_unwritten,
         missing,
         sorted(transport.gone),
+        sorted(transport.gone - transport.farewells.keys()),
         keeper.on_duty,
         keeper.rescued,
     )

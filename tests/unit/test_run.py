@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 import adbo
 from adbo.interruption import BrokenOff, Interruption, Reason
-from adbo.local import Alone
+from adbo.local import Alone, LocalTransport, network
 from adbo.progress import Numbering, next_numbering
 from adbo.records import Evaluation, Layout
 from adbo.run import Outcome, Silence, execute
@@ -44,6 +44,32 @@ def test_it_ends_with_the_trials_asked_for() -> None:
     assert outcome.summary["best_value"] == min(e.value for e in outcome.history.evaluations())
     assert outcome.reason is None
     assert outcome.is_keeper
+
+
+class _Last(LocalTransport):
+    """Of three ranks: rank 1 left, and its process has ended, rank 2 was never heard of again."""
+
+    settled = True
+
+    def leave(self, statistics) -> None:
+        super().leave(statistics)
+        self.farewells[1] = {**statistics, "rank": 1}
+
+
+class _Deserted(Alone):
+    size = 3
+
+    def transport(self) -> LocalTransport:
+        transport = _Last(network(3)[0]._inboxes, 0)
+        transport.gone = {1, 2}
+        return transport
+
+
+def test_who_left_before_its_process_ended_did_not_die() -> None:
+    outcome = execute(_square, Settings(n_trials=5, seed=0), _Deserted(), Silence())
+    assert outcome.gone == [1, 2]
+    assert outcome.died == [2]
+    assert outcome.missing == []
 
 
 def test_a_seed_determines_the_run() -> None:
