@@ -30,6 +30,7 @@ def test_every_rank_ends_with_every_record(
     assert all(name.startswith("1:") for name in late)
 
 
+@pytest.mark.alone  # they leave hardly any time to other tests
 def test_64_ranks_end_together(start_job, mpich, tmp_path: Path) -> None:
     # Many more ranks than cores: some end while others have hardly been heard.
     ranks = 64

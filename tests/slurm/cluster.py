@@ -107,7 +107,7 @@ class Cluster:
         assert found is not None
         return found[1]
 
-    def end(self, job: str, seconds: float = 120) -> str:
+    def end(self, job: str, seconds: float = 240) -> str:
         """Wait for a job's end, and return its state."""
         active = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "SUSPENDED"}
         wait_for(lambda: self.state(job) not in active, seconds, f"the end of job {job}")

@@ -138,7 +138,7 @@ def test_a_job_queues_itself_until_the_study_is_done(cluster: Cluster, place: Pa
     before = {trial.params["x"] for trial in _trials(place)}
     for rank in _ranks(job, "n2"):
         os.kill(rank, signal.SIGKILL)
-    assert cluster.end(job, 240) == "COMPLETED", _output(place, job)
+    assert cluster.end(job) == "COMPLETED", _output(place, job)
     assert "ended with status 137, queued again to go on" in _output(place, job)
     assert "ended with status 0, queued again to go on" in _output(place, job)
     assert 2 <= cluster.restarts(job) <= 9
