@@ -52,9 +52,9 @@ class TestPropose:
             return np.sum(2 * np.abs(x) - np.cos(25 * x), axis=1)
 
         sample = sample_of(X, cost(X))
-        points = np.array([propose(sample, continuous(4), 0.0, rng) for _ in range(200)])
+        points = np.array([propose(sample, continuous(4), 0.0, rng) for _ in range(100)])
         found = (np.abs(points - target).max(axis=1) < 0.06).mean()
-        assert found > 0.03  # no other model gets there in one step
+        assert found > 0.05  # no other model gets there in one step
 
     def test_large_kappa_explores(self, rng, monkeypatch):
         monkeypatch.setattr(acquisition, "DESCENT_SHARE", 0.0)  # models do without
