@@ -44,8 +44,9 @@ TREND_SHARE, NICHE_TREND_SHARE = 0.15, 0.07
 #: 460 (16 studies).
 ADDITIVE_SHARE = 0.2
 
-#: A niche of fewer rows has no model: points are drawn around its head. It has so many at most,
-#: the nearest ones.
+#: A niche of fewer rows has no model of its own: points are drawn around its head; or, where a
+#: polished basin is left, are where a spline of the rows around is lowest in it. It has so many at
+#: most, the nearest ones.
 LEAST_ROWS, MOST_ROWS = 8, 320
 
 IsKnown = Callable[[FloatArray], NDArray[np.bool_]]
@@ -153,8 +154,11 @@ def _ranked(
     niche = _chosen(view, geometry, rng)
     rows, n_best = np.arange(len(view.sample.X)), view.sample.n_elites
     if not (niche.is_elites or niche.is_branch) and descent.smooth_share(geometry) == 1:
+        outside, at_large = view, niche
         view, niche = _inside(view, niche)
         if len(niche.rows) < LEAST_ROWS:
+            if niche.is_restart:
+                return _downhill(outside, at_large, geometry, rng)
             head = view.complete[niche.rows[0]]
             points = candidates.around(head, niche.radius, geometry, rng)
             return points, np.arange(len(points))
@@ -173,6 +177,16 @@ def _ranked(
     y = forest.targets(sample.cost[rows], n_best)
     mean, std = forest.fit(sample.X[rows], y, geometry.categories, rng).predict(seen)
     return points, np.argsort(mean - kappa * std)
+
+
+def _downhill(
+    view: _View, niche: Niche, geometry: Geometry, rng: np.random.Generator
+) -> tuple[FloatArray, IntArray]:
+    """Points as `_ranked` gives them, in the niche, by what rows around it tell as well."""
+    view, around = _inside(view, replace(niche, radius=np.inf))
+    y = forest.targets(view.sample.cost[around.rows], len(around.rows))
+    points = descent.descend(view.complete[around.rows], y, geometry, rng, niche.radius)
+    return points, np.arange(len(points))
 
 
 def _around(rows: IntArray, n_elites: int, niche: Niche) -> tuple[IntArray, int]:

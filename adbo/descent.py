@@ -10,8 +10,10 @@ Notation: ``X (m, d)`` complete rows of the unit cube, ``y (m,)`` finite targets
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +83,11 @@ Predict = Callable[[FloatArray], FloatArray]
 
 
 def descend(
-    X: FloatArray, y: FloatArray, geometry: Geometry, rng: np.random.Generator
+    X: FloatArray,
+    y: FloatArray,
+    geometry: Geometry,
+    rng: np.random.Generator,
+    radius: float = math.inf,
 ) -> FloatArray:
     """Points ``(N, d)`` near the minimum of a model of the first rows, best first.
 
@@ -95,17 +101,23 @@ def descend(
         What the columns are.
     rng
         Source of all choices.
+    radius
+        How far points may be from the first row; the model is a spline, if that is finite.
     """
     smooth = is_smooth(geometry)
-    on_spline = rng.random() < SPLINE_SHARE
+    is_near = math.isfinite(radius)
+    on_spline = is_near or rng.random() < SPLINE_SHARE
     m = (_spline_size if on_spline else _quadratic_size)(len(X), int(smooth.sum()), rng)
     X, y = X[:m], y[:m]
     x = X[:, smooth]
     spread = x.std(axis=0)
-    folds = rng.random() < FOLDED_PER_DEVIATION * float(spread.mean())
+    folds = not is_near and rng.random() < FOLDED_PER_DEVIATION * float(spread.mean())
     axes = _principal_axes(x)
+    to_inside = _as_they_are if folds else axes.to_inside
+    if is_near:
+        to_inside = partial(axes.to_ball, x[0], radius)
     model = _on_spline if on_spline else _on_quadratic
-    found = model(axes.coordinates(x), y, _as_they_are if folds else axes.to_inside, rng)
+    found = model(axes.coordinates(x), y, to_inside, rng)
     lowest = axes.points(found)
     points = np.tile(X[np.argmin(y)], (len(found), 1))
     points[:, smooth] = reflect(lowest) if folds else _off_faces(lowest, spread, rng)
@@ -172,6 +184,12 @@ class _Axes:
         z = z.copy()
         z[outside] = self.coordinates(clipped[outside])
         return z
+
+    def to_ball(self, place: FloatArray, radius: float, z: FloatArray) -> FloatArray:
+        """Points ``(N, d)`` inside, those too far from a place ``(d,)`` moved towards it."""
+        step = self.points(z) - place
+        length = np.maximum(np.sqrt(np.sum(step**2, axis=1, keepdims=True)), radius)
+        return self.to_inside(self.coordinates(place + step * (radius / length)))
 
 
 def _principal_axes(X: FloatArray) -> _Axes:

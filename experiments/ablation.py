@@ -110,6 +110,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "heads by 1 / sum ^ 2": {"niches.RANK_POWER": 2.0},
     "niches without limits": {"niches.CELL": 1e9},
     "polished basins not left": {"niches.LEAVING_SHARE": 0.0},
+    "half leave polished basins": {"niches.LEAVING_SHARE": 0.5},
     "no branches": {"branches.BRANCH_SHARE": 0.0},
     "no additive model": {"acquisition.ADDITIVE_SHARE": 0.0},
     "40 % additive models": {"acquisition.ADDITIVE_SHARE": 0.4},

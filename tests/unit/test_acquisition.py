@@ -175,6 +175,19 @@ class TestInside:
         )
 
 
+@pytest.mark.parametrize("is_restart", [False, True])
+def test_a_restart_goes_downhill_although_its_basin_has_few_rows(rng, monkeypatch, is_restart):
+    X = np.concatenate([rng.random((60, 3)), [[0.5, 0.5, 0.5]]])
+    X = X[(np.linalg.norm(X - 0.5, axis=1) > 0.15) | (X == 0.5).all(axis=1)]
+    sample = sample_of(X, np.sum((X - 0.9) ** 2, axis=1))
+    order = np.argsort(np.linalg.norm(sample.X - 0.5, axis=1), kind="stable")
+    niche = niches.Niche(order, False, 0.1, is_restart=is_restart)
+    monkeypatch.setattr(niches, "choose", lambda *_: niche)
+    step = np.array([propose(sample, continuous(3), 1.0, rng) - 0.5 for _ in range(60)])
+    ahead = (step.sum(axis=1) > 0.8 * np.sqrt(3) * np.linalg.norm(step, axis=1)).mean()
+    assert (ahead > 0.9) == is_restart
+
+
 def test_the_forest_of_a_niche_knows_its_rows_and_those_that_are_no_elites():
     niche = niches.Niche(np.array([70, 3, 61, 62, 40, 7]), False, 0.1)
     rows, n_near = acquisition._around(np.arange(50), 5, niche)

@@ -68,6 +68,20 @@ def test_constants_count_for_nothing():
     assert descent.smooth_share(Geometry(space.categories, space.levels, space.snap)) == 1
 
 
+@pytest.mark.parametrize("place", [0.5, 0.02])
+def test_downhill_from_the_first_row_within_a_radius(rng, place):
+    X = rng.random((80, 3))
+    X[0] = place
+    X = X[np.argsort(np.linalg.norm(X - X[0], axis=1))]
+    y = np.sum((X - 0.9) ** 2, axis=1)
+    for _ in range(20):
+        points = descent.descend(X, y, continuous(3), rng, 0.1)
+        assert (np.linalg.norm(points - place, axis=1) < 0.1 + 1e-9).all()
+        assert ((points >= 0) & (points <= 1)).all()
+        best = place + 0.1 / np.sqrt(3)
+        np.testing.assert_allclose(points[0], best, atol=0.04)
+
+
 @pytest.mark.parametrize("m", [1, 2, 5, 300])
 @pytest.mark.parametrize("spread", [0.0, 1e-16, 1e-9, 0.3])
 def test_inside_whatever_the_rows(rng, m, spread):
