@@ -154,11 +154,11 @@ def _ranked(
     niche = _chosen(view, geometry, rng)
     rows, n_best = np.arange(len(view.sample.X)), view.sample.n_elites
     if not (niche.is_elites or niche.is_branch) and descent.smooth_share(geometry) == 1:
-        outside, at_large = view, niche
-        view, niche = _inside(view, niche)
+        near_view, near = _inside(view, niche)
+        if niche.is_restart and len(near.rows) < LEAST_ROWS:
+            return _downhill(view, niche, geometry, rng)
+        view, niche = near_view, near
         if len(niche.rows) < LEAST_ROWS:
-            if niche.is_restart:
-                return _downhill(outside, at_large, geometry, rng)
             head = view.complete[niche.rows[0]]
             points = candidates.around(head, niche.radius, geometry, rng)
             return points, np.arange(len(points))
