@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adbo.api import optimize
-    from adbo.optimizer import Optimizer
-    from adbo.replicated import storage
+    from adbo.optimizer.ask import Optimizer
+    from adbo.replicated.storage import storage
     from adbo.sampler import QUCBSampler
 
 __version__ = "0.1.0"
 __all__ = ["Optimizer", "QUCBSampler", "optimize", "storage"]
 
 _HOMES = {
-    "Optimizer": "adbo.optimizer",
+    "Optimizer": "adbo.optimizer.ask",
     "QUCBSampler": "adbo.sampler",
     "optimize": "adbo.api",
-    "storage": "adbo.replicated",
+    "storage": "adbo.replicated.storage",
 }
 
 

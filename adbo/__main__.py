@@ -2,7 +2,7 @@
 
 import sys
 
-from adbo.cli import main
+from adbo.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,14 +9,13 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from adbo.connection import quietly
-from adbo.launch import find_ranks
-from adbo.objective import Objective
-from adbo.optimizer import KAPPA
-from adbo.run import Outcome, Silence, execute
-from adbo.settings import Settings, UsageError
-from adbo.trials import trial_of
-from adbo.walltime import within_walltime
+from adbo.comm.launch import find_ranks
+from adbo.core.settings import KAPPA, Settings, UsageError
+from adbo.mirror.connection import quietly
+from adbo.mirror.trial_writer import trial_of
+from adbo.objective.objective import Objective
+from adbo.run.execute import Outcome, Silence, execute
+from adbo.run.walltime import within_walltime
 
 
 def optimize(  # noqa: PLR0913 - the choices of a run, all by keyword

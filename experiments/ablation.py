@@ -31,9 +31,11 @@ from numpy.typing import NDArray
 from quality import KEYS, append, load, regret
 from sklearn.ensemble import RandomForestRegressor
 
-from adbo import acquisition, forest, optimizer, quadratic
-from adbo.candidates import Geometry, Sample
-from adbo.space import FloatArray
+from adbo.core.settings import KAPPA
+from adbo.core.space import FloatArray
+from adbo.optimizer import strategies
+from adbo.optimizer.candidates import Geometry, Sample
+from adbo.optimizer.models import forest, quadratic
 
 #: Workers, evaluations, and what they are spent on.
 BUDGETS = (
@@ -69,7 +71,7 @@ def ranks_as_listed(units: FloatArray, y: FloatArray, n_choices: int) -> FloatAr
 
 def propose_with_one_kappa(sample: Sample, geometry: Geometry, kappa: float, *rest: Any) -> Any:
     """An ask whose kappa is the mean of the distribution."""
-    return acquisition.propose(sample, geometry, optimizer.KAPPA, *rest)
+    return strategies.propose(sample, geometry, KAPPA, *rest)
 
 
 def round_only(m: float, d: int, shapes: Any = quadratic._shapes) -> Iterator[Any]:
@@ -85,66 +87,75 @@ def draw_of_all_alike(z: FloatArray, y: FloatArray, weight: FloatArray, *rest: A
 #: Variants: names of constants below `adbo`, and what they are set to.
 VARIANTS: Mapping[str, Mapping[str, object]] = {
     DEFAULT: {},
-    "kappa 0": {"optimizer.Optimizer.__init__.__kwdefaults__.kappa": 0.0},
-    "kappa x 1/4": {"optimizer.Optimizer.__init__.__kwdefaults__.kappa": 0.49},
-    "kappa x 4": {"optimizer.Optimizer.__init__.__kwdefaults__.kappa": 7.84},
-    "one kappa": {"optimizer.propose_unit": propose_with_one_kappa},
-    "3 trees": {"forest.TREES": 3},
-    "30 trees": {"forest.TREES": 30},
-    "best splits": {"forest.grow_privately": grow_best_splits},
-    "trees not scaled to the incumbent": {"forest._SCALE": 1.0},
-    "targets as they are": {"forest.targets": plain_targets},
-    "choices as listed": {"forest._category_ranks": ranks_as_listed},
-    "64 elites": {"history.ELITES": 64},
-    "64 other rows": {"optimizer.UNIFORM_ROWS": 64},
-    "no reserve": {"optimizer.RESERVE_ROWS": 0},
-    "rows uniform in time": {"history._EARLY": 10**9},
-    "250 candidates": {"candidates.CANDIDATES": 250},
-    "4,000 candidates": {"candidates.CANDIDATES": 4000},
-    "no uniform candidates": {"candidates.UNIFORM_SHARE": 0.0},
-    "pool of 4 to 16": {"candidates.POOL_HIGH": 16},
-    "no niches": {"niches.NICHE_SHARE": 0.0},
-    "60 % niches": {"niches.NICHE_SHARE": 0.6},
-    "isolation ^ 3": {"niches.ISOLATION_POWER": 3.0},
-    "heads by 1 / sum": {"niches.RANK_POWER": 1.0},
-    "heads by 1 / sum ^ 2": {"niches.RANK_POWER": 2.0},
-    "niches without limits": {"niches.CELL": 1e9},
-    "polished basins not left": {"niches.LEAVING_SHARE": 0.0},
-    "half leave polished basins": {"niches.LEAVING_SHARE": 0.5},
-    "no branches": {"branches.BRANCH_SHARE": 0.0},
-    "no additive model": {"acquisition.ADDITIVE_SHARE": 0.0},
-    "40 % additive models": {"acquisition.ADDITIVE_SHARE": 0.4},
-    "additive models of plain costs": {"additive.PLAIN_SHARE": 1.0},
-    "one try of an additive model": {"additive.TRIES": 1},
-    "additive models whatever they predict": {"additive.CORRELATION_POWER": 0},
-    "no trend": {"acquisition.TREND_SHARE": 0.0, "acquisition.NICHE_TREND_SHARE": 0.0},
-    "30 % trend": {"acquisition.TREND_SHARE": 0.3},
-    "trend through all rows alike": {"quadratic.draw": draw_of_all_alike},
-    "whole draws of trends": {"trend.WIDTH_EXPONENTS": (0.0, 0.0)},
-    "means of trends, no draws": {"trend.WIDTH_EXPONENTS": (-9.0, -9.0)},
-    "round trends only": {"quadratic._shapes": round_only},
-    "no quintic splines": {"spline.POINTS_PER_COEFFICIENT": math.inf},
-    "no smooth splines": {"descent.SMOOTHING_EXPONENTS": (-8.0, -8.0)},
-    "60 % splines": {"descent.SPLINE_SHARE": 0.6},
-    "splines of 160 points": {"descent.SPLINE_HIGH": 160},
-    "no descent": {"acquisition.DESCENT_SHARE": 0.0, "acquisition.NICHE_DESCENT_SHARE": 0.0},
-    "less descent in niches": {"acquisition.NICHE_DESCENT_SHARE": 0.35},
-    "more descent": {"acquisition.DESCENT_SHARE": 0.95, "acquisition.NICHE_DESCENT_SHARE": 0.8},
-    "splines only": {"descent.SPLINE_SHARE": 1.0},
-    "quadratics only": {"descent.SPLINE_SHARE": 0.0},
-    "no products in quadratics": {
-        "descent.QUADRATIC_MOST": 0,
-        "quadratic.POINTS_PER_COEFFICIENT": math.inf,
+    "kappa 0": {"optimizer.ask.Optimizer.__init__.__kwdefaults__.kappa": 0.0},
+    "kappa x 1/4": {"optimizer.ask.Optimizer.__init__.__kwdefaults__.kappa": 0.49},
+    "kappa x 4": {"optimizer.ask.Optimizer.__init__.__kwdefaults__.kappa": 7.84},
+    "one kappa": {"optimizer.ask.propose_unit": propose_with_one_kappa},
+    "3 trees": {"optimizer.models.forest.TREES": 3},
+    "30 trees": {"optimizer.models.forest.TREES": 30},
+    "best splits": {"optimizer.models.forest.grow_privately": grow_best_splits},
+    "trees not scaled to the incumbent": {"optimizer.models.forest._SCALE": 1.0},
+    "targets as they are": {"optimizer.models.forest.targets": plain_targets},
+    "choices as listed": {"optimizer.models.forest._category_ranks": ranks_as_listed},
+    "64 elites": {"core.history.ELITES": 64},
+    "64 other rows": {"optimizer.ask.UNIFORM_ROWS": 64},
+    "no reserve": {"optimizer.ask.RESERVE_ROWS": 0},
+    "rows uniform in time": {"core.history._EARLY": 10**9},
+    "250 candidates": {"optimizer.candidates.CANDIDATES": 250},
+    "4,000 candidates": {"optimizer.candidates.CANDIDATES": 4000},
+    "no uniform candidates": {"optimizer.candidates.UNIFORM_SHARE": 0.0},
+    "pool of 4 to 16": {"optimizer.candidates.POOL_HIGH": 16},
+    "no niches": {"optimizer.regions.NICHE_SHARE": 0.0},
+    "60 % niches": {"optimizer.regions.NICHE_SHARE": 0.6},
+    "isolation ^ 3": {"optimizer.regions.ISOLATION_POWER": 3.0},
+    "heads by 1 / sum": {"optimizer.regions.RANK_POWER": 1.0},
+    "heads by 1 / sum ^ 2": {"optimizer.regions.RANK_POWER": 2.0},
+    "niches without limits": {"optimizer.regions.CELL": 1e9},
+    "polished basins not left": {"optimizer.regions.LEAVING_SHARE": 0.0},
+    "half leave polished basins": {"optimizer.regions.LEAVING_SHARE": 0.5},
+    "no branches": {"optimizer.branches.BRANCH_SHARE": 0.0},
+    "no additive model": {"optimizer.strategies.ADDITIVE_SHARE": 0.0},
+    "40 % additive models": {"optimizer.strategies.ADDITIVE_SHARE": 0.4},
+    "additive models of plain costs": {"optimizer.models.additive.PLAIN_SHARE": 1.0},
+    "one try of an additive model": {"optimizer.models.additive.TRIES": 1},
+    "additive models whatever they predict": {"optimizer.models.additive.CORRELATION_POWER": 0},
+    "no trend": {
+        "optimizer.strategies.TREND_SHARE": 0.0,
+        "optimizer.strategies.NICHE_TREND_SHARE": 0.0,
     },
-    "points 0.1 deviations off faces": {"descent.FACE_EXPONENTS": (-1.0, -1.0)},
-    "no descents folded back": {"descent.FOLDED_PER_DEVIATION": 0.0},
-    "all descents folded back": {"descent.FOLDED_PER_DEVIATION": 1e300},
-    "10 first points": {"acquisition.INITIAL_MOST": 10},
-    "50 first points": {"acquisition.INITIAL_MOST": 50},
+    "30 % trend": {"optimizer.strategies.TREND_SHARE": 0.3},
+    "trend through all rows alike": {"optimizer.models.quadratic.draw": draw_of_all_alike},
+    "whole draws of trends": {"optimizer.global_quadratic.WIDTH_EXPONENTS": (0.0, 0.0)},
+    "means of trends, no draws": {"optimizer.global_quadratic.WIDTH_EXPONENTS": (-9.0, -9.0)},
+    "round trends only": {"optimizer.models.quadratic._shapes": round_only},
+    "no quintic splines": {"optimizer.models.rbf.POINTS_PER_COEFFICIENT": math.inf},
+    "no smooth splines": {"optimizer.local_search.SMOOTHING_EXPONENTS": (-8.0, -8.0)},
+    "60 % splines": {"optimizer.local_search.SPLINE_SHARE": 0.6},
+    "splines of 160 points": {"optimizer.local_search.SPLINE_HIGH": 160},
+    "no descent": {
+        "optimizer.strategies.DESCENT_SHARE": 0.0,
+        "optimizer.strategies.NICHE_DESCENT_SHARE": 0.0,
+    },
+    "less descent in niches": {"optimizer.strategies.NICHE_DESCENT_SHARE": 0.35},
+    "more descent": {
+        "optimizer.strategies.DESCENT_SHARE": 0.95,
+        "optimizer.strategies.NICHE_DESCENT_SHARE": 0.8,
+    },
+    "splines only": {"optimizer.local_search.SPLINE_SHARE": 1.0},
+    "quadratics only": {"optimizer.local_search.SPLINE_SHARE": 0.0},
+    "no products in quadratics": {
+        "optimizer.local_search.QUADRATIC_MOST": 0,
+        "optimizer.models.quadratic.POINTS_PER_COEFFICIENT": math.inf,
+    },
+    "points 0.1 deviations off faces": {"optimizer.local_search.FACE_EXPONENTS": (-1.0, -1.0)},
+    "no descents folded back": {"optimizer.local_search.FOLDED_PER_DEVIATION": 0.0},
+    "all descents folded back": {"optimizer.local_search.FOLDED_PER_DEVIATION": 1e300},
+    "10 first points": {"optimizer.strategies.INITIAL_MOST": 10},
+    "50 first points": {"optimizer.strategies.INITIAL_MOST": 50},
     "neither trend nor quintic splines": {
-        "acquisition.TREND_SHARE": 0.0,
-        "acquisition.NICHE_TREND_SHARE": 0.0,
-        "spline.POINTS_PER_COEFFICIENT": math.inf,
+        "optimizer.strategies.TREND_SHARE": 0.0,
+        "optimizer.strategies.NICHE_TREND_SHARE": 0.0,
+        "optimizer.models.rbf.POINTS_PER_COEFFICIENT": math.inf,
     },
 }
 

@@ -40,14 +40,14 @@ from scaling_figures import (
 )
 from tqdm import tqdm
 
-from adbo import problems
-from adbo.baselines import METHODS
-from adbo.launch import find_ranks
-from adbo.local import Alone
-from adbo.problems import Problem
-from adbo.run import Ranks
-from adbo.settings import UsageError
-from adbo.simulation import Simulation, SimulationSettings, simulate
+from adbo import benchmark_functions
+from adbo.benchmark_functions import Problem
+from adbo.comm.in_process import Alone
+from adbo.comm.launch import find_ranks
+from adbo.core.settings import UsageError
+from adbo.run.execute import Ranks
+from adbo.simulation.methods import METHODS
+from adbo.simulation.simulate import Simulation, SimulationSettings, simulate
 
 #: Seeds of the published experiment.
 SEEDS = (14, 42, 60, 71, 92)
@@ -106,11 +106,11 @@ def plan(options: argparse.Namespace) -> Iterable[Part]:
 def settings_of(part: Part, options: argparse.Namespace) -> tuple[Problem, SimulationSettings]:
     """What a part is about, and on which machine."""
     try:
-        problem = problems.parse(part.problem)
+        problem = benchmark_functions.parse(part.problem)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if options.shifted:
-        problem = problems.shifted(problem, np.random.default_rng(part.seed))
+        problem = benchmark_functions.shifted(problem, np.random.default_rng(part.seed))
     return problem, SimulationSettings(
         workers=part.workers,
         seconds=options.seconds,

@@ -27,9 +27,9 @@ import optuna
 import pandas as pd
 from optuna.distributions import FloatDistribution
 
-from adbo.optimizer import Optimizer
-from adbo.problems import ackley
-from adbo.space import FloatArray
+from adbo.benchmark_functions import ackley
+from adbo.core.space import FloatArray
+from adbo.optimizer.ask import Optimizer
 
 COLUMNS = ("method", "d", "n", "ask_ms", "tell_4096_ms")
 

@@ -1,7 +1,7 @@
 """What `quality.py` searches: test functions of every kind of parameter, with known optima.
 
-A name is that of a test function (`adbo.problems`) or one of `MIXED`, after any of `PREFIXES`.
-Functions are shifted, and tables drawn, by the seed.
+A name is that of a test function (`adbo.benchmark_functions`) or one of `MIXED`, after any of
+`PREFIXES`. Functions are shifted, and tables drawn, by the seed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial
 
-from adbo import problems
-from adbo.problems import Problem
-from adbo.settings import UsageError
+from adbo import benchmark_functions
+from adbo.benchmark_functions import Problem
+from adbo.core.settings import UsageError
 
 #: Standard deviation of the noise of ``noisy:`` functions.
 NOISE = 1.0
@@ -78,11 +78,11 @@ def make_case(name: str, seed: int) -> Case:
             raise UsageError(f"problem is {name!r}: {rest} can be noisy, but nothing else")
         case = MIXED[rest](rng)
     else:
-        problem = problems.shifted(problems.parse(rest), rng)
+        problem = benchmark_functions.shifted(benchmark_functions.parse(rest), rng)
         if "stretched" in prefixes:
-            problem = problems.stretched(problem)
+            problem = benchmark_functions.stretched(problem)
         if "rotated" in prefixes:
-            problem = problems.rotated(problem, rng)
+            problem = benchmark_functions.rotated(problem, rng)
         case = _of_function(problem)
         if "failing" in prefixes:
             case = replace(case, fails=partial(_fails, problem))

@@ -20,11 +20,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from adbo import problems
-from adbo.history import History
-from adbo.optimizer import KAPPA, propose
-from adbo.records import to_batch
-from adbo.simulation import Simulation, SimulationSettings, simulate
+from adbo import benchmark_functions
+from adbo.core.history import History
+from adbo.core.records import to_batch
+from adbo.core.settings import KAPPA
+from adbo.optimizer.ask import propose
+from adbo.simulation.simulate import Simulation, SimulationSettings, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("diversity"), metavar="DIR")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
-    problem = problems.shifted(
-        problems.parse(options.problem), np.random.default_rng(options.seed)
+    problem = benchmark_functions.shifted(
+        benchmark_functions.parse(options.problem), np.random.default_rng(options.seed)
     )
     run = simulate(
         problem.objective,

@@ -27,9 +27,9 @@ import numpy as np
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from adbo.history import History
-from adbo.listener import Listener
-from adbo.records import Evaluation, Layout, to_batch
+from adbo.comm.listener import Listener
+from adbo.core.history import History
+from adbo.core.records import Evaluation, Layout, to_batch
 
 LAYOUT = Layout({f"x{i}": FloatDistribution(0, 1) for i in range(5)})
 
@@ -54,7 +54,7 @@ def measure(options: argparse.Namespace) -> None:
     """Send and receive; rank 0 prints what it took."""
     from mpi4py import MPI
 
-    from adbo.mpi import MpiTransport
+    from adbo.comm.mpi import MpiTransport
 
     comm = MPI.COMM_WORLD
     transport = MpiTransport(comm)
@@ -169,7 +169,7 @@ def _megabytes() -> float:
 
 
 def _summary(figures: list, ranks: int, options: argparse.Namespace) -> dict[str, object]:
-    from adbo.mpi import MESSAGING_SHARE
+    from adbo.comm.mpi import MESSAGING_SHARE
 
     cpu, sent, loops, growth, digests, ages, catch_up = zip(*figures, strict=True)
     per_record = 1e6 * sum(cpu) / sum(sent)

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import optuna
 
-from adbo.history import History
-from adbo.problems import Problem
-from adbo.records import to_batch
-from adbo.run import Ranks, Silence, execute
-from adbo.settings import Settings
-from adbo.simulation import Simulation, SimulationSettings
+from adbo.benchmark_functions import Problem
+from adbo.core.history import History
+from adbo.core.records import to_batch
+from adbo.core.settings import Settings
+from adbo.run.execute import Ranks, Silence, execute
+from adbo.simulation.simulate import Simulation, SimulationSettings
 
 
 def measure(problem: Problem, settings: SimulationSettings, ranks: Ranks) -> Simulation:

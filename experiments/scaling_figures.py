@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from adbo import problems
-from adbo.published import fit_seconds
+from adbo import benchmark_functions
+from adbo.simulation.egele2022 import fit_seconds
 
 #: The name of what is measured on MPI ranks.
 REAL = "adbo-real"
@@ -126,7 +126,7 @@ def _draw_regret(
     axes: Axes, group: pd.DataFrame, folder: Path, style: dict[str, Any], band: bool
 ) -> None:
     """The median of parts against time, and a band from the best to the worst of them."""
-    optimum = problems.parse(group["problem"].iloc[0]).optimum
+    optimum = benchmark_functions.parse(group["problem"].iloc[0]).optimum
     parts = [Part.of(row) for _, row in group.iterrows()]
     curves = [pd.read_csv(part.path(folder, ".curve")) for part in parts]
     end = max((curve["seconds"].max() for curve in curves if len(curve)), default=0.0)

@@ -15,7 +15,7 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial, FixedTrial, TrialState
 
-from adbo.optimizer import Optimizer
+from adbo.optimizer.ask import Optimizer
 
 Space = Mapping[str, BaseDistribution]
 

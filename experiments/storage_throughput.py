@@ -52,11 +52,11 @@ from storage_ways import (
     seconds_behind,
 )
 
-from adbo.local import Alone
-from adbo.records import FINISHED_STATES
-from adbo.run import Silence, execute
-from adbo.settings import Settings
-from adbo.study import open_study, store
+from adbo.comm.in_process import Alone
+from adbo.core.records import FINISHED_STATES
+from adbo.core.settings import Settings
+from adbo.mirror.study import open_study, store
+from adbo.run.execute import Silence, execute
 
 #: More processes than these are measured up to so many trials only.
 FEW, SMALL = 8, 10_000

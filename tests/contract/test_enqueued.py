@@ -15,11 +15,11 @@ from optuna.trial import TrialState
 from servers import KINDS
 
 import adbo
-from adbo.local import Alone
-from adbo.rdb import ENQUEUED
-from adbo.run import Silence, execute
-from adbo.settings import Settings
-from adbo.study import open_study, queue_of
+from adbo.comm.in_process import Alone
+from adbo.core.settings import Settings
+from adbo.mirror.schema import ENQUEUED
+from adbo.mirror.study import open_study, queue_of
+from adbo.run.execute import Silence, execute
 
 
 @pytest.fixture(
@@ -36,7 +36,7 @@ def storage(
     if kind == "journal":
         return JournalStorage(JournalFileBackend(str(tmp_path / "journal")))
     if is_slow:
-        monkeypatch.setattr("adbo.rdb.REVISION", "v0")
+        monkeypatch.setattr("adbo.mirror.schema.REVISION", "v0")
     return make_url(kind)
 
 

@@ -21,10 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import Server, mariadb, postgresql
 
-from adbo.mirror import Mirror, Pace, Writer
-from adbo.rdb import DatabaseError
-from adbo.records import Evaluation
-from adbo.study import open_study, read_evaluations, writer_for
+from adbo.core.records import Evaluation
+from adbo.mirror.mirror import Mirror, Pace, Writer
+from adbo.mirror.schema import DatabaseError
+from adbo.mirror.study import open_study, read_evaluations, writer_for
 
 PACE = Pace(batch=20, interval=0.01, first_pause=0.01, longest_pause=0.2)
 

@@ -11,10 +11,10 @@ import pytest
 from servers import PASSWORD, Server
 
 import adbo
-import adbo.keeper
-from adbo.local import Alone
-from adbo.run import Outcome, execute
-from adbo.settings import Settings
+import adbo.mirror.owner
+from adbo.comm.in_process import Alone
+from adbo.core.settings import Settings
+from adbo.run.execute import Outcome, execute
 
 
 class _Lines:
@@ -43,7 +43,7 @@ def _square(trial: optuna.trial.BaseTrial) -> float:
 
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("adbo.rank.LONG_PATIENCE", 0.5)
+    monkeypatch.setattr("adbo.run.rank.LONG_PATIENCE", 0.5)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
@@ -56,7 +56,7 @@ def _locked(path: Path) -> sqlite3.Connection:
 
 
 def test_a_file_that_is_locked_to_the_end(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("adbo.connection._BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("adbo.mirror.connection._BUSY_SECONDS", 0.1)
     path = tmp_path / "data" / "s.db"
     path.parent.mkdir()
     settings = {"storage": f"sqlite:///{path}", "study_name": "s"}
@@ -137,8 +137,8 @@ def test_an_evaluation_that_the_database_refuses(tmp_path: Path) -> None:
 
 def test_an_unknown_version_of_the_tables(url: str, monkeypatch) -> None:
     """They are written through Optuna, and a line says so."""
-    monkeypatch.setattr("adbo.rdb.REVISION", "v0.0.0")
-    monkeypatch.setattr("adbo.rank.LONG_PATIENCE", 60.0)
+    monkeypatch.setattr("adbo.mirror.schema.REVISION", "v0.0.0")
+    monkeypatch.setattr("adbo.run.rank.LONG_PATIENCE", 60.0)
     settings = {"storage": url, "study_name": "s"}
     outcome, lines = _run(_square, n_trials=5, **settings)
     assert outcome.n_unwritten == 0

@@ -22,9 +22,9 @@ from optuna.trial import TrialState
 from servers import free_port
 
 import adbo
-from adbo.local import Alone
-from adbo.run import Silence, execute
-from adbo.settings import Settings
+from adbo.comm.in_process import Alone
+from adbo.core.settings import Settings
+from adbo.run.execute import Silence, execute
 
 
 def _serve(url: str, port: int) -> None:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adbo import acquisition, additive, niches
-from adbo.acquisition import propose
-from adbo.candidates import Geometry, Rows, Sample
+from adbo.optimizer import regions, strategies
+from adbo.optimizer.candidates import Geometry, Rows, Sample
+from adbo.optimizer.models import additive
+from adbo.optimizer.strategies import propose
 
 
 def continuous(d):
@@ -57,9 +58,9 @@ class TestPropose:
         assert found > 0.05  # no other model gets there in one step
 
     def test_large_kappa_explores(self, rng, monkeypatch):
-        monkeypatch.setattr(acquisition, "DESCENT_SHARE", 0.0)  # models do without
-        monkeypatch.setattr(acquisition, "TREND_SHARE", 0.0)
-        monkeypatch.setattr(acquisition, "ADDITIVE_SHARE", 0.0)
+        monkeypatch.setattr(strategies, "DESCENT_SHARE", 0.0)  # models do without
+        monkeypatch.setattr(strategies, "TREND_SHARE", 0.0)
+        monkeypatch.setattr(strategies, "ADDITIVE_SHARE", 0.0)
         X = np.concatenate([0.3 + 0.01 * rng.standard_normal((200, 2)), rng.random((20, 2))])
         sample = sample_of(X, ((X - 0.3) ** 2).sum(axis=1))
 
@@ -138,15 +139,15 @@ class TestInside:
     def view(self, rng, reserve):
         X = rng.random((50, 2))
         X[20] = 0.8
-        return acquisition._view(Sample(X, rng.random(50), 30, lambda: reserve), None, rng)
+        return strategies._view(Sample(X, rng.random(50), 30, lambda: reserve), None, rng)
 
     def niche(self, view, reserve, radius):
         everything = np.concatenate([view.complete, reserve.X])
         distance = np.linalg.norm(everything - view.complete[20], axis=1)
-        return niches.Niche(np.argsort(distance, kind="stable"), False, radius)
+        return regions.Niche(np.argsort(distance, kind="stable"), False, radius)
 
     def test_rows_within_the_radius_and_no_others(self, view, reserve):
-        found, niche = acquisition._inside(view, self.niche(view, reserve, 0.04))
+        found, niche = strategies._inside(view, self.niche(view, reserve, 0.04))
         distance = np.linalg.norm(found.complete[niche.rows] - 0.8, axis=1)
         expected = sum(
             (np.linalg.norm(X - 0.8, axis=1) <= 0.04).sum() for X in (view.complete, reserve.X)
@@ -157,7 +158,7 @@ class TestInside:
         np.testing.assert_array_equal(found.sample.X, found.complete)
 
     def test_rows_keep_their_costs(self, view, reserve):
-        found, niche = acquisition._inside(view, self.niche(view, reserve, 0.04))
+        found, niche = strategies._inside(view, self.niche(view, reserve, 0.04))
         of_reserve = niche.rows[niche.rows >= 50]
         for row in of_reserve:
             (index,) = np.flatnonzero((found.complete[row] == reserve.X).all(axis=1))
@@ -167,11 +168,11 @@ class TestInside:
 
     def test_the_nearest_ones_if_they_are_many(self, view, reserve):
         niche = self.niche(view, reserve, np.inf)
-        found, inside = acquisition._inside(view, niche)
-        assert len(inside.rows) == acquisition.MOST_ROWS
+        found, inside = strategies._inside(view, niche)
+        assert len(inside.rows) == strategies.MOST_ROWS
         everything = np.concatenate([view.complete, reserve.X])
         np.testing.assert_array_equal(
-            found.complete[inside.rows], everything[niche.rows[: acquisition.MOST_ROWS]]
+            found.complete[inside.rows], everything[niche.rows[: strategies.MOST_ROWS]]
         )
 
 
@@ -181,16 +182,16 @@ def test_a_restart_goes_downhill_although_its_basin_has_few_rows(rng, monkeypatc
     X = X[(np.linalg.norm(X - 0.5, axis=1) > 0.15) | (X == 0.5).all(axis=1)]
     sample = sample_of(X, np.sum((X - 0.9) ** 2, axis=1))
     order = np.argsort(np.linalg.norm(sample.X - 0.5, axis=1), kind="stable")
-    niche = niches.Niche(order, False, 0.1, is_restart=is_restart)
-    monkeypatch.setattr(niches, "choose", lambda *_: niche)
+    niche = regions.Niche(order, False, 0.1, is_restart=is_restart)
+    monkeypatch.setattr(regions, "choose", lambda *_: niche)
     step = np.array([propose(sample, continuous(3), 1.0, rng) - 0.5 for _ in range(60)])
     ahead = (step.sum(axis=1) > 0.8 * np.sqrt(3) * np.linalg.norm(step, axis=1)).mean()
     assert (ahead > 0.9) == is_restart
 
 
 def test_the_forest_of_a_niche_knows_its_rows_and_those_that_are_no_elites():
-    niche = niches.Niche(np.array([70, 3, 61, 62, 40, 7]), False, 0.1)
-    rows, n_near = acquisition._around(np.arange(50), 5, niche)
+    niche = regions.Niche(np.array([70, 3, 61, 62, 40, 7]), False, 0.1)
+    rows, n_near = strategies._around(np.arange(50), 5, niche)
     assert list(rows[:n_near]) == [70, 3, 61, 62, 40]
     assert list(rows[n_near:]) == [i for i in range(5, 50) if i != 40]
 
@@ -230,8 +231,8 @@ class TestRepeats:
         X = geometry.snap(rng.random((60, 2)))
         sample = sample_of(X, np.sum((X - 0.3) ** 2, axis=1))
         monkeypatch.setattr(additive, "descend", lambda *_: sample.X[:1])
-        monkeypatch.setattr(acquisition, "ADDITIVE_SHARE", 1.0)
-        monkeypatch.setattr(acquisition, "_anywhere", None)
+        monkeypatch.setattr(strategies, "ADDITIVE_SHARE", 1.0)
+        monkeypatch.setattr(strategies, "_anywhere", None)
         known = {row.tobytes() for row in sample.X}
 
         def is_known(units):

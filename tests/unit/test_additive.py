@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from adbo import additive
-from adbo.candidates import Geometry
-from adbo.space import SearchSpace
+from adbo.core.space import SearchSpace
+from adbo.optimizer.candidates import Geometry
+from adbo.optimizer.models import additive
 
 
 def continuous(d):

@@ -11,12 +11,12 @@ import numpy as np
 import optuna
 import pytest
 
-from adbo import central, published
-from adbo.baselines import METHODS
-from adbo.cohort import SharedHistory
-from adbo.records import to_batch
-from adbo.settings import UsageError
-from adbo.simulation import SimulationSettings, simulate
+from adbo.core.records import to_batch
+from adbo.core.settings import UsageError
+from adbo.simulation import centralized, egele2022
+from adbo.simulation.methods import METHODS
+from adbo.simulation.simulate import SimulationSettings, simulate
+from adbo.simulation.virtual_ranks import SharedHistory
 
 
 def sphere(trial):
@@ -47,8 +47,8 @@ SETTINGS = SimulationSettings(5, n_trials=40, duration="normal:10,4", ask_cost=0
 
 @pytest.fixture(autouse=True)
 def _small_surrogates(monkeypatch):
-    monkeypatch.setattr(published, "TREES", 5)
-    monkeypatch.setattr(published, "CANDIDATES", 300)
+    monkeypatch.setattr(egele2022, "TREES", 5)
+    monkeypatch.setattr(egele2022, "CANDIDATES", 300)
 
 
 def by_rank(log):
@@ -130,7 +130,7 @@ def test_workers_ask_for_themselves_but_queue_for_the_storage():
     served = 0.0
     free = {rank: 0.0 for rank in range(SETTINGS.workers)}
     for entry in np.sort(log, order="started"):
-        served = max(served, free[entry["rank"]] + 0.25) + central.STORAGE_SECONDS
+        served = max(served, free[entry["rank"]] + 0.25) + centralized.STORAGE_SECONDS
         assert entry["started"] == pytest.approx(served + 0.25 + 1.0)
         free[entry["rank"]] = entry["finished"]
 
@@ -182,7 +182,7 @@ def test_evaluations_that_fail_before_their_first_parameter(method):
 
 @pytest.mark.parametrize("method", ["acbo-rf", "acbo-rf-liar"])
 def test_more_workers_than_candidates(method, monkeypatch):
-    monkeypatch.setattr(published, "CANDIDATES", 3)
+    monkeypatch.setattr(egele2022, "CANDIDATES", 3)
     log = simulate(sphere, replace(SETTINGS, method=method, workers=9)).log
     assert set(log["rank"]) == set(range(1, 9))
     assert len(np.unique(log["value"][:8])) == 8
@@ -195,14 +195,14 @@ def test_a_shared_forest_knows_what_all_ranks_know():
     known.extend(batches[:20])
     C = np.random.default_rng(0).random((50, 2))
     with known.overlaid([]):
-        expected = published.SharedForest().of(known).predict(C)
+        expected = egele2022.SharedForest().of(known).predict(C)
     with known.overlaid(batches[20:]):
         known.extend(batches[20:])
-        np.testing.assert_equal(published.SharedForest().of(known).predict(C), expected)
+        np.testing.assert_equal(egele2022.SharedForest().of(known).predict(C), expected)
     nothing = SharedHistory(1)
     with nothing.overlaid(batches):
         nothing.extend(batches)
-        assert published.SharedForest().of(nothing) is None
+        assert egele2022.SharedForest().of(nothing) is None
 
 
 @pytest.mark.parametrize("method", ["adbo-2022", "sdbo", "sdbo-10"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adbo import acquisition, branches
-from adbo.acquisition import propose
-from adbo.candidates import Geometry, Rows, Sample
-from adbo.niches import Niche
+from adbo.optimizer import branches, strategies
+from adbo.optimizer.candidates import Geometry, Rows, Sample
+from adbo.optimizer.regions import Niche
+from adbo.optimizer.strategies import propose
 
 LEVELS = np.array([2.0, np.inf, np.inf])
 GEOMETRY = Geometry(
@@ -77,8 +77,8 @@ def test_rows_with_the_same_parameters():
 
 def test_models_do_not_leave_the_branch_for_a_better_one(rng, monkeypatch):
     monkeypatch.setattr(branches, "BRANCH_SHARE", 1.0)
-    monkeypatch.setattr(acquisition, "NICHE_DESCENT_SHARE", 0.5)
-    monkeypatch.setattr(acquisition, "NICHE_TREND_SHARE", 0.5)
+    monkeypatch.setattr(strategies, "NICHE_DESCENT_SHARE", 0.5)
+    monkeypatch.setattr(strategies, "NICHE_TREND_SHARE", 0.5)
     X, cost = two_branches(rng, spread=30.0)
     monkeypatch.setattr(
         branches, "choose", lambda *_: Niche(np.arange(60, 90), False, np.inf, is_branch=True)

@@ -12,9 +12,9 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from adbo import candidates
-from adbo.candidates import Geometry
-from adbo.space import SearchSpace
+from adbo.core.space import SearchSpace
+from adbo.optimizer import candidates
+from adbo.optimizer.candidates import Geometry
 
 DISTRIBUTIONS = st.one_of(
     st.just(FloatDistribution(-1, 2)),

@@ -10,8 +10,8 @@ from typing import Any
 import optuna
 import pytest
 
-from adbo import study
-from adbo.cli import main
+from adbo.cli.main import main
+from adbo.mirror import study
 
 
 @pytest.fixture(autouse=True)

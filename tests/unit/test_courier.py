@@ -9,10 +9,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from adbo.courier import Courier
-from adbo.local import network
-from adbo.replicated import ReplicatedStorage
-from adbo.replication import Replication
+from adbo.comm.courier import Courier
+from adbo.comm.in_process import network
+from adbo.replicated.replicator import Replication
+from adbo.replicated.storage import ReplicatedStorage
 
 
 def test_it_goes_when_woken_and_ends_when_stopped() -> None:

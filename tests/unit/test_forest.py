@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from adbo import forest
+from adbo.optimizer.models import forest
 
 NUMBERS = np.zeros(3, dtype=np.int64)
 

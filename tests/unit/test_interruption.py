@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from adbo.interruption import BrokenOff, Interruption, Reason, unheard
+from adbo.core.stopping import BrokenOff, Interruption, Reason, unheard
 
 SIGNALS = [(signal.SIGINT, Reason.SIGINT), (signal.SIGTERM, Reason.SIGTERM)]
 

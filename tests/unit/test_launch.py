@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from adbo import launch
-from adbo.launch import find_ranks, rank_hint, use_node
-from adbo.local import Alone
-from adbo.settings import UsageError
+from adbo.comm import launch
+from adbo.comm.in_process import Alone
+from adbo.comm.launch import find_ranks, rank_hint, use_node
+from adbo.core.settings import UsageError
 
 LAUNCHERS = {
     "MPICH": {"PMI_RANK": "2", "PMI_SIZE": "4"},
@@ -43,7 +43,7 @@ class Connected:
 def _set(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], ranks: Any) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setitem(sys.modules, "adbo.mpi", ranks)
+    monkeypatch.setitem(sys.modules, "adbo.comm.mpi", ranks)
 
 
 @launchers
@@ -59,7 +59,7 @@ def test_the_rank_without_a_launcher(variables: dict[str, str], rank: int) -> No
 
 
 def test_a_process_of_its_own_is_alone_and_loads_no_mpi(monkeypatch: pytest.MonkeyPatch) -> None:
-    _set(monkeypatch, {"SLURM_STEP_NUM_TASKS": "1"}, None)  # importing adbo.mpi would raise
+    _set(monkeypatch, {"SLURM_STEP_NUM_TASKS": "1"}, None)  # importing adbo.comm.mpi would raise
     assert isinstance(find_ranks(), Alone)
 
 

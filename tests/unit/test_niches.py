@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adbo import niches
-from adbo.candidates import Geometry, Rows, Sample
+from adbo.optimizer import regions
+from adbo.optimizer.candidates import Geometry, Rows, Sample
 
 
 def continuous(d):
@@ -20,7 +20,7 @@ def rng():
 
 def choose(X, y, n_elites, geometry, rng, reserve=None):
     sample = Sample(X, y, n_elites, lambda: reserve or Rows(X[:0], y[:0]))
-    return niches.choose(sample, geometry, rng)
+    return regions.choose(sample, geometry, rng)
 
 
 def two_basins(rng):
@@ -185,7 +185,7 @@ def test_the_reserve_tells_that_a_basin_is_exhausted(rng):
 def test_isolation_is_the_distance_to_the_nearest_better_row(rng):
     X, cost = rng.random((150, 3)), rng.integers(40, size=150).astype(float)
     cost[:5] = np.nan
-    isolation = niches.isolations(X, cost)
+    isolation = regions.isolations(X, cost)
     order = np.argsort(cost, kind="stable")
     assert isolation[order[0]] == np.inf
     for i in range(1, 150):

@@ -13,9 +13,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from adbo.objective import FAIL_REASON, ObjectiveError, Trial, evaluate, load
-from adbo.records import Encoder, Evaluation
-from adbo.space import SearchSpace
+from adbo.core.records import Encoder, Evaluation
+from adbo.core.space import SearchSpace
+from adbo.objective.objective import FAIL_REASON, ObjectiveError, Trial, evaluate, load
 
 
 def _trial(space: SearchSpace | None = None, proposal: list[float] | None = None) -> Trial:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import adbo
-import adbo.optimizer
-from adbo import acquisition
-from adbo.history import History
-from adbo.optimizer import Optimizer, propose
-from adbo.problems import parse
+import adbo.optimizer.ask
+from adbo.benchmark_functions import parse
+from adbo.core.history import History
+from adbo.optimizer import strategies
+from adbo.optimizer.ask import Optimizer, propose
 
 MIXED = {
     "kind": CategoricalDistribution(["a", "b", None]),
@@ -42,7 +42,7 @@ def run(optimizer, function, n):
 
 
 def test_documented_example():
-    assert doctest.testmod(adbo.optimizer).failed == 0
+    assert doctest.testmod(adbo.optimizer.ask).failed == 0
 
 
 class TestOptimizes:
@@ -110,7 +110,7 @@ class TestOptimizes:
 
     @pytest.mark.parametrize("first_points", [0, 20])
     def test_a_few_points_are_all_tried(self, first_points, monkeypatch):
-        monkeypatch.setattr(acquisition, "INITIAL_MOST", first_points)
+        monkeypatch.setattr(strategies, "INITIAL_MOST", first_points)
         space = {"a": CategoricalDistribution(list("xyz")), "n": IntDistribution(0, 3)}
         optimizer = Optimizer(space, seed=0)
         asked = []
@@ -193,7 +193,7 @@ class TestAsk:
     )
     def test_asks_are_valid_after_any_results(self, values, direction):
         optimizer = Optimizer(MIXED, direction=direction, seed=0)
-        with mock.patch.object(acquisition, "INITIAL_MOST", 3):
+        with mock.patch.object(strategies, "INITIAL_MOST", 3):
             for value in values:
                 optimizer.tell(optimizer.ask(), value)
             params = optimizer.ask()
@@ -251,7 +251,7 @@ class TestReserve:
         return optimizer.history
 
     def reserve(self, history, rows):
-        return adbo.optimizer._reserve(history, rows, np.random.default_rng(2))
+        return adbo.optimizer.ask._reserve(history, rows, np.random.default_rng(2))
 
     def rows_of(self, history, reserve):
         """Which rows they are, by their first value."""
@@ -269,7 +269,7 @@ class TestReserve:
     def test_of_a_long_history_the_latest_rows_and_some_of_all_times(self):
         history = self.told(20_000)
         found = self.rows_of(history, self.reserve(history, history.elites))
-        half = adbo.optimizer.RESERVE_ROWS // 2
+        half = adbo.optimizer.ask.RESERVE_ROWS // 2
         latest = set(range(20_000 - half, 20_000)) - set(history.elites.tolist())
         assert latest < set(found.tolist())
         others = np.sort(found[found < 20_000 - half])

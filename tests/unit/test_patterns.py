@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from adbo import patterns
+from adbo.optimizer.models import patterns
 
 
 @given(arrays.arrays(bool, st.tuples(st.integers(1, 30), st.integers(1, 20))))

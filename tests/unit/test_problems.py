@@ -6,8 +6,8 @@ import numpy as np
 import optuna
 import pytest
 
-from adbo import problems
-from adbo.problems import NAMES, parse, rotated, shifted, stretched
+from adbo import benchmark_functions as functions
+from adbo.benchmark_functions import NAMES, parse, rotated, shifted, stretched
 
 
 def as_it_is(problem, rng):
@@ -90,16 +90,24 @@ def test_points_are_evaluated_independently(name, rng):
 @pytest.mark.parametrize(
     ("function", "x", "value"),
     [
-        (problems.ackley, [1, 1], 20 - 20 * np.exp(-0.2)),
-        (problems.levy, [5, 5], 1 + 10 * np.sin(1) ** 2 + 1),
-        (problems.griewank, [np.pi, 0], np.pi**2 / 4000 + 2),
-        (problems.schwefel, [0, 0], 2 * 418.982887272433799),
-        (problems.schwefel, [(2.5 * np.pi) ** 2], 418.982887272433799 - (2.5 * np.pi) ** 2),
-        (problems.schwefel, [600], 418.982887272433799 - 500 * np.sin(np.sqrt(500)) + 100),
-        (problems.rosenbrock, [0, 0, 2], 1 + 1 + 400),
-        (problems.rastrigin, [0.5, 1], 0.25 + 20 + 1),
-        (problems.sphere, [3, 4], 25),
-        (problems.hartmann6, [0, 0, 0, 0, 0, 0], -0.00508911288366444),
+        (functions.ackley, [1, 1], 20 - 20 * np.exp(-0.2)),
+        (functions.levy, [5, 5], 1 + 10 * np.sin(1) ** 2 + 1),
+        (functions.griewank, [np.pi, 0], np.pi**2 / 4000 + 2),
+        (functions.schwefel, [0, 0], 2 * 418.982887272433799),
+        (
+            functions.schwefel,
+            [(2.5 * np.pi) ** 2],
+            418.982887272433799 - (2.5 * np.pi) ** 2,
+        ),
+        (
+            functions.schwefel,
+            [600],
+            418.982887272433799 - 500 * np.sin(np.sqrt(500)) + 100,
+        ),
+        (functions.rosenbrock, [0, 0, 2], 1 + 1 + 400),
+        (functions.rastrigin, [0.5, 1], 0.25 + 20 + 1),
+        (functions.sphere, [3, 4], 25),
+        (functions.hartmann6, [0, 0, 0, 0, 0, 0], -0.00508911288366444),
     ],
 )
 def test_values_by_hand(function, x, value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adbo import quadratic
+from adbo.optimizer.models import quadratic
 
 
 @pytest.fixture

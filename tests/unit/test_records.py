@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from strategies import evaluations, json_values
 
-from adbo.records import (
+from adbo.core.records import (
     FORMAT_VERSION,
     Decoder,
     Encoder,

@@ -18,10 +18,10 @@ from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState, create_trial
 
 import adbo
-from adbo.local import network
-from adbo.replica import Key, Replica
-from adbo.replicated import ReplicatedStorage
-from adbo.replication import Replication
+from adbo.comm.in_process import network
+from adbo.replicated.replica import Key, Replica
+from adbo.replicated.replicator import Replication
+from adbo.replicated.storage import ReplicatedStorage
 
 MINIMIZE = [StudyDirection.MINIMIZE]
 X = FloatDistribution(0, 1)

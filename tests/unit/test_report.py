@@ -13,11 +13,11 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from adbo.history import History
-from adbo.records import Evaluation, Extras, Layout, to_batch
-from adbo.report import Meter, Terminal, is_watched
-from adbo.run import Progress, Start
-from adbo.settings import Settings
+from adbo.core.history import History
+from adbo.core.records import Evaluation, Extras, Layout, to_batch
+from adbo.core.settings import Settings
+from adbo.report.report import Meter, Terminal, is_watched
+from adbo.run.execute import Progress, Start
 
 LAYOUT = Layout({"x": FloatDistribution(0, 1)})
 START = 1000.0

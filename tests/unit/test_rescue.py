@@ -13,8 +13,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from strategies import evaluations
 
-from adbo import rescue
-from adbo.records import Evaluation, Layout
+from adbo.core.records import Evaluation, Layout
+from adbo.mirror import rescue
 
 
 def _place(*directories: Path, name: str = "a study/1") -> rescue.Place:

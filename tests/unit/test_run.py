@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 import adbo
-from adbo.interruption import BrokenOff, Interruption, Reason
-from adbo.local import Alone, LocalTransport, network
-from adbo.progress import Numbering, next_numbering
-from adbo.records import Evaluation, Layout
-from adbo.run import Outcome, Silence, execute
-from adbo.settings import Settings, UsageError
+from adbo.comm.in_process import Alone, LocalTransport, network
+from adbo.core.records import Evaluation, Layout
+from adbo.core.settings import Settings, UsageError
+from adbo.core.stopping import BrokenOff, Interruption, Reason
+from adbo.run.execute import Outcome, Silence, execute
+from adbo.run.state import Numbering, next_numbering
 
 
 def _square(trial: optuna.trial.BaseTrial) -> float:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adbo.secrecy import redact, shown
+from adbo.mirror.redaction import redact, shown
 
 #: What passwords are made of, what URLs give a meaning to among it. No part of a password is a
 #: part of the rest of the URL, so that a test can tell them apart.

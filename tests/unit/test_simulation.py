@@ -16,13 +16,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from adbo import cohort, history, local, optimizer
-from adbo.cohort import Entry, Machine, Method, SharedHistory, Task
-from adbo.durations import parse_duration
-from adbo.events import decentralized, synchronous
-from adbo.history import History
-from adbo.objective import Trial, evaluate
-from adbo.records import (
+from adbo.comm import in_process
+from adbo.core import history
+from adbo.core.history import History
+from adbo.core.records import (
     NO_EXTRAS,
     Batch,
     Decoder,
@@ -33,9 +30,15 @@ from adbo.records import (
     message,
     to_batch,
 )
-from adbo.settings import UsageError
-from adbo.simulation import SimulationSettings, simulate
-from adbo.worker import work
+from adbo.core.settings import UsageError
+from adbo.objective.objective import Trial, evaluate
+from adbo.optimizer import ask
+from adbo.run.loop import work
+from adbo.simulation import virtual_ranks
+from adbo.simulation.durations import parse_duration
+from adbo.simulation.events import decentralized, synchronous
+from adbo.simulation.simulate import SimulationSettings, simulate
+from adbo.simulation.virtual_ranks import Entry, Machine, Method, SharedHistory, Task
 
 
 def sphere(trial):
@@ -62,7 +65,7 @@ def grid(trial):
 
 
 def adbo(kappa, rng):
-    return lambda known: optimizer.propose(known, kappa, rng)
+    return lambda known: ask.propose(known, kappa, rng)
 
 
 def draw(rng):
@@ -77,7 +80,7 @@ def quarter(n_known):
 def _small_sample(monkeypatch):
     """Few rows suffice to make an ask draw from the history instead of taking all of it."""
     monkeypatch.setattr(history, "ELITES", 8)
-    monkeypatch.setattr(optimizer, "UNIFORM_ROWS", 8)
+    monkeypatch.setattr(ask, "UNIFORM_ROWS", 8)
 
 
 def shared(task: Task, machine: Machine, until: float, make_propose=adbo) -> list[Evaluation]:
@@ -119,7 +122,7 @@ class PrivateRank:
         known = History(self.task.sign)
         known.extend(self.heard)
         known.extend([to_batch(e) for e in self.own if e.finished <= now])
-        point = optimizer.propose(known, self.task.kappa, self.ask_rng)
+        point = ask.propose(known, self.task.kappa, self.ask_rng)
         started = now + self.machine.ask_cost(len(known))
         finished = started + next(self.durations)
         number = len(self.own) * self.machine.workers + self.rank
@@ -164,7 +167,7 @@ def sorted_qucb(kappa, rng):
         evaluations = sorted(known.evaluations(), key=lambda e: (e.rank, e.seq))
         ordered = History(known.sign)
         ordered.extend([to_batch(e) for e in evaluations])
-        return optimizer.propose(ordered, kappa, rng)
+        return ask.propose(ordered, kappa, rng)
 
     return propose
 
@@ -174,7 +177,7 @@ def test_the_log_is_that_of_real_workers_on_a_real_network():
     machine = Machine(5, draw, ask_cost=lambda n_known: 0.0, seed=11)
     loops, trial_rngs, durations, counts = [], [], [], [0] * 5
     known = [History() for _ in range(5)]
-    for rank, transport in enumerate(local.network(5)):
+    for rank, transport in enumerate(in_process.network(5)):
         ask_rng, trial_rng, _ = machine.streams(rank)
         propose = sorted_qucb(task.kappa, ask_rng)
         loops.append(work(known[rank], propose, transport, lambda: False))
@@ -273,7 +276,7 @@ def test_ranks_know_only_their_own_records_until_the_barrier():
 
 
 def test_receiving_is_charged_by_the_record(monkeypatch):
-    monkeypatch.setattr(cohort, "receive_seconds", lambda evaluation: 100.0)
+    monkeypatch.setattr(virtual_ranks, "receive_seconds", lambda evaluation: 100.0)
     log = simulate(sphere, SimulationSettings(3, n_trials=40, duration="constant:100")).log
     for rank in range(3):
         mine, others = log[log["rank"] == rank], log[log["rank"] != rank]

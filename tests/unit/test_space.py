@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from strategies import distributions, internal_values, spaces
 
-from adbo.space import SearchSpace
+from adbo.core.space import SearchSpace
 
 
 @given(st.data(), spaces)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adbo import spline
-from adbo.distances import squared_distances
+from adbo.optimizer.distances import squared_distances
+from adbo.optimizer.models import rbf
 
 SMOOTHING = 0.1
 
@@ -26,18 +26,18 @@ def _left_out(z, y, quintic, smoothing):
     errors = []
     for i in range(m):
         others = np.arange(m) != i
-        powers = spline._powers(squared_distances(z[others], z[others]), quintic)
-        polynomial = spline._polynomial(z[others], quintic)
+        powers = rbf._powers(squared_distances(z[others], z[others]), quintic)
+        polynomial = rbf._polynomial(z[others], quintic)
         # As for all of the points, whose ridge grows with their number.
-        weights, _ = spline._solve(powers, polynomial, y[others], m * smoothing)
-        model = spline.Spline(z[others], weights, quintic, 0.0)
+        weights, _ = rbf._solve(powers, polynomial, y[others], m * smoothing)
+        model = rbf.Spline(z[others], weights, quintic, 0.0)
         errors.append(model.predict(z[i : i + 1])[0] - y[i])
     return np.array(errors)
 
 
 def test_goes_through_its_points_where_there_is_no_noise(rng):
     z = rng.uniform(-1.5, 1.5, (60, 2))
-    model = spline.fit(z, _valley(z), SMOOTHING)
+    model = rbf.fit(z, _valley(z), SMOOTHING)
     np.testing.assert_allclose(model.predict(z), _valley(z), atol=1e-2)
 
 
@@ -45,7 +45,7 @@ def test_does_not_follow_noise(rng):
     z, q = rng.standard_normal((100, 3)), rng.standard_normal((200, 3))
     y = np.sum(z**2, axis=1)
     noisy = y + rng.standard_normal(100)
-    model = spline.fit(z, noisy, SMOOTHING)
+    model = rbf.fit(z, noisy, SMOOTHING)
     assert np.mean((model.predict(z) - noisy) ** 2) > 0.3
     assert np.mean((model.predict(q) - np.sum(q**2, axis=1)) ** 2) < 0.5
 
@@ -55,8 +55,8 @@ def test_does_not_follow_noise(rng):
 def test_error_is_that_of_points_left_out(rng, quintic, smoothing):
     z = rng.standard_normal((40, 2))
     y = _valley(z) + rng.standard_normal(40)
-    powers = spline._powers(squared_distances(z, z), quintic)
-    _, error = spline._solve(powers, spline._polynomial(z, quintic), y, 40 * smoothing)
+    powers = rbf._powers(squared_distances(z, z), quintic)
+    _, error = rbf._solve(powers, rbf._polynomial(z, quintic), y, 40 * smoothing)
     expected = np.mean(_left_out(z, y, quintic, smoothing) ** 2)
     assert error == pytest.approx(expected, rel=1e-4)
 
@@ -66,22 +66,22 @@ def test_the_one_that_predicts_best_is_chosen(rng):
     y = _valley(z) + 0.3 * rng.standard_normal(60)
     least = min(
         np.mean(_left_out(z, y, quintic, ridge) ** 2)
-        for quintic, own in ((False, spline._RIDGE), (True, spline._QUINTIC_RIDGE))
+        for quintic, own in ((False, rbf._RIDGE), (True, rbf._QUINTIC_RIDGE))
         for ridge in (own, SMOOTHING)
     )
-    assert spline.fit(z, y, SMOOTHING).error == pytest.approx(least, rel=1e-4)
+    assert rbf.fit(z, y, SMOOTHING).error == pytest.approx(least, rel=1e-4)
 
 
 def test_a_plane_is_a_plane_everywhere(rng):
     z = rng.standard_normal((20, 3))
-    model = spline.fit(z, z @ [1.0, -2.0, 0.5] + 3, SMOOTHING)
+    model = rbf.fit(z, z @ [1.0, -2.0, 0.5] + 3, SMOOTHING)
     far = 5 * rng.standard_normal((50, 3))
     np.testing.assert_allclose(model.predict(far), far @ [1.0, -2.0, 0.5] + 3, atol=1e-4)
 
 
 def test_a_curved_valley_is_followed(rng):
     z = rng.uniform(-1.5, 1.5, (150, 2))
-    model = spline.fit(z, _valley(z), SMOOTHING)
+    model = rbf.fit(z, _valley(z), SMOOTHING)
     q = rng.uniform(-1, 1, (200, 2))
     error = np.abs(model.predict(q) - _valley(q))
     assert model.quintic
@@ -90,17 +90,17 @@ def test_a_curved_valley_is_followed(rng):
 
 def test_a_kink_makes_a_cubic_spline(rng):
     z = rng.uniform(-1, 1, (150, 2))
-    assert not spline.fit(z, np.abs(z).sum(axis=1), SMOOTHING).quintic
+    assert not rbf.fit(z, np.abs(z).sum(axis=1), SMOOTHING).quintic
 
 
 def test_few_points_make_a_cubic_spline(rng):
     z = rng.standard_normal((19, 3))
-    assert not spline.fit(z, np.sum(z**2, axis=1), SMOOTHING).quintic
+    assert not rbf.fit(z, np.sum(z**2, axis=1), SMOOTHING).quintic
     z = rng.standard_normal((20, 3))
-    assert spline.fit(z, np.sum(z**2, axis=1), SMOOTHING).quintic
+    assert rbf.fit(z, np.sum(z**2, axis=1), SMOOTHING).quintic
 
 
 @pytest.mark.parametrize("m", [1, 2, 30])
 def test_points_that_coincide(m):
-    model = spline.fit(np.zeros((m, 3)), np.arange(m, dtype=float), SMOOTHING)
+    model = rbf.fit(np.zeros((m, 3)), np.arange(m, dtype=float), SMOOTHING)
     assert np.isfinite(model.predict(np.eye(3))).all()

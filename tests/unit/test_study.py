@@ -9,8 +9,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from adbo.connection import StudyError, storage_name
-from adbo.study import load_study, open_study, read_evaluations
+from adbo.mirror.connection import StudyError, storage_name
+from adbo.mirror.study import load_study, open_study, read_evaluations
 
 
 def _poll(url: str, path: Path, over) -> None:

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from adbo.history import History
-from adbo.local import network
-from adbo.records import Evaluation, Layout, to_batch
-from adbo.survivors import Evaluations, Survivors
+from adbo.comm.failover import Evaluations, Survivors
+from adbo.comm.in_process import network
+from adbo.core.history import History
+from adbo.core.records import Evaluation, Layout, to_batch
 
 LAYOUT = Layout({"x": FloatDistribution(0, 1)})
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from adbo import candidates, niches, trend
-from adbo.candidates import Geometry
-from adbo.space import SearchSpace
+from adbo.core.space import SearchSpace
+from adbo.optimizer import candidates, global_quadratic, regions
+from adbo.optimizer.candidates import Geometry
 
 
 def continuous(d):
@@ -34,11 +34,11 @@ def sample(rng, target, worked_out):
 
 
 def fit(X, cost, geometry, rng):
-    return trend.fit(X, cost, niches.isolations(X, cost), geometry, rng)
+    return global_quadratic.fit(X, cost, regions.isolations(X, cost), geometry, rng)
 
 
 def descend(X, cost, geometry, rng):
-    return trend.descend(X, fit(X, cost, geometry, rng), geometry, rng)
+    return global_quadratic.descend(X, fit(X, cost, geometry, rng), geometry, rng)
 
 
 def test_bottom_is_found_beside_a_basin_that_was_searched(rng):
@@ -98,10 +98,10 @@ def test_a_bowl_that_is_lowest_outside_leads_to_the_face(rng):
 def test_width_of_draws(rng, monkeypatch):
     target = np.array([0.4, 0.6, 0.5])
     X, cost = sample(rng, target, target + np.array([3, -4, 3]) / 30)
-    monkeypatch.setattr(trend, "RADIUS_EXPONENTS", (0.0, 0.0))
+    monkeypatch.setattr(global_quadratic, "RADIUS_EXPONENTS", (0.0, 0.0))
     spreads = []
     for exponent in (0.0, -2.0):
-        monkeypatch.setattr(trend, "WIDTH_EXPONENTS", (exponent, exponent))
+        monkeypatch.setattr(global_quadratic, "WIDTH_EXPONENTS", (exponent, exponent))
         found = [fit(X, cost, continuous(3), rng).lowest() for _ in range(40)]
         spreads.append(np.std(found, axis=0).max())
     assert spreads[0] > 20 * spreads[1] > 0

@@ -9,12 +9,12 @@ import optuna
 import pytest
 
 import adbo
-from adbo import walltime
-from adbo.filesystem import shared_kind
-from adbo.interruption import Interruption, Reason
-from adbo.local import Alone
-from adbo.settings import Settings
-from adbo.walltime import last_moment, within_walltime
+from adbo.comm.in_process import Alone
+from adbo.core.settings import Settings
+from adbo.core.stopping import Interruption, Reason
+from adbo.mirror.filesystem import shared_kind
+from adbo.run import walltime
+from adbo.run.walltime import last_moment, within_walltime
 
 JOB = {"SLURM_JOB_ID": "7"}
 

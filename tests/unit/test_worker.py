@@ -6,11 +6,11 @@ import numpy as np
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from adbo.history import History
-from adbo.local import network
-from adbo.optimizer import propose
-from adbo.records import Evaluation, Layout, to_batch
-from adbo.worker import work
+from adbo.comm.in_process import network
+from adbo.core.history import History
+from adbo.core.records import Evaluation, Layout, to_batch
+from adbo.optimizer.ask import propose
+from adbo.run.loop import work
 
 LAYOUT = Layout({"x": FloatDistribution(-5, 5)})
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from adbo.launch import find_ranks
-from adbo.run import Silence, execute
-from adbo.settings import Settings
+from adbo.comm.launch import find_ranks
+from adbo.core.settings import Settings
+from adbo.run.execute import Silence, execute
 
 n_trials, slow_rank, factor = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 rank = MPI.COMM_WORLD.Get_rank()

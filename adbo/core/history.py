@@ -1,0 +1,236 @@
+"""The history: every evaluation a rank knows of, appended once and never changed.
+
+It keeps columns, not objects, so that a million evaluations cost what their numbers cost, and an
+ask reads only a bounded sample of them. Where some parameter has a finite number of values, so
+that points may be repeated, it keeps a set of all points as well. It does not know where
+evaluations come from.
+
+Notation: ``n`` evaluations, ``d`` columns of the search space, ``m`` sampled rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import TrialState
+
+from adbo.core.records import NO_EXTRAS, Batch, Evaluation, Extras, Layout
+from adbo.core.space import FloatArray, IntArray, SearchSpace
+
+#: How many of the best evaluations are kept in order. 256 and 256 uniform rows carried every
+#: test problem; more rows only cost time.
+ELITES = 256
+
+#: A sample is about uniform in time up to this row, and log-uniform after it.
+_EARLY = 100
+
+_HEADER = np.dtype(
+    [
+        ("layout", "<i4"),
+        ("rank", "<i4"),
+        ("seq", "<u4"),
+        ("state", "<u4"),
+        ("value", "<f8"),
+        ("started", "<f8"),
+        ("finished", "<f8"),
+    ]
+)
+_COPIED = ("rank", "seq", "state", "value", "started", "finished")
+_COMPLETE, _FAIL = TrialState.COMPLETE.value, TrialState.FAIL.value
+
+
+class History:
+    """An append-only log of evaluations with its best ones kept in order.
+
+    Appending is for one thread; reading rows below ``len(history)`` is safe from any other.
+
+    Parameters
+    ----------
+    sign
+        +1 if lower values are better, -1 if higher ones are: the one place where signs flip.
+    space
+        The columns to start with; it grows with the layouts that arrive.
+    """
+
+    def __init__(self, sign: int = 1, space: SearchSpace | None = None) -> None:
+        self.sign = sign
+        self.space = SearchSpace() if space is None else space
+        self.counts = {state: 0 for state in TrialState if state.is_finished()}
+        self.busy_seconds = 0.0
+        self._n = 0
+        self._header = np.empty(256, dtype=_HEADER)
+        self._values = np.full((256, len(self.space)), np.nan)
+        self._extras: dict[int, Extras] = {}
+        self._layouts: list[Layout] = []
+        self._layout_index: dict[int, int] = {}
+        self._layout_columns: list[IntArray] = []
+        self._seen: set[int] = set()
+        self._elites: IntArray = np.empty(0, dtype=np.int64)
+        self._elite_cost: FloatArray = np.empty(0)
+        self._points: set[bytes] = set()
+        self._n_points = 0
+        self._points_grid: tuple[float, ...] = ()
+
+    def __len__(self) -> int:
+        return self._n
+
+    def extend(self, batches: Iterable[Batch]) -> int:
+        """Append what is new; evaluations already known by ``(rank, seq)`` are refused.
+
+        Returns
+        -------
+        int
+            How many were new.
+        """
+        before = self._n
+        for batch in batches:
+            self._append(batch)
+        return self._n - before
+
+    @property
+    def best(self) -> int | None:
+        """The row of the incumbent, or None before the first complete evaluation."""
+        return int(self._elites[0]) if self._elites.size else None
+
+    @property
+    def elites(self) -> IntArray:
+        """Rows of the best complete evaluations, best first, at most `ELITES`."""
+        return self._elites
+
+    def cost(self, rows: IntArray | slice) -> FloatArray:
+        """Values to minimize ``(m,)``; NaN for failures."""
+        return self.sign * self._header["value"][: self._n][rows]
+
+    def values(self, rows: IntArray | slice) -> FloatArray:
+        """Internal parameter values ``(m, d)``; NaN where absent."""
+        return self._values[: self._n][rows]
+
+    def column(self, name: str) -> NDArray[Any]:
+        """One of ``rank``, ``seq``, ``state``, ``value``, ``started``, ``finished``, ``(n,)``."""
+        return self._header[name][: self._n]
+
+    def sample(self, size: int, rng: np.random.Generator) -> IntArray:
+        """Rows from all times without the elites, ``(m,)``, ``m <= size``, in O(size).
+
+        The logarithm of the time is drawn uniformly: late in a study most rows are from the
+        incumbent's basin, and the early ones are what is known of the others.
+        """
+        if self._n <= size + self._elites.size:
+            rows = np.arange(self._n)
+        else:
+            growth = (1 + self._n / _EARLY) ** rng.random(size)
+            rows = distinct((_EARLY * (growth - 1)).astype(np.int64))
+        return rows[~np.isin(rows, self._elites)]
+
+    def contains(self, values: FloatArray) -> NDArray[np.bool_]:
+        """Which points ``(m, d)`` of internal values have been evaluated, ``(m,)``."""
+        if self._points_grid != self.space.grid:
+            self._points, self._n_points, self._points_grid = set(), 0, self.space.grid
+        new = self.space.keys(self._values[self._n_points : self._n])
+        self._points.update(row.tobytes() for row in new)
+        self._n_points = self._n
+        known = (row.tobytes() in self._points for row in self.space.keys(values))
+        return np.fromiter(known, dtype=bool, count=len(values))
+
+    def evaluation(self, row: int) -> Evaluation:
+        """One row as an object."""
+        header = self._header[row]
+        index = int(header["layout"])
+        layout = self._layouts[index]
+        internal = self._values[row, self._layout_columns[index]]
+        return Evaluation(
+            rank=int(header["rank"]),
+            seq=int(header["seq"]),
+            state=TrialState(int(header["state"])),
+            value=float(header["value"]),
+            started=float(header["started"]),
+            finished=float(header["finished"]),
+            layout=layout,
+            internal=tuple(internal.tolist()),
+            extras=self._extras.get(row, NO_EXTRAS),
+        )
+
+    def evaluations(self, start: int = 0, stop: int | None = None) -> Sequence[Evaluation]:
+        """Rows ``start`` to ``stop`` (default: all there are now) as objects."""
+        stop = self._n if stop is None else min(stop, self._n)
+        return [self.evaluation(row) for row in range(start, stop)]
+
+    def _append(self, batch: Batch) -> None:
+        rows, extras = batch.rows, batch.extras
+        fresh = self._fresh(rows)
+        if len(fresh) < len(rows):
+            extras = {new: extras[old] for new, old in enumerate(fresh) if old in extras}
+            rows = rows[fresh]
+        if not len(rows):
+            return
+        index = self._layout(batch.layout)
+        start, stop = self._n, self._n + len(rows)
+        self._reserve(stop)
+        header = self._header[start:stop]
+        header["layout"] = index
+        for name in _COPIED:
+            header[name] = rows[name]
+        self._values[start:stop, self._layout_columns[index]] = rows["internal"]
+        self._extras.update({start + i: e for i, e in extras.items()})
+        self._n = stop
+        self._count(header)
+        self._select_elites(start, stop)
+
+    def _fresh(self, rows: NDArray[Any]) -> list[int]:
+        keys = (rows["rank"].astype(np.int64) << 32 | rows["seq"].astype(np.int64)).tolist()
+        fresh = []
+        for i, key in enumerate(keys):
+            if key not in self._seen:
+                self._seen.add(key)
+                fresh.append(i)
+        return fresh
+
+    def _layout(self, layout: Layout) -> int:
+        index = self._layout_index.get(layout.key)
+        if index is None:
+            columns = [self.space.add(n, d) for n, d in layout.distributions.items()]
+            index = len(self._layouts)
+            self._layouts.append(layout)
+            self._layout_columns.append(np.array(columns, dtype=np.int64))
+            self._layout_index[layout.key] = index
+        return index
+
+    def _reserve(self, n: int) -> None:
+        """Make room for ``n`` rows and all columns, by replacing arrays that readers may hold."""
+        capacity = len(self._header)
+        if n > capacity:
+            capacity = max(n, 2 * capacity)
+            header = np.empty(capacity, dtype=_HEADER)
+            header[: self._n] = self._header[: self._n]
+            self._header = header
+        if self._values.shape != (capacity, len(self.space)):
+            values = np.full((capacity, len(self.space)), np.nan)
+            values[: self._n, : self._values.shape[1]] = self._values[: self._n]
+            self._values = values
+
+    def _count(self, header: NDArray[Any]) -> None:
+        for state in self.counts:
+            self.counts[state] += int(np.count_nonzero(header["state"] == state.value))
+        self.busy_seconds += float(np.sum(header["finished"] - header["started"]))
+
+    def _select_elites(self, start: int, stop: int) -> None:
+        cost = self.cost(slice(start, stop))
+        eligible = self._header["state"][start:stop] == _COMPLETE
+        if self._elites.size >= ELITES:
+            eligible &= cost < self._elite_cost[-1]
+        chosen = np.flatnonzero(eligible)
+        if not chosen.size:
+            return
+        rows = np.concatenate([self._elites, start + chosen])
+        costs = np.concatenate([self._elite_cost, cost[chosen]])
+        order = np.argsort(costs, kind="stable")[:ELITES]
+        self._elites, self._elite_cost = rows[order], costs[order]
+
+
+def distinct(rows: IntArray) -> IntArray:
+    """Rows, which are not negative, in order and without repetitions; faster than numpy's."""
+    rows = np.sort(rows)
+    return rows[np.diff(rows, prepend=-1) > 0]

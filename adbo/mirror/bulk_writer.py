@@ -1,0 +1,294 @@
+"""Finished trials into Optuna's tables, by the thousand.
+
+Optuna stores a trial with a dozen statements and a commit; here a batch of trials is a handful of
+statements and one commit, and what they leave behind is the same to the byte. This module does not
+know threads, retries or MPI. The words are those of `adbo.mirror.schema`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+import sqlalchemy as sa
+from optuna.distributions import (
+    BaseDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+    json_to_distribution,
+)
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+from sqlalchemy.engine import Connection, Engine
+
+from adbo.core.records import Evaluation, Layout
+from adbo.mirror import schema
+from adbo.mirror.bulk_insert import Row, insert
+from adbo.mirror.mirror import LostError
+from adbo.mirror.schema import PARAMS, STEPS, SYSTEM_ATTRS, TRIALS, USER_ATTRS, VALUES
+
+
+class BulkWriter:
+    """Stores evaluations as trials of one study, a batch in a transaction.
+
+    Every transaction locks the study, as Optuna does to number a trial, and then looks at the
+    trials beyond its frontier, up to which it knows all. So it meets what others added, and also
+    what it added itself by a commit whose answer was lost, and stores nothing twice.
+
+    Parameters
+    ----------
+    engine
+        Of the database; shared with Optuna's storage, whose pool gives each thread a connection.
+    study_id
+        The study.
+    """
+
+    def __init__(self, engine: Engine, study_id: int) -> None:
+        self._engine = engine
+        self._study_id = study_id
+        self._stored = schema.Names()
+        self._n_confirmed = 0
+        self._forget()
+        self._distributions: dict[str, BaseDistribution] = {}
+        self._layouts: dict[int, list[tuple[str, str]]] = {}
+
+    def write(self, evaluations: Sequence[Evaluation]) -> None:
+        """Store those of the evaluations that are not stored yet, all or none.
+
+        Evaluations of rank -1 came from the database and are never written to it.
+
+        Raises
+        ------
+        adbo.mirror.schema.RefusedError
+            If the database will never take one of them.
+        adbo.mirror.mirror.LostError
+            If the database no longer has what it had confirmed.
+        adbo.mirror.schema.DatabaseError
+            If the database fails. What became of the transaction may be unknown.
+        """
+        for evaluation in evaluations:
+            schema.check(evaluation)
+        own = {(e.rank, e.seq): e for e in evaluations if e.rank >= 0}
+        if all(name in self._stored for name in own):
+            return
+        try:
+            with (
+                schema.translated(self._engine),
+                schema.locked(self._engine, self._study_id) as connection,
+            ):
+                batch, last_id, count = self._store(connection, own)
+        except schema.DatabaseError:
+            self._forget()
+            raise
+        # Committed: only now is any of it known to be stored.
+        self._last_id, self._count = last_id, count
+        for evaluation in batch:
+            self._stored.add(evaluation.rank, evaluation.seq)
+
+    def _forget(self) -> None:
+        """Know nothing of what is stored, but how much it must be.
+
+        A commit that failed may have happened, and a server that crashed may have lost others.
+        """
+        self._n_confirmed = max(self._n_confirmed, len(self._stored))
+        self._stored = schema.Names()
+        self._last_id = 0
+        self._count = 0
+
+    def _store(
+        self, connection: Connection, own: Mapping[tuple[int, int], Evaluation]
+    ) -> tuple[list[Evaluation], int, int]:
+        """Store what is not stored yet; return it, the new frontier, and the trials up to it."""
+        self._advance(connection)
+        n_lost, self._n_confirmed = self._n_confirmed - len(self._stored), 0
+        if n_lost > 0:
+            raise LostError(f"{n_lost} of them")
+        open_ids = self._look_up_enqueued(connection, own.values())
+        batch = [e for name, e in own.items() if name not in self._stored]
+        for layout in {e.layout.key: e.layout for e in batch}.values():
+            self._admit(connection, layout)
+        taken = [(i, e) for e in batch if (i := _enqueued_id(e)) in open_ids]
+        new = [e for e in batch if _enqueued_id(e) not in open_ids]
+        _finish(connection, taken)
+        trials, last_id = self._insert(connection, new)
+        self._insert_children(connection, [*taken, *trials])
+        return batch, last_id, self._count + len(new)
+
+    def _advance(self, connection: Connection) -> None:
+        """Take note of the trials beyond the frontier, and move it there."""
+        beyond = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id > self._last_id)
+        count, last_id = connection.execute(
+            sa.select(sa.func.count(), sa.func.max(TRIALS.c.trial_id)).where(beyond)
+        ).one()
+        if count:
+            self._note_names(connection, beyond)
+            self._last_id, self._count = last_id, self._count + count
+
+    def _look_up_enqueued(
+        self, connection: Connection, evaluations: Iterable[Evaluation]
+    ) -> set[int]:
+        """Which of the trials that others enqueued wait for their evaluation.
+
+        Those that are finished already, perhaps by a commit whose answer was lost, are noted.
+        """
+        ids = [i for e in evaluations if (i := _enqueued_id(e)) is not None]
+        if not ids:
+            return set()
+        asked = (TRIALS.c.study_id == self._study_id) & TRIALS.c.trial_id.in_(ids)
+        running = sa.select(TRIALS.c.trial_id).where(asked, TRIALS.c.state == TrialState.RUNNING)
+        open_ids = set(connection.scalars(running))
+        if len(open_ids) < len(ids):
+            self._note_names(connection, asked & ~TRIALS.c.trial_id.in_(open_ids))
+        return open_ids
+
+    def _note_names(self, connection: Connection, which: sa.ColumnElement[bool]) -> None:
+        rank, seq = USER_ATTRS.alias(), USER_ATTRS.alias()
+        names = (
+            sa.select(rank.c.value_json, seq.c.value_json)
+            .select_from(TRIALS)
+            .join(rank, (rank.c.trial_id == TRIALS.c.trial_id) & (rank.c.key == schema.RANK))
+            .join(seq, (seq.c.trial_id == TRIALS.c.trial_id) & (seq.c.key == schema.SEQ))
+            .where(which)
+        )
+        for attributes in connection.execute(names):
+            name = tuple(json.loads(text) for text in attributes)
+            if schema.is_name(*name):
+                self._stored.add(*name)
+
+    def _admit(self, connection: Connection, layout: Layout) -> None:
+        """Prepare a layout's constant columns; refuse it where Optuna would."""
+        if layout.key in self._layouts:
+            return
+        known = dict(self._distributions)
+        for name, distribution in layout.distributions.items():
+            previous = known.get(name) or self._stored_distribution(connection, name)
+            if previous is not None:
+                try:
+                    check_distribution_compatibility(previous, distribution)
+                except ValueError as error:
+                    raise schema.RefusedError(f"parameter {name!r}: {error}") from None
+            known[name] = previous or distribution
+        self._distributions = known
+        self._layouts[layout.key] = [
+            (name, distribution_to_json(d)) for name, d in layout.distributions.items()
+        ]
+
+    def _stored_distribution(self, connection: Connection, name: str) -> BaseDistribution | None:
+        text = connection.execute(
+            sa.select(PARAMS.c.distribution_json)
+            .join(TRIALS, TRIALS.c.trial_id == PARAMS.c.trial_id)
+            .where((TRIALS.c.study_id == self._study_id) & (PARAMS.c.param_name == name))
+            .limit(1)
+        ).scalar()
+        return None if text is None else json_to_distribution(text)
+
+    def _insert(
+        self, connection: Connection, batch: Sequence[Evaluation]
+    ) -> tuple[list[tuple[int, Evaluation]], int]:
+        """Insert trials; return them with their ids, and the last id of all."""
+        if not batch:
+            return [], self._last_id
+        rows: list[Row] = [
+            (number, self._study_id, e.state.name, _utc(e.started), _utc(e.finished))
+            for number, e in enumerate(batch, self._count)
+        ]
+        insert(connection, TRIALS, _TRIAL_COLUMNS, rows)
+        # Read back by number: how a database hands out ids to many rows is its own affair.
+        ids: dict[int, int] = {
+            number: trial_id
+            for trial_id, number in connection.execute(
+                sa.select(TRIALS.c.trial_id, TRIALS.c.number).where(
+                    (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id > self._last_id)
+                )
+            )
+        }
+        if ids.keys() != {row[0] for row in rows}:
+            raise schema.DatabaseError("another program writes to the study without locking it")
+        return [(ids[number], e) for number, e in enumerate(batch, self._count)], max(ids.values())
+
+    def _insert_children(
+        self, connection: Connection, trials: Sequence[tuple[int, Evaluation]]
+    ) -> None:
+        """Insert all that belongs to trials."""
+        insert(connection, VALUES, _VALUE_COLUMNS, _value_rows(trials))
+        insert(connection, PARAMS, _PARAM_COLUMNS, self._param_rows(trials))
+        for table, attributes in (
+            (USER_ATTRS, schema.user_attrs),
+            (SYSTEM_ATTRS, schema.system_attrs),
+        ):
+            rows: list[Row] = [
+                (trial_id, key, json.dumps(value))
+                for trial_id, e in trials
+                for key, value in attributes(e).items()
+            ]
+            insert(connection, table, _ATTR_COLUMNS, rows)
+        insert(connection, STEPS, _STEP_COLUMNS, _step_rows(trials))
+
+    def _param_rows(self, trials: Iterable[tuple[int, Evaluation]]) -> list[Row]:
+        return [
+            (trial_id, name, value, text)
+            for trial_id, e in trials
+            for (name, text), value in zip(self._layouts[e.layout.key], e.internal, strict=True)
+        ]
+
+
+_TRIAL_COLUMNS = ("number", "study_id", "state", "datetime_start", "datetime_complete")
+_VALUE_COLUMNS = ("trial_id", "objective", "value", "value_type")
+_PARAM_COLUMNS = ("trial_id", "param_name", "param_value", "distribution_json")
+_ATTR_COLUMNS = ("trial_id", "key", "value_json")
+_STEP_COLUMNS = ("trial_id", "step", "intermediate_value", "intermediate_value_type")
+
+
+def _enqueued_id(evaluation: Evaluation) -> int | None:
+    """The id of the trial that somebody enqueued and this evaluation is the outcome of."""
+    trial_id = evaluation.extras.system_attrs.get(schema.ENQUEUED)
+    return trial_id if isinstance(trial_id, int) else None
+
+
+def _finish(connection: Connection, trials: Sequence[tuple[int, Evaluation]]) -> None:
+    """Finish trials that are in the database; what belonged to them is told anew."""
+    if not trials:
+        return
+    ids = [trial_id for trial_id, _ in trials]
+    for table in (PARAMS, USER_ATTRS, SYSTEM_ATTRS, STEPS):
+        connection.execute(table.delete().where(table.c.trial_id.in_(ids)))
+    for trial_id, e in trials:
+        connection.execute(
+            TRIALS.update()
+            .where(TRIALS.c.trial_id == trial_id)
+            .values(
+                state=e.state,
+                datetime_start=_moment(e.started),
+                datetime_complete=_moment(e.finished),
+            )
+        )
+
+
+def _value_rows(trials: Iterable[tuple[int, Evaluation]]) -> list[Row]:
+    rows: list[Row] = []
+    for trial_id, e in trials:
+        if schema.has_value(e):
+            value, kind = models.TrialValueModel.value_to_stored_repr(e.value)
+            rows.append((trial_id, 0, value, kind.name))
+    return rows
+
+
+def _step_rows(trials: Iterable[tuple[int, Evaluation]]) -> list[Row]:
+    to_stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
+    rows: list[Row] = []
+    for trial_id, e in trials:
+        for step, intermediate in e.extras.intermediate_values.items():
+            value, kind = to_stored(intermediate)
+            rows.append((trial_id, step, value, kind.name))
+    return rows
+
+
+def _moment(seconds: float) -> datetime.datetime:
+    """Seconds since the epoch as Optuna stores times: UTC without saying so."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(tzinfo=None)
+
+
+def _utc(seconds: float) -> str:
+    """The same as text, which every database reads as a time."""
+    return _moment(seconds).isoformat(" ", "microseconds")

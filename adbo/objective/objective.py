@@ -1,0 +1,442 @@
+"""The user's objective: loading it, the trial it is handed, and what its outcome means.
+
+Nothing here knows other ranks, databases or the clock: the time of a start arrives as data.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import importlib
+import importlib.util
+import json
+import math
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalChoiceType,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+)
+from optuna.trial import BaseTrial, TrialState
+
+from adbo import benchmark_functions
+from adbo.core.records import Evaluation, Extras, Layout
+from adbo.core.space import SearchSpace
+
+Objective = Callable[[BaseTrial], Any]
+
+#: User attribute under which the reason of a failed evaluation is kept, and how much of it.
+FAIL_REASON = "adbo:fail_reason"
+_REASON_CHARACTERS = 2000
+
+_CONSTRAINT_PREFIX = "constraints:"  # how Optuna 5 stores them
+
+
+class ObjectiveError(ValueError):
+    """The objective cannot be had; the message is one line for the user."""
+
+
+def load(text: str) -> Objective:
+    """Find the objective that the user named.
+
+    Parameters
+    ----------
+    text
+        ``path/file.py:function``, ``package.module:function``, or a test function with an
+        optional dimension such as ``ackley:10``.
+
+    Raises
+    ------
+    ObjectiveError
+        If there is no such file, module, function or test function, or importing it fails.
+    """
+    source, colon, name = text.rpartition(":")
+    if not colon or source in benchmark_functions.NAMES:
+        try:
+            return benchmark_functions.parse(text).objective
+        except ValueError as error:
+            if text.partition(":")[0] in benchmark_functions.NAMES:
+                raise ObjectiveError(str(error)) from None
+            raise ObjectiveError(
+                f"no objective {text!r}: give path/file.py:function, package.module:function"
+                f" or a test function ({', '.join(benchmark_functions.NAMES)})"
+            ) from None
+    module = _import_file(source) if source.endswith(".py") else _import_module(source)
+    function = getattr(module, name, None)
+    if function is None:
+        raise ObjectiveError(f"{source} has no function {name!r}")
+    if not callable(function):
+        raise ObjectiveError(
+            f"{text} is a {type(function).__name__}: the objective must be a function of a trial"
+        )
+    return function
+
+
+def _import_file(source: str) -> Any:
+    path = Path(source)
+    if not path.is_file():
+        raise ObjectiveError(f"no file {source!r}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # As `python file.py` would: its neighbours can be imported, and what it defines pickled.
+    sys.path.insert(0, str(path.parent.resolve()))
+    sys.modules.setdefault(path.stem, module)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise ObjectiveError(f"cannot import {source}: {_one_line(error)}") from error
+    return module
+
+
+def _import_module(source: str) -> Any:
+    sys.path.insert(0, "")
+    try:
+        return importlib.import_module(source)
+    except (Exception, SystemExit) as error:
+        raise ObjectiveError(f"cannot import {source}: {_one_line(error)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # of the user's class: a failed evaluation must not end the run
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@dataclass(frozen=True)
+class Enqueued:
+    """What a trial has from whoever enqueued it.
+
+    Parameters
+    ----------
+    fixed
+        Parameters that are not for the optimizer to choose.
+    user_attrs, system_attrs, intermediate_values
+        What it carries already.
+    """
+
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    user_attrs: Mapping[str, Any] = field(default_factory=dict)
+    system_attrs: Mapping[str, Any] = field(default_factory=dict)
+    intermediate_values: Mapping[int, float] = field(default_factory=dict)
+
+
+#: Most trials are the optimizer's own.
+OWN = Enqueued()
+
+
+class Trial(BaseTrial):
+    """The trial handed to the objective: Optuna's interface over a proposed point.
+
+    Parameters
+    ----------
+    space
+        What the rank knows of the search space.
+    proposal
+        Internal values ``(d,)`` for the columns of the space; NaN where the optimizer proposes
+        nothing.
+    number
+        Unique among the trials of a study.
+    started
+        Seconds since the epoch.
+    rng
+        For parameters that the optimizer does not know yet.
+    enqueued
+        What the trial has from whoever enqueued it.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        proposal: Sequence[float] | np.ndarray[Any, Any],
+        number: int,
+        started: float,
+        rng: np.random.Generator,
+        enqueued: Enqueued = OWN,
+    ) -> None:
+        #: The communicator of the ranks that evaluate this trial together, if there are several.
+        self.comm: Any = None
+        self._order = (space, proposal, number, started, copy.deepcopy(rng), enqueued)
+        self._space = space
+        self._proposal = proposal
+        self._number = number
+        self._started = started
+        self._rng = rng
+        self._fixed = enqueued.fixed
+        self._internal: dict[str, float] = {}
+        self._distributions: dict[str, BaseDistribution] = {}
+        self._user_attrs: dict[str, Any] = copy.deepcopy(dict(enqueued.user_attrs))
+        self._system_attrs: dict[str, Any] = copy.deepcopy(dict(enqueued.system_attrs))
+        self._intermediate_values: dict[int, float] = dict(enqueued.intermediate_values)
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A float of the range, as `optuna.trial.Trial.suggest_float`."""
+        return float(self._suggest(name, FloatDistribution(low, high, log=log, step=step)))
+
+    def suggest_uniform(self, name: str, low: float, high: float) -> float:
+        """Deprecated by Optuna: use `suggest_float`."""
+        return self.suggest_float(name, low, high)
+
+    def suggest_loguniform(self, name: str, low: float, high: float) -> float:
+        """Deprecated by Optuna: use ``suggest_float(..., log=True)``."""
+        return self.suggest_float(name, low, high, log=True)
+
+    def suggest_discrete_uniform(self, name: str, low: float, high: float, q: float) -> float:
+        """Deprecated by Optuna: use ``suggest_float(..., step=q)``."""
+        return self.suggest_float(name, low, high, step=q)
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        """An integer of the range, as `optuna.trial.Trial.suggest_int`."""
+        return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
+
+    def suggest_categorical(  # type: ignore[override]
+        self, name: str, choices: Sequence[CategoricalChoiceType]
+    ) -> CategoricalChoiceType:
+        """One of the choices, as `optuna.trial.Trial.suggest_categorical`."""
+        value: CategoricalChoiceType = self._suggest(name, CategoricalDistribution(choices))
+        return value
+
+    def report(self, value: float, step: int) -> None:
+        """Keep an intermediate value; the first one of a step counts."""
+        value = _as_float(value)
+        try:
+            step = int(step)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"The `step` argument is of type '{type(step)}' but supposed to be an int."
+            ) from None
+        if step < 0:
+            raise ValueError(f"`{step=}` must be non-negative.")
+        if step in self._intermediate_values:
+            warnings.warn(
+                f"The reported value is ignored because this `{step=}` is already reported.",
+                stacklevel=2,
+            )
+            return
+        self._intermediate_values[step] = value
+
+    def should_prune(self) -> bool:
+        """Whether to give up this trial: never, since adbo has no pruner."""
+        return False
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Attach a value that JSON can hold to this trial."""
+        json.dumps({key: value})  # raises TypeError here, as Optuna's storages do
+        self._user_attrs[key] = copy.deepcopy(value)
+
+    def set_constraint(self, key: str, value: float) -> None:
+        """Record a constraint; it is stored with the trial, the optimizer does not use it."""
+        value = _as_float(value)
+        if math.isnan(value):
+            raise ValueError(f"Attempted to set a constraint for {key!r}, but NaN is not allowed.")
+        self._system_attrs.setdefault(_CONSTRAINT_PREFIX + key, value)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What was suggested so far."""
+        return {
+            name: distribution.to_external_repr(self._internal[name])
+            for name, distribution in self._distributions.items()
+        }
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """From what it was suggested."""
+        return copy.deepcopy(self._distributions)
+
+    @property
+    def user_attrs(self) -> dict[str, Any]:
+        """What `set_user_attr` attached."""
+        return copy.deepcopy(self._user_attrs)
+
+    @property
+    def system_attrs(self) -> dict[str, Any]:
+        """What Optuna would keep as its own attributes."""
+        return copy.deepcopy(self._system_attrs)
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        """What `set_constraint` recorded."""
+        n = len(_CONSTRAINT_PREFIX)
+        own = self._system_attrs.items()
+        return {key[n:]: value for key, value in own if key.startswith(_CONSTRAINT_PREFIX)}
+
+    @property
+    def number(self) -> int:
+        """Unique among the trials of a study; not dense, since no rank waits for another."""
+        return self._number
+
+    @property
+    def datetime_start(self) -> datetime.datetime | None:
+        """When the evaluation began, in local time."""
+        return datetime.datetime.fromtimestamp(self._started)
+
+    def order(self) -> tuple[Any, ...]:
+        """What another rank makes an equal trial of."""
+        return self._order
+
+    def layout(self) -> Layout:
+        """The distributions asked for."""
+        return Layout(dict(self._distributions))
+
+    def internal(self) -> tuple[float, ...]:
+        """Optuna's internal values, in the order of the layout."""
+        return tuple(self._internal.values())
+
+    def extras(self, reason: str | None) -> Extras:
+        """The attributes, with the reason of a failure among them."""
+        if reason is not None:
+            self._user_attrs[FAIL_REASON] = reason[:_REASON_CHARACTERS]
+        return Extras(self._user_attrs, self._system_attrs, self._intermediate_values)
+
+    def last_intermediate_value(self) -> float:
+        """The value reported for the highest step; NaN if there is none."""
+        if not self._intermediate_values:
+            return math.nan
+        return self._intermediate_values[max(self._intermediate_values)]
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        if name in self._distributions:
+            asked = self._distributions[name]
+            check_distribution_compatibility(asked, distribution)
+            return asked.to_external_repr(self._internal[name])
+        known = self._space.known(name)
+        # A message carries choices as JSON, so a tuple is known as a list on other ranks.
+        if known != distribution:
+            text = distribution_to_json(distribution)  # TypeError for choices JSON cannot hold
+            if known is not None and distribution_to_json(known) != text:
+                try:
+                    check_distribution_compatibility(known, distribution)
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from None
+        internal = self._choose(name, distribution)
+        self._internal[name] = internal
+        self._distributions[name] = distribution
+        return distribution.to_external_repr(internal)
+
+    def _choose(self, name: str, distribution: BaseDistribution) -> float:
+        """The proposed value, moved into this trial's range; a random one if there is none."""
+        if name in self._fixed:
+            return self._fixed_value(name, distribution)
+        column = self._space.column(name, distribution)
+        proposed = math.nan
+        if column is not None and column < len(self._proposal):
+            proposed = float(self._proposal[column])
+        if not math.isnan(proposed) and distribution._contains(proposed):
+            return proposed
+        alone = SearchSpace({name: distribution})
+        if math.isnan(proposed):
+            return float(alone.from_unit(self._rng.random((1, 1)))[0, 0])
+        return float(alone.from_unit(alone.to_unit(np.array([[proposed]])))[0, 0])
+
+    def _fixed_value(self, name: str, distribution: BaseDistribution) -> float:
+        """What somebody enqueued, even if it is out of range, as Optuna has it."""
+        value = self._fixed[name]
+        internal = distribution.to_internal_repr(value)
+        if not distribution._contains(internal):
+            warnings.warn(
+                f"Fixed parameter {name} with value {value} is out of range for distribution"
+                f" {distribution}.",
+                stacklevel=5,
+            )
+        return internal
+
+
+def evaluate(
+    objective: Objective, trial: Trial, name: tuple[int, int], clock: Callable[[], float]
+) -> Evaluation:
+    """Call the objective and make an evaluation of whatever comes of it.
+
+    Parameters
+    ----------
+    objective
+        The user's function.
+    trial
+        What it is called with.
+    name
+        The ``(rank, seq)`` of the evaluation.
+    clock
+        Seconds since the epoch.
+
+    Returns
+    -------
+    Evaluation
+        COMPLETE with the value; PRUNED, with the last intermediate value, if the objective raised
+        `optuna.TrialPruned`; FAIL, with the reason as a user attribute, for any other exception,
+        NaN, or a result that is no number.
+    """
+    state, value, reason = TrialState.COMPLETE, math.nan, None
+    try:
+        value, reason = _number(objective(trial))
+    except optuna.TrialPruned:
+        state, value = TrialState.PRUNED, trial.last_intermediate_value()
+    except (Exception, SystemExit) as error:
+        reason = _one_line(error)
+    if reason is not None:
+        state = TrialState.FAIL
+    return Evaluation(
+        rank=name[0],
+        seq=name[1],
+        state=state,
+        value=value,
+        started=trial._started,
+        finished=clock(),
+        layout=trial.layout(),
+        internal=trial.internal(),
+        extras=trial.extras(reason),
+    )
+
+
+def _as_float(value: float) -> float:
+    """A value as Optuna's trials take it, refused as they refuse it."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"The `value` argument is of type '{type(value)}' but supposed to be a float."
+        ) from None
+
+
+def _number(result: Any) -> tuple[float, str | None]:
+    """The objective's result as a float, or NaN and why it is none, as Optuna judges it."""
+    if isinstance(result, Sequence) and not isinstance(result, str):
+        if len(result) != 1:
+            return math.nan, (
+                f"The number of the values {len(result)} did not match the number of the"
+                " objectives 1"
+            )
+        result = result[0]
+    try:
+        value = float(result)
+    except (TypeError, ValueError):
+        return math.nan, f"The value {result!r} could not be cast to float"
+    if math.isnan(value):
+        return math.nan, f"The value {value} is not acceptable"
+    return value, None
+
+
+def params_text(params: Mapping[str, Any]) -> str:
+    """Parameters on one line, floats with as many digits as a reader wants."""
+    return ", ".join(
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in params.items()
+    )

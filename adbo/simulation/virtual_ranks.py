@@ -1,0 +1,303 @@
+"""The simulated ranks of one process, and the log they share.
+
+It knows what each rank has heard of when it asks; the queue of events and the clock are
+`adbo.simulation.events`.
+
+With one latency for all pairs, records reach every rank in one order. So what a rank knows is a
+prefix of one log, and its own records that are still on their way. Instead of 4,096 histories for
+4,096 ranks there is one for each process, advanced to the time of the ask and overlaid with the
+asking rank's own records for as long as the ask takes (`SharedHistory`). Rows stand in the order
+of publication, the overlay last; in a real rank they stand in the order in which it heard of them,
+which decides what is drawn but not how likely it is. Every rank has a loop (`adbo.run.loop.work`),
+random streams and an encoder of its own, and all records travel as bytes.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import TrialState
+
+from adbo.core.history import History
+from adbo.core.records import Batch, Decoder, Encoder, Evaluation, message, to_batch
+from adbo.core.space import FloatArray
+from adbo.objective.objective import Objective, Trial, evaluate
+from adbo.run.loop import work
+
+Propose = Callable[[History], FloatArray]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a rank does with its history.
+
+    Parameters
+    ----------
+    make_propose
+        Makes the optimizer of a rank from the mean of kappa and the rank's random stream.
+    make_trial
+        Makes the trial of a point from the history, the point, its number, when it started, and
+        the rank's random stream for parameters that nobody knows yet.
+    share
+        The fraction of its duration that an evaluated trial really took.
+    ask_cost
+        Seconds of an ask, from the number of evaluations known, where the machine does not say
+        and they cannot be measured; None if they can.
+    """
+
+    make_propose: Callable[[float, np.random.Generator], Propose]
+    make_trial: Callable[[History, FloatArray, int, float, np.random.Generator], Trial] = (
+        lambda history, *rest: Trial(history.space, *rest)
+    )
+    share: Callable[[Trial], float] = lambda trial: 1.0
+    ask_cost: Callable[[int], float] | None = None
+
+
+#: Records over which the cost of receiving one is measured.
+_RECEIVED = 1000
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The simulated machine.
+
+    Parameters
+    ----------
+    workers
+        Number of ranks.
+    duration
+        Draws the seconds of one evaluation.
+    latency
+        Seconds until a peer knows a record.
+    ask_cost
+        Seconds charged for an ask, from the number of evaluations known; None for the CPU time
+        that it takes here, and that a rank would need to decode and append what has arrived
+        meanwhile. Messages themselves are free.
+    seed
+        Of all random streams.
+    processes
+        Processes that compute the asks.
+    """
+
+    workers: int
+    duration: Callable[[np.random.Generator], float]
+    latency: float = 0.0
+    ask_cost: Callable[[int], float] | None = None
+    seed: int = 0
+    processes: int = 1
+
+    def streams(self, rank: int) -> list[np.random.Generator]:
+        """Random streams of a rank: its asks and its trials as in a real run, its durations."""
+        seed = np.random.SeedSequence(self.seed, spawn_key=(rank, 0))
+        return [np.random.default_rng(child) for child in seed.spawn(3)]
+
+    def durations(self, rank: int) -> Iterator[float]:
+        """Seconds of the evaluations of a rank, without end."""
+        rng = self.streams(rank)[2]
+        while True:
+            yield self.duration(rng)
+
+
+class Task(NamedTuple):
+    """What is to be optimized: the objective, +1 to minimize or -1 to maximize, mean of kappa."""
+
+    objective: Objective
+    sign: int
+    kappa: float
+
+
+class Request(NamedTuple):
+    """A rank is free at ``now`` and asks for an evaluation that will take ``seconds``."""
+
+    rank: int
+    now: float
+    seconds: float
+    arrivals: list[bytes]
+    """Messages that are public by now and were not handed to this process before."""
+
+
+class Entry(NamedTuple):
+    """One evaluation of the log; entries are ordered by when they finish."""
+
+    finished: float
+    rank: int
+    ask_seconds: float
+    cost: float
+    """Value to be minimized; NaN if the evaluation is not complete."""
+    data: bytes
+    """The evaluation as a message."""
+
+
+def entry_of(evaluation: Evaluation, ask_seconds: float, data: bytes, sign: int) -> Entry:
+    """An evaluation as an entry of the log."""
+    complete = evaluation.state is TrialState.COMPLETE
+    cost = sign * evaluation.value if complete else math.nan
+    return Entry(evaluation.finished, evaluation.rank, ask_seconds, cost, data)
+
+
+class SharedHistory(History):
+    """A history that many ranks read, each with its own unpublished records on top."""
+
+    def __init__(self, sign: int) -> None:
+        super().__init__(sign)
+        self._published = 0
+
+    @contextmanager
+    def overlaid(self, own: Sequence[Batch]) -> Iterator[None]:
+        """Let the asking rank append its ``own`` records; afterwards all is as it was before.
+
+        Nothing is copied but the search space, and that only if ``own`` brings a new layout.
+        """
+        self._published = self._n
+        before = dict(self.__dict__)
+        self.counts = dict(self.counts)
+        if any(batch.layout.key not in self._layout_index for batch in own):
+            self.space = copy.deepcopy(self.space)
+            self._layouts = list(self._layouts)
+            self._layout_columns = list(self._layout_columns)
+            self._layout_index = dict(self._layout_index)
+        try:
+            yield
+        finally:
+            if self._n > self._published:
+                self._forget(slice(self._published, self._n))
+                self.__dict__.update(before)
+
+    @property
+    def n_published(self) -> int:
+        """Rows that every rank knows; within `overlaid`, the others are the asking rank's own."""
+        return self._published
+
+    def knows(self, evaluation: Evaluation) -> bool:
+        """Whether it is here."""
+        return _name(evaluation.rank, evaluation.seq) in self._seen
+
+    def contains(self, values: FloatArray) -> NDArray[np.bool_]:
+        """Which points ``(m, d)`` of internal values have been evaluated, ``(m,)``."""
+        n, self._n = self._n, min(self._n, self._published)  # what is in the set stays in it
+        found = super().contains(values)
+        self._n = n
+        for row in self._values[self._published : n]:
+            found |= ((values == row) | (np.isnan(values) & np.isnan(row))).all(axis=1)
+        return found
+
+    def _forget(self, rows: slice) -> None:
+        for row in range(rows.start, rows.stop):
+            header = self._header[row]
+            self._seen.discard(_name(int(header["rank"]), int(header["seq"])))
+            self._extras.pop(row, None)
+        self._values[rows] = np.nan
+
+
+def n_published(history: History) -> int:
+    """How many rows of a history every rank knows; the others are the asking rank's own."""
+    return history.n_published if isinstance(history, SharedHistory) else len(history)
+
+
+def _name(rank: int, seq: int) -> int:
+    return rank << 32 | seq
+
+
+class _Delivered:
+    """The transport of a simulated rank: whoever resumes the rank has delivered everything."""
+
+    def broadcast(self, evaluation: Evaluation) -> None:
+        """Nothing to do: the event of this evaluation publishes it."""
+
+    def receive(self) -> Sequence[Batch]:
+        """Nothing: the shared history is already at the time of the ask."""
+        return ()
+
+
+@dataclass
+class _Rank:
+    """One rank between its asks."""
+
+    loop: Generator[FloatArray, Evaluation, None]
+    rng: np.random.Generator
+    encoder: Encoder
+    seq: int = 0
+    n_known: int = 0
+    newest: Evaluation | None = None
+    unpublished: list[Evaluation] = field(default_factory=list)
+
+
+class Cohort:
+    """The ranks of one process and the log they share."""
+
+    def __init__(self, task: Task, method: Method, machine: Machine) -> None:
+        self._task = task
+        self._method = method
+        self._machine = machine
+        self._history = SharedHistory(task.sign)
+        self._decoder = Decoder()
+        self._ranks: dict[int, _Rank] = {}
+        self._receive_seconds: float | None = None
+
+    def ask(self, request: Request) -> Entry:
+        """Let a rank tell what it evaluated last, ask, and evaluate.
+
+        The objective is called here and now, since its value does not depend on its duration.
+        """
+        for data in request.arrivals:  # one by one, since a decoder groups records by layout
+            self._history.extend(self._decoder.decode([data]).batches)
+        rank = self._ranks.get(request.rank) or self._begin(request.rank)
+        rank.unpublished = [e for e in rank.unpublished if not self._history.knows(e)]
+        own = [to_batch(e) for e in rank.unpublished]
+        with self._history.overlaid(own):
+            self._history.extend(own)
+            began = time.thread_time()
+            point = next(rank.loop) if rank.newest is None else rank.loop.send(rank.newest)
+            ask_seconds = self._charge(rank, time.thread_time() - began)
+            started = request.now + ask_seconds
+            number = rank.seq * self._machine.workers + request.rank
+            trial = self._method.make_trial(self._history, point, number, started, rank.rng)
+            evaluation = evaluate(
+                self._task.objective,
+                trial,
+                (request.rank, rank.seq),
+                lambda: started + request.seconds * self._method.share(trial),
+            )
+        rank.unpublished.append(evaluation)
+        rank.newest = evaluation
+        rank.seq += 1
+        data = message([rank.encoder.frames(evaluation)])
+        return entry_of(evaluation, ask_seconds, data, self._task.sign)
+
+    def _begin(self, number: int) -> _Rank:
+        ask_rng, trial_rng, _ = self._machine.streams(number)
+        propose = self._method.make_propose(self._task.kappa, ask_rng)
+        loop = work(self._history, propose, _Delivered(), lambda: False)
+        rank = self._ranks[number] = _Rank(loop, trial_rng, Encoder())
+        return rank
+
+    def _charge(self, rank: _Rank, seconds: float) -> float:
+        """What this ask costs on the virtual clock."""
+        n_known = len(self._history)
+        n_new, rank.n_known = n_known - rank.n_known - 1, n_known
+        ask_cost = self._machine.ask_cost or self._method.ask_cost
+        if ask_cost is not None:
+            return ask_cost(n_known)
+        if self._receive_seconds is None and rank.newest is not None:
+            self._receive_seconds = receive_seconds(rank.newest)
+        return seconds + max(n_new, 0) * (self._receive_seconds or 0.0)
+
+
+def receive_seconds(evaluation: Evaluation) -> float:
+    """CPU seconds that a rank needs to decode and append one record like this one."""
+    encoder = Encoder()
+    messages = [
+        message([encoder.frames(replace(evaluation, seq=seq))]) for seq in range(_RECEIVED)
+    ]
+    history, decoder = History(), Decoder()
+    began = time.thread_time()
+    history.extend(decoder.decode(messages).batches)
+    return (time.thread_time() - began) / _RECEIVED
