@@ -10,10 +10,10 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adbo.comm.launch import find_ranks
+from adbo.core.optuna_trials import trial_of
 from adbo.core.settings import KAPPA, Settings, UsageError
 from adbo.mirror.connection import quietly
-from adbo.mirror.trial_writer import trial_of
-from adbo.objective.objective import Objective
+from adbo.objective.evaluate import Objective
 from adbo.run.execute import Outcome, Silence, execute
 from adbo.run.walltime import within_walltime
 

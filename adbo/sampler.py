@@ -18,11 +18,11 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
+from adbo.core.evaluation import FINISHED_STATES, to_batch
 from adbo.core.history import History
-from adbo.core.records import FINISHED_STATES, to_batch
+from adbo.core.optuna_trials import evaluation_of
 from adbo.core.settings import KAPPA, check_kappa
 from adbo.core.space import SearchSpace
-from adbo.mirror.trial_writer import evaluation_of
 from adbo.optimizer.ask import propose
 
 

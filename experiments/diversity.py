@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from adbo import benchmark_functions
+from adbo.core.evaluation import to_batch
 from adbo.core.history import History
-from adbo.core.records import to_batch
 from adbo.core.settings import KAPPA
 from adbo.optimizer.ask import propose
 from adbo.simulation.simulate import Simulation, SimulationSettings, simulate

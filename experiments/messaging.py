@@ -28,8 +28,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from adbo.comm.listener import Listener
+from adbo.core.evaluation import Evaluation, Layout, to_batch
 from adbo.core.history import History
-from adbo.core.records import Evaluation, Layout, to_batch
 
 LAYOUT = Layout({f"x{i}": FloatDistribution(0, 1) for i in range(5)})
 

@@ -9,8 +9,8 @@ import numpy as np
 import optuna
 
 from adbo.benchmark_functions import Problem
+from adbo.core.evaluation import to_batch
 from adbo.core.history import History
-from adbo.core.records import to_batch
 from adbo.core.settings import Settings
 from adbo.run.execute import Ranks, Silence, execute
 from adbo.simulation.simulate import Simulation, SimulationSettings

@@ -53,7 +53,7 @@ from storage_ways import (
 )
 
 from adbo.comm.in_process import Alone
-from adbo.core.records import FINISHED_STATES
+from adbo.core.evaluation import FINISHED_STATES
 from adbo.core.settings import Settings
 from adbo.mirror.study import open_study, store
 from adbo.run.execute import Silence, execute

@@ -22,13 +22,13 @@ from optuna.storages import BaseStorage, GrpcStorageProxy, run_grpc_proxy_server
 from optuna.storages._grpc.client import GrpcClientCacheEntry
 from optuna.trial import TrialState
 
+from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
 from adbo.core.history import History
-from adbo.core.records import Evaluation, Extras, Layout, to_batch
+from adbo.core.optuna_trials import ENQUEUED, trial_of
 from adbo.mirror.bulk_insert import insert
 from adbo.mirror.mirror import Mirror
-from adbo.mirror.schema import ENQUEUED, TRIALS, locked
+from adbo.mirror.schema import TRIALS, locked
 from adbo.mirror.study import writer_for
-from adbo.mirror.trial_writer import trial_of
 
 #: Of every database that is measured.
 STUDY = "throughput"

@@ -19,7 +19,7 @@ from adbo.comm.launch import find_ranks, rank_hint, use_node
 from adbo.core.settings import Settings, UsageError
 
 if TYPE_CHECKING:
-    from adbo.objective.objective import Objective
+    from adbo.objective.evaluate import Objective
     from adbo.run.execute import Outcome, Ranks
     from adbo.simulation.simulate import Simulation
 
@@ -135,7 +135,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _objective(options: argparse.Namespace, ranks: Ranks) -> Objective:
     """The objective, on every rank; what is wrong on any of them is raised on all."""
-    from adbo.objective.objective import ObjectiveError, load
+    from adbo.objective.loading import ObjectiveError, load
 
     objective, problem = None, None
     try:

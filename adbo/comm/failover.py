@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
-from adbo.core.records import Evaluation
 
 
 class Estate(Protocol):

@@ -7,17 +7,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from adbo.core.records import (
-    Batch,
-    Decoder,
-    Encoder,
-    Evaluation,
-    change,
-    farewell,
-    message,
-    obituary,
-)
+from adbo.core.evaluation import Batch, Evaluation
 from adbo.core.settings import UsageError
+from adbo.core.wire import Decoder, Encoder, change, farewell, message, obituary
 
 T = TypeVar("T")
 

@@ -23,16 +23,8 @@ from typing import Any, TypeVar
 
 from mpi4py import MPI
 
-from adbo.core.records import (
-    Batch,
-    Decoder,
-    Encoder,
-    Evaluation,
-    change,
-    farewell,
-    message,
-    obituary,
-)
+from adbo.core.evaluation import Batch, Evaluation
+from adbo.core.wire import Decoder, Encoder, change, farewell, message, obituary
 
 #: Seconds that the ranks wait for each other when all is said, how often they look, and how
 #: often after, for the receipts of the others.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from adbo.core.records import NO_EXTRAS, Batch, Evaluation, Extras, Layout
+from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Extras, Layout
 from adbo.core.space import FloatArray, IntArray, SearchSpace
 
 #: How many of the best evaluations are kept in order. 256 and 256 uniform rows carried every

@@ -22,7 +22,16 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy.engine import Connection, Engine
 
-from adbo.core.records import Evaluation, Layout
+from adbo.core.evaluation import Evaluation, Layout
+from adbo.core.optuna_trials import (
+    ENQUEUED,
+    RANK,
+    SEQ,
+    has_value,
+    is_name,
+    system_attrs,
+    user_attrs,
+)
 from adbo.mirror import schema
 from adbo.mirror.bulk_insert import Row, insert
 from adbo.mirror.mirror import LostError
@@ -147,13 +156,13 @@ class BulkWriter:
         names = (
             sa.select(rank.c.value_json, seq.c.value_json)
             .select_from(TRIALS)
-            .join(rank, (rank.c.trial_id == TRIALS.c.trial_id) & (rank.c.key == schema.RANK))
-            .join(seq, (seq.c.trial_id == TRIALS.c.trial_id) & (seq.c.key == schema.SEQ))
+            .join(rank, (rank.c.trial_id == TRIALS.c.trial_id) & (rank.c.key == RANK))
+            .join(seq, (seq.c.trial_id == TRIALS.c.trial_id) & (seq.c.key == SEQ))
             .where(which)
         )
         for attributes in connection.execute(names):
             name = tuple(json.loads(text) for text in attributes)
-            if schema.is_name(*name):
+            if is_name(*name):
                 self._stored.add(*name)
 
     def _admit(self, connection: Connection, layout: Layout) -> None:
@@ -214,8 +223,8 @@ class BulkWriter:
         insert(connection, VALUES, _VALUE_COLUMNS, _value_rows(trials))
         insert(connection, PARAMS, _PARAM_COLUMNS, self._param_rows(trials))
         for table, attributes in (
-            (USER_ATTRS, schema.user_attrs),
-            (SYSTEM_ATTRS, schema.system_attrs),
+            (USER_ATTRS, user_attrs),
+            (SYSTEM_ATTRS, system_attrs),
         ):
             rows: list[Row] = [
                 (trial_id, key, json.dumps(value))
@@ -242,7 +251,7 @@ _STEP_COLUMNS = ("trial_id", "step", "intermediate_value", "intermediate_value_t
 
 def _enqueued_id(evaluation: Evaluation) -> int | None:
     """The id of the trial that somebody enqueued and this evaluation is the outcome of."""
-    trial_id = evaluation.extras.system_attrs.get(schema.ENQUEUED)
+    trial_id = evaluation.extras.system_attrs.get(ENQUEUED)
     return trial_id if isinstance(trial_id, int) else None
 
 
@@ -268,7 +277,7 @@ def _finish(connection: Connection, trials: Sequence[tuple[int, Evaluation]]) ->
 def _value_rows(trials: Iterable[tuple[int, Evaluation]]) -> list[Row]:
     rows: list[Row] = []
     for trial_id, e in trials:
-        if schema.has_value(e):
+        if has_value(e):
             value, kind = models.TrialValueModel.value_to_stored_repr(e.value)
             rows.append((trial_id, 0, value, kind.name))
     return rows

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from adbo.core.records import Evaluation
+from adbo.core.evaluation import Evaluation
 
 #: How often the closing thread looks whether the mirror still makes progress, in seconds.
 _LOOK = 0.05

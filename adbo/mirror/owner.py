@@ -9,8 +9,9 @@ from pathlib import Path
 import optuna
 import sqlalchemy as sa
 
+from adbo.core.enqueued import Enqueued
+from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
-from adbo.core.records import Evaluation
 from adbo.core.settings import Settings
 from adbo.mirror import rescue
 from adbo.mirror.connection import StudyError, storage_name, storage_url
@@ -18,7 +19,6 @@ from adbo.mirror.mirror import Mirror, Writer
 from adbo.mirror.queue import Queue
 from adbo.mirror.schema import DatabaseError
 from adbo.mirror.study import open_study, queue_of, unknown_schema, writer_for
-from adbo.objective.objective import Enqueued
 
 #: How long, in seconds, the end of an interrupted run waits for a database that makes no progress.
 #: Slurm kills a job 30 s after its SIGTERM unless configured otherwise.

@@ -1,7 +1,7 @@
 """Trials that somebody enqueued (`optuna.study.Study.enqueue_trial`): who takes one, has it alone.
 
 A trial is taken as Optuna takes one, by making it RUNNING. It carries the mark
-`adbo.mirror.schema.ENQUEUED` until its evaluation is stored, by which a resumed run finds those
+`adbo.mirror.trials.ENQUEUED` until its evaluation is stored, by which a resumed run finds those
 whose evaluation was lost.
 """
 
@@ -19,17 +19,9 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection, Engine
 
-from adbo.mirror.schema import (
-    ENQUEUED,
-    PARAMS,
-    STEPS,
-    SYSTEM_ATTRS,
-    TRIALS,
-    USER_ATTRS,
-    locked,
-    translated,
-)
-from adbo.objective.objective import Enqueued
+from adbo.core.enqueued import Enqueued
+from adbo.core.optuna_trials import ENQUEUED
+from adbo.mirror.schema import PARAMS, STEPS, SYSTEM_ATTRS, TRIALS, USER_ATTRS, locked, translated
 
 #: Where Optuna keeps the parameters of a trial that was enqueued.
 _FIXED_PARAMS = "fixed_params"

@@ -17,7 +17,7 @@ from typing import Any
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import TrialState
 
-from adbo.core.records import Evaluation, Extras, Layout
+from adbo.core.evaluation import Evaluation, Extras, Layout
 
 _FORMAT = "adbo rescued evaluations 1"
 

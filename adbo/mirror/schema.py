@@ -15,7 +15,6 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,18 +24,12 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy.engine import Connection, Engine
 
-from adbo.core.records import FINISHED_STATES, Evaluation, Extras, Layout
+from adbo.core.evaluation import FINISHED_STATES, Evaluation, Extras, Layout
+from adbo.core.optuna_trials import named
 from adbo.mirror.redaction import redact
 
 #: The revision of Optuna's schema that this module writes and reads.
 REVISION = "v3.2.0.a"
-
-#: The user attributes that hold a trial's name.
-RANK, SEQ = "adbo:rank", "adbo:seq"
-
-#: The system attribute of a trial that was enqueued by somebody and is being evaluated by adbo:
-#: its id. It is gone when the trial is finished.
-ENQUEUED = "adbo:enqueued"
 
 #: Rows that are read at once.
 _PART = 10_000
@@ -97,26 +90,6 @@ def check(evaluation: Evaluation) -> None:
     """
     if evaluation.state == TrialState.COMPLETE and math.isnan(evaluation.value):
         raise RefusedError(f"evaluation {evaluation.rank}:{evaluation.seq} has no value")
-
-
-def has_value(evaluation: Evaluation) -> bool:
-    """Whether its trial has a value: Optuna gives none to a failed one."""
-    return evaluation.state != TrialState.FAIL and not math.isnan(evaluation.value)
-
-
-def user_attrs(evaluation: Evaluation) -> dict[str, Any]:
-    """The user attributes of its trial: its own, then its name."""
-    return {**evaluation.extras.user_attrs, RANK: evaluation.rank, SEQ: evaluation.seq}
-
-
-def system_attrs(evaluation: Evaluation) -> dict[str, Any]:
-    """The system attributes of its trial when it is finished."""
-    return {k: v for k, v in evaluation.extras.system_attrs.items() if k != ENQUEUED}
-
-
-def is_name(rank: object, seq: object) -> bool:
-    """Whether two user attributes are the name of a trial that adbo made."""
-    return all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in (rank, seq))
 
 
 @contextmanager
@@ -245,16 +218,6 @@ def read(engine: Engine, study_id: int) -> list[Evaluation]:
                 )
             )
         return evaluations
-
-
-def named(evaluation: Evaluation) -> Evaluation:
-    """A trial as it was read, under the name that its user attributes tell, if they do."""
-    attrs = evaluation.extras.user_attrs
-    if not is_name(attrs.get(RANK), attrs.get(SEQ)):
-        return evaluation
-    others = {key: value for key, value in attrs.items() if key not in (RANK, SEQ)}
-    extras = Extras(others, evaluation.extras.system_attrs, evaluation.extras.intermediate_values)
-    return replace(evaluation, rank=attrs[RANK], seq=attrs[SEQ], extras=extras)
 
 
 @contextmanager

@@ -13,7 +13,9 @@ import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 
-from adbo.core.records import FINISHED_STATES, Evaluation
+from adbo.core.enqueued import Enqueued
+from adbo.core.evaluation import FINISHED_STATES, Evaluation
+from adbo.core.optuna_trials import evaluation_of
 from adbo.mirror import schema
 from adbo.mirror.bulk_writer import BulkWriter
 from adbo.mirror.connection import (
@@ -27,8 +29,7 @@ from adbo.mirror.connection import (
 )
 from adbo.mirror.mirror import Writer
 from adbo.mirror.queue import Queue, RdbQueue, StudyQueue
-from adbo.mirror.trial_writer import TrialWriter, evaluation_of
-from adbo.objective.objective import Enqueued
+from adbo.mirror.trial_writer import TrialWriter
 
 #: Evaluations that are written at once.
 _PAGE = 1000

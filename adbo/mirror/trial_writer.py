@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import math
 from collections.abc import Sequence
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from adbo.core.records import FINISHED_STATES, Evaluation, Extras, Layout
+from adbo.core.evaluation import FINISHED_STATES, Evaluation
+from adbo.core.optuna_trials import ENQUEUED, evaluation_of, trial_of
 from adbo.mirror import schema
 from adbo.mirror.connection import cause_of, storage_url
 from adbo.mirror.redaction import redact
@@ -57,7 +56,7 @@ class TrialWriter:
 
     def _store(self, evaluation: Evaluation) -> None:
         trial = trial_of(evaluation)
-        trial_id = evaluation.extras.system_attrs.get(schema.ENQUEUED)
+        trial_id = evaluation.extras.system_attrs.get(ENQUEUED)
         if trial_id is None:
             self._study.add_trial(trial)
             return
@@ -73,7 +72,7 @@ class TrialWriter:
                 storage.set_trial_param(trial_id, name, value, distribution)
         for key, attribute in trial.user_attrs.items():
             storage.set_trial_user_attr(trial_id, key, attribute)
-        for key, attribute in {**trial.system_attrs, schema.ENQUEUED: None}.items():
+        for key, attribute in {**trial.system_attrs, ENQUEUED: None}.items():
             storage.set_trial_system_attr(trial_id, key, attribute)
         for step, value in trial.intermediate_values.items():
             storage.set_trial_intermediate_value(trial_id, step, value)
@@ -87,42 +86,3 @@ class TrialWriter:
                 if own.rank >= 0:
                     self._stored.add(own.rank, own.seq)
         return self._stored
-
-
-def evaluation_of(trial: FrozenTrial) -> Evaluation:
-    """A finished Optuna trial as an evaluation."""
-    distributions = {name: trial.distributions[name] for name in trial.params}
-    times = [t.timestamp() for t in (trial.datetime_start, trial.datetime_complete) if t]
-    return schema.named(
-        Evaluation(
-            rank=-1,
-            seq=trial.number,
-            state=trial.state,
-            value=math.nan if trial.values is None else float(trial.values[0]),
-            started=min(times, default=0.0),
-            finished=max(times, default=0.0),
-            layout=Layout(distributions),
-            internal=tuple(
-                d.to_internal_repr(trial.params[name]) for name, d in distributions.items()
-            ),
-            extras=Extras(trial.user_attrs, trial.system_attrs, trial.intermediate_values),
-        )
-    )
-
-
-def trial_of(evaluation: Evaluation) -> FrozenTrial:
-    """An evaluation as a finished Optuna trial; its number is for a storage to give."""
-    named = evaluation.rank >= 0
-    return FrozenTrial(
-        number=-1,
-        trial_id=-1,
-        state=evaluation.state,
-        value=evaluation.value if schema.has_value(evaluation) else None,
-        datetime_start=datetime.datetime.fromtimestamp(evaluation.started),
-        datetime_complete=datetime.datetime.fromtimestamp(evaluation.finished),
-        params=evaluation.params,
-        distributions=dict(evaluation.layout.distributions),
-        user_attrs=schema.user_attrs(evaluation) if named else dict(evaluation.extras.user_attrs),
-        system_attrs=schema.system_attrs(evaluation),
-        intermediate_values=dict(evaluation.extras.intermediate_values),
-    )

@@ -16,8 +16,8 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
+from adbo.core.evaluation import Batch, Layout
 from adbo.core.history import History, distinct
-from adbo.core.records import Batch, Layout
 from adbo.core.settings import DIRECTIONS, KAPPA, check_kappa
 from adbo.core.space import FloatArray, IntArray, SearchSpace
 from adbo.optimizer.candidates import Geometry, Rows, Sample

@@ -14,9 +14,9 @@ import optuna
 from optuna.trial import TrialState
 from tqdm import tqdm
 
+from adbo.core.evaluation import FAIL_REASON
 from adbo.core.history import History
 from adbo.core.stopping import Reason
-from adbo.objective.objective import FAIL_REASON, params_text
 from adbo.run.execute import Outcome
 from adbo.run.state import Progress
 
@@ -256,6 +256,14 @@ def describe_best(summary: Mapping[str, Any]) -> str:
     if summary["best_value"] is None:
         return "no evaluation is complete"
     return f"best value {summary['best_value']:.10g} at {params_text(summary['best_params'])}"
+
+
+def params_text(params: Mapping[str, Any]) -> str:
+    """Parameters on one line, floats with as many digits as a reader wants."""
+    return ", ".join(
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in params.items()
+    )
 
 
 def describe_study(study: optuna.Study) -> dict[str, Any]:

@@ -17,10 +17,12 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import optuna
 
+from adbo.core.enqueued import Enqueued
+from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
-from adbo.core.records import Decoder, Encoder, Evaluation, message
 from adbo.core.settings import DIRECTIONS, Settings
 from adbo.core.stopping import Interruption, Reason
+from adbo.core.wire import Decoder, Encoder, message
 from adbo.mirror import rescue
 from adbo.mirror.connection import StudyError, storage_name
 from adbo.mirror.filesystem import shared_kind
@@ -32,7 +34,7 @@ from adbo.mirror.study import (
     read_numbering,
     write_numbering,
 )
-from adbo.objective.objective import Enqueued, Objective
+from adbo.objective.evaluate import Objective
 from adbo.run.groups import Channel
 from adbo.run.rank import FinalTransport, Rank
 from adbo.run.state import Numbering, Progress, Start, next_numbering

@@ -15,7 +15,8 @@ import optuna
 from optuna.trial import BaseTrial
 
 from adbo.core.stopping import BrokenOff, Interruption
-from adbo.objective.objective import Objective, Trial
+from adbo.objective.evaluate import Objective
+from adbo.objective.trial import Trial
 
 #: Longest sleep, in seconds, between two looks for a word of the group: members that wait cost
 #: next to no CPU, at the price of this delay at the start of an evaluation.

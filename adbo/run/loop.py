@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import Protocol
 
+from adbo.core.evaluation import Batch, Evaluation, to_batch
 from adbo.core.history import History
-from adbo.core.records import Batch, Evaluation, to_batch
 from adbo.core.space import FloatArray
 
 

@@ -14,11 +14,13 @@ from optuna.trial import TrialState
 
 from adbo.comm.failover import Evaluations, Survivors
 from adbo.comm.listener import Listener
+from adbo.core.enqueued import OWN
 from adbo.core.history import History
 from adbo.core.space import FloatArray
 from adbo.core.stopping import BrokenOff, Interruption, Reason
 from adbo.mirror.owner import LONG_PATIENCE, PATIENCE, Keeper
-from adbo.objective.objective import OWN, Objective, Trial, evaluate
+from adbo.objective.evaluate import Objective, evaluate
+from adbo.objective.trial import Trial
 from adbo.optimizer.ask import propose
 from adbo.run.loop import Transport, work
 from adbo.run.state import Progress

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from adbo.core.enqueued import Enqueued
+from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
-from adbo.core.records import Evaluation
 from adbo.core.settings import Settings
-from adbo.objective.objective import Enqueued
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,12 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from adbo.core.evaluation import Evaluation, to_batch
 from adbo.core.history import History
-from adbo.core.records import Encoder, Evaluation, message, to_batch
 from adbo.core.space import FloatArray, SearchSpace
-from adbo.objective.objective import Trial, evaluate
+from adbo.core.wire import Encoder, message
+from adbo.objective.evaluate import evaluate
+from adbo.objective.trial import Trial
 from adbo.simulation.virtual_ranks import Entry, Machine, Task, entry_of
 
 Name = tuple[int, int]

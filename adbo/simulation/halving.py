@@ -16,7 +16,7 @@ import numpy as np
 
 from adbo.core.history import History
 from adbo.core.space import FloatArray
-from adbo.objective.objective import Trial
+from adbo.objective.trial import Trial
 from adbo.simulation.virtual_ranks import n_published
 
 #: One of so many goes on at each rung (Optuna's default, and that of the published comparison).

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from adbo.core.history import History
-from adbo.core.records import Decoder
 from adbo.core.settings import DIRECTIONS, KAPPA, UsageError
 from adbo.core.space import FloatArray
 from adbo.core.stopping import unheard
-from adbo.objective.objective import Objective
+from adbo.core.wire import Decoder
+from adbo.objective.evaluate import Objective
 from adbo.simulation.durations import parse_duration
 from adbo.simulation.events import ProcessDied
 from adbo.simulation.methods import MANAGED, METHODS

@@ -26,10 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
+from adbo.core.evaluation import Batch, Evaluation, to_batch
 from adbo.core.history import History
-from adbo.core.records import Batch, Decoder, Encoder, Evaluation, message, to_batch
 from adbo.core.space import FloatArray
-from adbo.objective.objective import Objective, Trial, evaluate
+from adbo.core.wire import Decoder, Encoder, message
+from adbo.objective.evaluate import Objective, evaluate
+from adbo.objective.trial import Trial
 from adbo.run.loop import work
 
 Propose = Callable[[History], FloatArray]

@@ -13,7 +13,7 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-from adbo.core.records import Evaluation, Extras, Layout
+from adbo.core.evaluation import Evaluation, Extras, Layout
 
 DISTRIBUTIONS: dict[str, BaseDistribution] = {
     "float": FloatDistribution(-5.0, 5.0),

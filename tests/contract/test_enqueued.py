@@ -16,8 +16,8 @@ from servers import KINDS
 
 import adbo
 from adbo.comm.in_process import Alone
+from adbo.core.optuna_trials import ENQUEUED
 from adbo.core.settings import Settings
-from adbo.mirror.schema import ENQUEUED
 from adbo.mirror.study import open_study, queue_of
 from adbo.run.execute import Silence, execute
 

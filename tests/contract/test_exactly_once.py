@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import Server, mariadb, postgresql
 
-from adbo.core.records import Evaluation
+from adbo.core.evaluation import Evaluation
 from adbo.mirror.mirror import Mirror, Pace, Writer
 from adbo.mirror.schema import DatabaseError
 from adbo.mirror.study import open_study, read_evaluations, writer_for

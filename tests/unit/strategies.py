@@ -13,7 +13,7 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-from adbo.core.records import Evaluation, Extras, Layout
+from adbo.core.evaluation import Evaluation, Extras, Layout
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 bounds = finite.map(lambda value: value + 0.0)  # -0.0 is no bound of its own

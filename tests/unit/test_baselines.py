@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 import pytest
 
-from adbo.core.records import to_batch
+from adbo.core.evaluation import to_batch
 from adbo.core.settings import UsageError
 from adbo.simulation import centralized, egele2022
 from adbo.simulation.methods import METHODS

@@ -12,8 +12,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from strategies import evaluations
 
+from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Layout, to_batch
 from adbo.core.history import ELITES, History, distinct
-from adbo.core.records import NO_EXTRAS, Batch, Evaluation, Layout, to_batch
 
 LAYOUT = Layout({"x": FloatDistribution(-10, 10)})
 OTHER = Layout({"y": CategoricalDistribution(["a", "b"]), "x": FloatDistribution(-10, 10)})

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from adbo.core.records import Evaluation, Layout
+from adbo.core.evaluation import Evaluation, Layout
 from adbo.mirror.mirror import LostError, Mirror, Pace
 
 PACE = Pace(batch=8, interval=0.005, first_pause=0.001, longest_pause=0.004)

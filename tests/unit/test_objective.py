@@ -13,9 +13,12 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from adbo.core.records import Encoder, Evaluation
+from adbo.core.evaluation import FAIL_REASON, Evaluation
 from adbo.core.space import SearchSpace
-from adbo.objective.objective import FAIL_REASON, ObjectiveError, Trial, evaluate, load
+from adbo.core.wire import Encoder
+from adbo.objective.evaluate import evaluate
+from adbo.objective.loading import ObjectiveError, load
+from adbo.objective.trial import Trial
 
 
 def _trial(space: SearchSpace | None = None, proposal: list[float] | None = None) -> Trial:

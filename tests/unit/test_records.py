@@ -13,18 +13,15 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from strategies import evaluations, json_values
 
-from adbo.core.records import (
+from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
+from adbo.core.wire import (
     FORMAT_VERSION,
     Decoder,
     Encoder,
-    Evaluation,
-    Extras,
     FormatError,
-    Layout,
     farewell,
     message,
     obituary,
-    to_batch,
 )
 
 

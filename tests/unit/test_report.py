@@ -13,8 +13,8 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
+from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
 from adbo.core.history import History
-from adbo.core.records import Evaluation, Extras, Layout, to_batch
 from adbo.core.settings import Settings
 from adbo.report.report import Meter, Terminal, is_watched
 from adbo.run.execute import Progress, Start

@@ -13,7 +13,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from strategies import evaluations
 
-from adbo.core.records import Evaluation, Layout
+from adbo.core.evaluation import Evaluation, Layout
 from adbo.mirror import rescue
 
 

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 import adbo
 from adbo.comm.in_process import Alone, LocalTransport, network
-from adbo.core.records import Evaluation, Layout
+from adbo.core.evaluation import Evaluation, Layout
 from adbo.core.settings import Settings, UsageError
 from adbo.core.stopping import BrokenOff, Interruption, Reason
 from adbo.run.execute import Outcome, Silence, execute

@@ -18,20 +18,12 @@ from optuna.trial import TrialState
 
 from adbo.comm import in_process
 from adbo.core import history
+from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Extras, Layout, to_batch
 from adbo.core.history import History
-from adbo.core.records import (
-    NO_EXTRAS,
-    Batch,
-    Decoder,
-    Encoder,
-    Evaluation,
-    Extras,
-    Layout,
-    message,
-    to_batch,
-)
 from adbo.core.settings import UsageError
-from adbo.objective.objective import Trial, evaluate
+from adbo.core.wire import Decoder, Encoder, message
+from adbo.objective.evaluate import evaluate
+from adbo.objective.trial import Trial
 from adbo.optimizer import ask
 from adbo.run.loop import work
 from adbo.simulation import virtual_ranks

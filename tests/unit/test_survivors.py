@@ -9,8 +9,8 @@ from optuna.trial import TrialState
 
 from adbo.comm.failover import Evaluations, Survivors
 from adbo.comm.in_process import network
+from adbo.core.evaluation import Evaluation, Layout, to_batch
 from adbo.core.history import History
-from adbo.core.records import Evaluation, Layout, to_batch
 
 LAYOUT = Layout({"x": FloatDistribution(0, 1)})
 

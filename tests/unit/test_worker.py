@@ -7,8 +7,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from adbo.comm.in_process import network
+from adbo.core.evaluation import Evaluation, Layout, to_batch
 from adbo.core.history import History
-from adbo.core.records import Evaluation, Layout, to_batch
 from adbo.optimizer.ask import propose
 from adbo.run.loop import work
 

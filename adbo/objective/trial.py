@@ -1,25 +1,16 @@
-"""The user's objective: loading it, the trial it is handed, and what its outcome means.
-
-Nothing here knows other ranks, databases or the clock: the time of a start arrives as data.
-"""
+"""The trial that an objective is given: Optuna's interface over a proposed point."""
 
 from __future__ import annotations
 
 import copy
 import datetime
-import importlib
-import importlib.util
 import json
 import math
-import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalChoiceType,
@@ -29,115 +20,16 @@ from optuna.distributions import (
     check_distribution_compatibility,
     distribution_to_json,
 )
-from optuna.trial import BaseTrial, TrialState
+from optuna.trial import BaseTrial
 
-from adbo import benchmark_functions
-from adbo.core.records import Evaluation, Extras, Layout
+from adbo.core.enqueued import OWN, Enqueued
+from adbo.core.evaluation import FAIL_REASON, Extras, Layout
 from adbo.core.space import SearchSpace
-
-Objective = Callable[[BaseTrial], Any]
-
-#: User attribute under which the reason of a failed evaluation is kept, and how much of it.
-FAIL_REASON = "adbo:fail_reason"
-_REASON_CHARACTERS = 2000
 
 _CONSTRAINT_PREFIX = "constraints:"  # how Optuna 5 stores them
 
-
-class ObjectiveError(ValueError):
-    """The objective cannot be had; the message is one line for the user."""
-
-
-def load(text: str) -> Objective:
-    """Find the objective that the user named.
-
-    Parameters
-    ----------
-    text
-        ``path/file.py:function``, ``package.module:function``, or a test function with an
-        optional dimension such as ``ackley:10``.
-
-    Raises
-    ------
-    ObjectiveError
-        If there is no such file, module, function or test function, or importing it fails.
-    """
-    source, colon, name = text.rpartition(":")
-    if not colon or source in benchmark_functions.NAMES:
-        try:
-            return benchmark_functions.parse(text).objective
-        except ValueError as error:
-            if text.partition(":")[0] in benchmark_functions.NAMES:
-                raise ObjectiveError(str(error)) from None
-            raise ObjectiveError(
-                f"no objective {text!r}: give path/file.py:function, package.module:function"
-                f" or a test function ({', '.join(benchmark_functions.NAMES)})"
-            ) from None
-    module = _import_file(source) if source.endswith(".py") else _import_module(source)
-    function = getattr(module, name, None)
-    if function is None:
-        raise ObjectiveError(f"{source} has no function {name!r}")
-    if not callable(function):
-        raise ObjectiveError(
-            f"{text} is a {type(function).__name__}: the objective must be a function of a trial"
-        )
-    return function
-
-
-def _import_file(source: str) -> Any:
-    path = Path(source)
-    if not path.is_file():
-        raise ObjectiveError(f"no file {source!r}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # As `python file.py` would: its neighbours can be imported, and what it defines pickled.
-    sys.path.insert(0, str(path.parent.resolve()))
-    sys.modules.setdefault(path.stem, module)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise ObjectiveError(f"cannot import {source}: {_one_line(error)}") from error
-    return module
-
-
-def _import_module(source: str) -> Any:
-    sys.path.insert(0, "")
-    try:
-        return importlib.import_module(source)
-    except (Exception, SystemExit) as error:
-        raise ObjectiveError(f"cannot import {source}: {_one_line(error)}") from error
-
-
-def _one_line(error: BaseException) -> str:
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # of the user's class: a failed evaluation must not end the run
-        text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-@dataclass(frozen=True)
-class Enqueued:
-    """What a trial has from whoever enqueued it.
-
-    Parameters
-    ----------
-    fixed
-        Parameters that are not for the optimizer to choose.
-    user_attrs, system_attrs, intermediate_values
-        What it carries already.
-    """
-
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    user_attrs: Mapping[str, Any] = field(default_factory=dict)
-    system_attrs: Mapping[str, Any] = field(default_factory=dict)
-    intermediate_values: Mapping[int, float] = field(default_factory=dict)
-
-
-#: Most trials are the optimizer's own.
-OWN = Enqueued()
+#: Characters that are kept of the reason of a failure.
+_REASON_CHARACTERS = 2000
 
 
 class Trial(BaseTrial):
@@ -361,51 +253,6 @@ class Trial(BaseTrial):
         return internal
 
 
-def evaluate(
-    objective: Objective, trial: Trial, name: tuple[int, int], clock: Callable[[], float]
-) -> Evaluation:
-    """Call the objective and make an evaluation of whatever comes of it.
-
-    Parameters
-    ----------
-    objective
-        The user's function.
-    trial
-        What it is called with.
-    name
-        The ``(rank, seq)`` of the evaluation.
-    clock
-        Seconds since the epoch.
-
-    Returns
-    -------
-    Evaluation
-        COMPLETE with the value; PRUNED, with the last intermediate value, if the objective raised
-        `optuna.TrialPruned`; FAIL, with the reason as a user attribute, for any other exception,
-        NaN, or a result that is no number.
-    """
-    state, value, reason = TrialState.COMPLETE, math.nan, None
-    try:
-        value, reason = _number(objective(trial))
-    except optuna.TrialPruned:
-        state, value = TrialState.PRUNED, trial.last_intermediate_value()
-    except (Exception, SystemExit) as error:
-        reason = _one_line(error)
-    if reason is not None:
-        state = TrialState.FAIL
-    return Evaluation(
-        rank=name[0],
-        seq=name[1],
-        state=state,
-        value=value,
-        started=trial._started,
-        finished=clock(),
-        layout=trial.layout(),
-        internal=trial.internal(),
-        extras=trial.extras(reason),
-    )
-
-
 def _as_float(value: float) -> float:
     """A value as Optuna's trials take it, refused as they refuse it."""
     try:
@@ -414,29 +261,3 @@ def _as_float(value: float) -> float:
         raise TypeError(
             f"The `value` argument is of type '{type(value)}' but supposed to be a float."
         ) from None
-
-
-def _number(result: Any) -> tuple[float, str | None]:
-    """The objective's result as a float, or NaN and why it is none, as Optuna judges it."""
-    if isinstance(result, Sequence) and not isinstance(result, str):
-        if len(result) != 1:
-            return math.nan, (
-                f"The number of the values {len(result)} did not match the number of the"
-                " objectives 1"
-            )
-        result = result[0]
-    try:
-        value = float(result)
-    except (TypeError, ValueError):
-        return math.nan, f"The value {result!r} could not be cast to float"
-    if math.isnan(value):
-        return math.nan, f"The value {value} is not acceptable"
-    return value, None
-
-
-def params_text(params: Mapping[str, Any]) -> str:
-    """Parameters on one line, floats with as many digits as a reader wants."""
-    return ", ".join(
-        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in params.items()
-    )

@@ -1,0 +1,89 @@
+"""Calling the objective, and what comes of it.
+
+Nothing here knows other ranks, databases or the clock: time arrives by a function.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import BaseTrial, TrialState
+
+from adbo.core.evaluation import Evaluation
+from adbo.objective.trial import Trial
+
+Objective = Callable[[BaseTrial], Any]
+
+
+def evaluate(
+    objective: Objective, trial: Trial, name: tuple[int, int], clock: Callable[[], float]
+) -> Evaluation:
+    """Call the objective and make an evaluation of whatever comes of it.
+
+    Parameters
+    ----------
+    objective
+        The user's function.
+    trial
+        What it is called with.
+    name
+        The ``(rank, seq)`` of the evaluation.
+    clock
+        Seconds since the epoch.
+
+    Returns
+    -------
+    Evaluation
+        COMPLETE with the value; PRUNED, with the last intermediate value, if the objective raised
+        `optuna.TrialPruned`; FAIL, with the reason as a user attribute, for any other exception,
+        NaN, or a result that is no number.
+    """
+    state, value, reason = TrialState.COMPLETE, math.nan, None
+    try:
+        value, reason = _number(objective(trial))
+    except optuna.TrialPruned:
+        state, value = TrialState.PRUNED, trial.last_intermediate_value()
+    except (Exception, SystemExit) as error:
+        reason = one_line(error)
+    if reason is not None:
+        state = TrialState.FAIL
+    return Evaluation(
+        rank=name[0],
+        seq=name[1],
+        state=state,
+        value=value,
+        started=trial._started,
+        finished=clock(),
+        layout=trial.layout(),
+        internal=trial.internal(),
+        extras=trial.extras(reason),
+    )
+
+
+def one_line(error: BaseException) -> str:
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # of the user's class: a failed evaluation must not end the run
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _number(result: Any) -> tuple[float, str | None]:
+    """The objective's result as a float, or NaN and why it is none, as Optuna judges it."""
+    if isinstance(result, Sequence) and not isinstance(result, str):
+        if len(result) != 1:
+            return math.nan, (
+                f"The number of the values {len(result)} did not match the number of the"
+                " objectives 1"
+            )
+        result = result[0]
+    try:
+        value = float(result)
+    except (TypeError, ValueError):
+        return math.nan, f"The value {result!r} could not be cast to float"
+    if math.isnan(value):
+        return math.nan, f"The value {value} is not acceptable"
+    return value, None
