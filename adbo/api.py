@@ -10,8 +10,9 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adbo.comm.launch import find_ranks
+from adbo.core.errors import UsageError
 from adbo.core.optuna_trials import trial_of
-from adbo.core.settings import KAPPA, Settings, UsageError
+from adbo.core.settings import KAPPA, Settings
 from adbo.mirror.connection import quietly
 from adbo.objective.evaluate import Objective
 from adbo.run.execute import Outcome, Silence, execute

@@ -44,7 +44,7 @@ from adbo import benchmark_functions
 from adbo.benchmark_functions import Problem
 from adbo.comm.in_process import Alone
 from adbo.comm.launch import find_ranks
-from adbo.core.settings import UsageError
+from adbo.core.errors import UsageError
 from adbo.run.execute import Ranks
 from adbo.simulation.methods import METHODS
 from adbo.simulation.simulate import Simulation, SimulationSettings, simulate

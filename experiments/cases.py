@@ -23,7 +23,7 @@ from optuna.trial import BaseTrial
 
 from adbo import benchmark_functions
 from adbo.benchmark_functions import Problem
-from adbo.core.settings import UsageError
+from adbo.core.errors import UsageError
 
 #: Standard deviation of the noise of ``noisy:`` functions.
 NOISE = 1.0

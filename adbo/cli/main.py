@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from adbo.benchmark_functions import NAMES
 from adbo.cli.parser import DEFAULT_STORAGE, DEMONSTRATION_TRIALS, make_parser
 from adbo.comm.launch import find_ranks, rank_hint, use_node
-from adbo.core.settings import Settings, UsageError
+from adbo.core.errors import UsageError, one_line
+from adbo.core.settings import Settings
 
 if TYPE_CHECKING:
     from adbo.objective.evaluate import Objective
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # The first rank speaks, and its status counts. Were others to fail before it has
             # spoken, some launchers would kill it.
             return DONE
-        print(f"adbo: {_one_line(error)}", file=sys.stderr, flush=True)
+        print(f"adbo: {one_line(error)}", file=sys.stderr, flush=True)
         return USAGE
 
 
@@ -186,7 +187,7 @@ def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
 
 def _simulate(options: argparse.Namespace) -> int:
     from adbo.comm.in_process import Alone
-    from adbo.core.stopping import unheard
+    from adbo.core.stopping import signals_ignored
     from adbo.mirror.connection import StudyError, storage_name
     from adbo.mirror.study import open_study, store
     from adbo.report.report import SimulationBar, describe_best, describe_simulation, is_watched
@@ -217,7 +218,7 @@ def _simulate(options: argparse.Namespace) -> int:
     with SimulationBar(live=not options.quiet and is_watched(sys.stderr)) as bar:
         simulation = simulate(objective, settings, bar.update)
     stored_in = "none" if storage is None else storage_name(storage)
-    with unheard():
+    with signals_ignored():
         summary = {**simulation.summary(name, stored_in), "seed": seed}
         if options.json is not None:
             _write_json(options.json, summary)
@@ -229,7 +230,7 @@ def _simulate(options: argparse.Namespace) -> int:
         try:
             store(study, simulation.history.evaluations(), time.time() - simulation.seconds)
         except StudyError as error:
-            print(f"adbo: {_one_line(error)}", file=sys.stderr)
+            print(f"adbo: {one_line(error)}", file=sys.stderr)
             return FAILED
         except KeyboardInterrupt:
             print("adbo: broken off while storing: the study is not complete", file=sys.stderr)
@@ -300,10 +301,6 @@ def _check_writable(path: Path | None) -> None:
 
 def _write_json(path: Path, summary: dict[str, Any]) -> None:
     path.write_text(json.dumps(summary, indent=2) + "\n")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 _COMMANDS = {"run": _run, "simulate": _simulate, "report": _report}

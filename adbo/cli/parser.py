@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 import adbo
 from adbo.benchmark_functions import NAMES
-from adbo.core.settings import DIRECTIONS, KAPPA, UsageError
+from adbo.core.errors import UsageError
+from adbo.core.settings import DIRECTIONS, KAPPA
 
 DEFAULT_STORAGE = "sqlite:///adbo.db"
 

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
+from adbo.core.errors import UsageError
 from adbo.core.evaluation import Batch, Evaluation
-from adbo.core.settings import UsageError
 from adbo.core.wire import Decoder, Encoder, change, farewell, message, obituary
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from threadpoolctl import threadpool_limits
 
 from adbo.comm.in_process import Alone
-from adbo.core.settings import UsageError
+from adbo.core.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from adbo.comm.mpi import MpiRanks
@@ -57,7 +57,7 @@ def find_ranks(comm: Any = None) -> MpiRanks | Alone:
         from adbo.comm.mpi import MpiRanks
     except (ImportError, RuntimeError) as error:
         raise UsageError(
-            f"no MPI library can be loaded ({' '.join(str(error).split())}): load your cluster's"
+            f"no MPI library can be loaded ({one_line(error)}): load your cluster's"
             ' MPI module, or pip install "adbo[mpich]"'
         ) from None
     ranks = MpiRanks(comm)

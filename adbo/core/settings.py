@@ -7,6 +7,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from adbo.core.errors import UsageError
+
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
@@ -15,10 +17,6 @@ KAPPA = 1.96
 
 #: +1 to minimize, -1 to maximize: the sign that turns a value into a cost.
 DIRECTIONS = {"minimize": 1, "maximize": -1}
-
-
-class UsageError(ValueError):
-    """Something the user asked for cannot be; the message is one line that says what can."""
 
 
 def check_kappa(kappa: float) -> None:

@@ -16,7 +16,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 
-class Reason(enum.Enum):
+class StopReason(enum.Enum):
     """Why a rank stops before its study is complete."""
 
     DEADLINE = "the time was up"
@@ -31,19 +31,19 @@ class Reason(enum.Enum):
 
 
 #: Batch systems announce the end of a job by SIGUSR1 if told to, as by ``sbatch --signal``.
-_SIGNALS: dict[int, Reason] = {
-    signal.SIGINT: Reason.SIGINT,
-    signal.SIGTERM: Reason.SIGTERM,
-    signal.SIGUSR1: Reason.SIGUSR1,
+_SIGNALS: dict[int, StopReason] = {
+    signal.SIGINT: StopReason.SIGINT,
+    signal.SIGTERM: StopReason.SIGTERM,
+    signal.SIGUSR1: StopReason.SIGUSR1,
 }
 
 
-class BrokenOff(BaseException):
+class EvaluationAbandoned(BaseException):
     """Raised in the objective when the run is to end at once. Not an error of the objective."""
 
 
 @contextlib.contextmanager
-def unheard() -> Iterator[None]:
+def signals_ignored() -> Iterator[None]:
     """A stretch, a short one, that Ctrl-C and SIGTERM do not end."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are for the main thread
@@ -71,14 +71,14 @@ class Interruption:
     """
 
     def __init__(self, seconds: float | None, walltime: float | None = None) -> None:
-        self.reason: Reason | None = None
+        self.reason: StopReason | None = None
         self.since: float | None = None
         #: What the deadline would be the end by.
-        self.deadline_reason = Reason.DEADLINE
+        self.deadline_reason = StopReason.DEADLINE
         self._seconds = seconds
         self._walltime = walltime
         self._deadline: float | None = None
-        self._breakable = False
+        self._abandonable = False
         self._previous: dict[int, Any] = {}
         self._timer: threading.Timer | None = None
 
@@ -87,7 +87,7 @@ class Interruption:
         if self._walltime is not None:
             left = max(self._walltime - time.time(), 0.0)
             if seconds is None or left < seconds:
-                seconds, self.deadline_reason = left, Reason.WALLTIME
+                seconds, self.deadline_reason = left, StopReason.WALLTIME
         if seconds is not None:
             self._deadline = time.monotonic() + seconds
         if threading.current_thread() is threading.main_thread():
@@ -111,10 +111,10 @@ class Interruption:
         for number, previous in self._previous.items():
             signal.signal(number, previous)
 
-    def check(self) -> Reason | None:
+    def check(self) -> StopReason | None:
         """Why to stop, if at all."""
         if self._deadline is not None and time.monotonic() >= self._deadline:
-            self.note(self.deadline_reason)
+            self.request_stop(self.deadline_reason)
         return self.reason
 
     @property
@@ -122,22 +122,22 @@ class Interruption:
         """Until the deadline, if there is one."""
         return None if self._deadline is None else self._deadline - time.monotonic()
 
-    def note(self, reason: Reason) -> None:
+    def request_stop(self, reason: StopReason) -> None:
         """Stop for this reason, unless there was an earlier one."""
         if self.reason is None:
             self.reason, self.since = reason, time.monotonic()
 
     @contextlib.contextmanager
-    def breakable(self) -> Iterator[None]:
-        """A stretch of user code that a signal or the deadline ends by `BrokenOff`."""
-        # First breakable, then the look: a signal in between must not go unheard.
-        self._breakable = True
+    def abandonable(self) -> Iterator[None]:
+        """A stretch of user code that a signal or the deadline ends by `EvaluationAbandoned`."""
+        # First breakable, then the look: a signal in between must not go signals_ignored.
+        self._abandonable = True
         try:
             if self.check() is not None:
-                raise BrokenOff
+                raise EvaluationAbandoned
             yield
         finally:
-            self._breakable = False
+            self._abandonable = False
 
     def _expire(self) -> None:
         # A real signal, since nothing else wakes a main thread that sleeps or waits.
@@ -145,7 +145,7 @@ class Interruption:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.check()
-        self.note(_SIGNALS[number])
-        if self._breakable:
-            self._breakable = False
-            raise BrokenOff
+        self.request_stop(_SIGNALS[number])
+        if self._abandonable:
+            self._abandonable = False
+            raise EvaluationAbandoned

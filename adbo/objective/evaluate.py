@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 from optuna.trial import BaseTrial, TrialState
 
+from adbo.core.errors import one_line
 from adbo.core.evaluation import Evaluation
 from adbo.objective.trial import Trial
 
@@ -47,7 +48,7 @@ def evaluate(
     except optuna.TrialPruned:
         state, value = TrialState.PRUNED, trial.last_intermediate_value()
     except (Exception, SystemExit) as error:
-        reason = one_line(error)
+        reason = describe_error(error)
     if reason is not None:
         state = TrialState.FAIL
     return Evaluation(
@@ -63,11 +64,9 @@ def evaluate(
     )
 
 
-def one_line(error: BaseException) -> str:
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # of the user's class: a failed evaluation must not end the run
-        text = ""
+def describe_error(error: BaseException) -> str:
+    """The type and the text of an error, on one line."""
+    text = one_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adbo import benchmark_functions
-from adbo.objective.evaluate import Objective, one_line
+from adbo.objective.evaluate import Objective, describe_error
 
 
 class ObjectiveError(ValueError):
@@ -66,7 +66,7 @@ def _import_file(source: str) -> Any:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise ObjectiveError(f"cannot import {source}: {one_line(error)}") from error
+        raise ObjectiveError(f"cannot import {source}: {describe_error(error)}") from error
     return module
 
 
@@ -75,4 +75,4 @@ def _import_module(source: str) -> Any:
     try:
         return importlib.import_module(source)
     except (Exception, SystemExit) as error:
-        raise ObjectiveError(f"cannot import {source}: {one_line(error)}") from error
+        raise ObjectiveError(f"cannot import {source}: {describe_error(error)}") from error

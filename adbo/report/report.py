@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from adbo.core.evaluation import FAIL_REASON
 from adbo.core.history import History
-from adbo.core.stopping import Reason
+from adbo.core.stopping import StopReason
 from adbo.run.execute import Outcome
 from adbo.run.state import Progress
 
@@ -246,7 +246,7 @@ def last_words(outcome: Outcome) -> list[str]:
         lines.append(f"study {summary['study_name']} in {summary['storage']}")
         lines.append(f"see it:      optuna-dashboard {summary['storage']}")
         lines.append(f"continue it: --resume --study-name {summary['study_name']}")
-        if outcome.reason is Reason.WALLTIME:
+        if outcome.reason is StopReason.WALLTIME:
             lines.append("the wall time ended it: submit the same job again to go on")
     return lines
 

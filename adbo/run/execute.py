@@ -21,7 +21,7 @@ from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
 from adbo.core.settings import DIRECTIONS, Settings
-from adbo.core.stopping import Interruption, Reason
+from adbo.core.stopping import Interruption, StopReason
 from adbo.core.wire import Decoder, Encoder, message
 from adbo.mirror import rescue
 from adbo.mirror.connection import StudyError, storage_name
@@ -127,7 +127,7 @@ class Outcome:
     progress: Progress
     summary: dict[str, Any]
     study: optuna.Study | None
-    reason: Reason | None
+    reason: StopReason | None
     n_unwritten: int
     missing: list[int]
     gone: list[int]

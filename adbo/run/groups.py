@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import optuna
 from optuna.trial import BaseTrial
 
-from adbo.core.stopping import BrokenOff, Interruption
-from adbo.objective.evaluate import Objective
+from adbo.core.stopping import EvaluationAbandoned, Interruption
+from adbo.objective.evaluate import Objective, describe_error
 from adbo.objective.trial import Trial
 
 #: Longest sleep, in seconds, between two looks for a word of the group: members that wait cost
@@ -142,18 +142,18 @@ def follow(objective: Objective, channel: Channel, interruption: Interruption) -
             return int(order)
         trial = Trial(*order)
         trial.comm = channel.comm
-        channel.answer(_reason(objective, trial, interruption.breakable))
+        channel.answer(_reason(objective, trial, interruption.abandonable))
 
 
-def _reason(objective: Objective, trial: Trial, breakable: Callable[[], Any]) -> str | None:
+def _reason(objective: Objective, trial: Trial, abandonable: Callable[[], Any]) -> str | None:
     """Why this rank's part of an evaluation failed, if it did."""
     try:
-        with breakable():
+        with abandonable():
             objective(trial)
     except optuna.TrialPruned:
         return "pruned"
-    except BrokenOff:
+    except EvaluationAbandoned:
         return "broken off"
     except (Exception, SystemExit) as error:
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return describe_error(error)
     return None

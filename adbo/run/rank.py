@@ -17,7 +17,7 @@ from adbo.comm.listener import Listener
 from adbo.core.enqueued import OWN
 from adbo.core.history import History
 from adbo.core.space import FloatArray
-from adbo.core.stopping import BrokenOff, Interruption, Reason
+from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.mirror.owner import LONG_PATIENCE, PATIENCE, Keeper
 from adbo.objective.evaluate import Objective, evaluate
 from adbo.objective.trial import Trial
@@ -114,10 +114,10 @@ class Rank:
             point = next(loop)
             while True:
                 point = loop.send(self._evaluate(point))
-        except (StopIteration, BrokenOff):
+        except (StopIteration, EvaluationAbandoned):
             pass
         except KeyboardInterrupt:
-            self._interruption.note(Reason.SIGINT)
+            self._interruption.request_stop(StopReason.SIGINT)
 
     def finish(self) -> list[int]:
         """Wait until every record is everywhere and written; return ranks that did not answer.
@@ -163,12 +163,12 @@ class Rank:
             self._history.space, point, number, time.time(), self._trial_rng, enqueued or OWN
         )
         with contextlib.nullcontext() if self._listener is None else self._listener.away():
-            evaluation = evaluate(self._breakable, trial, (self._rank, seq), time.time)
+            evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
         self._n_evaluations += 1
         return evaluation
 
-    def _breakable(self, trial: Any) -> Any:
-        with self._interruption.breakable():
+    def _abandonable(self, trial: Any) -> Any:
+        with self._interruption.abandonable():
             return self._objective(trial)
 
     def _receive(self) -> int:
@@ -178,7 +178,7 @@ class Rank:
         return news
 
     @property
-    def stopped_early(self) -> Reason | None:
+    def stopped_early(self) -> StopReason | None:
         """Why the study has not all its trials, or not all are here, if so."""
         reason = self._interruption.reason
         if reason is None and self._too_late:
@@ -207,7 +207,7 @@ class Rank:
         # A rank that was told to stop tells the others by its farewell.
         for statistics_ in self._transport.farewells.values():
             if statistics_["reason"] is not None:
-                self._interruption.note(Reason[statistics_["reason"]])
+                self._interruption.request_stop(StopReason[statistics_["reason"]])
 
     def _leave(self) -> None:
         if self._rank in self._transport.farewells:

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from adbo.core.settings import UsageError
+from adbo.core.errors import UsageError
 
 
 def _normal(mean: float, std: float, rng: np.random.Generator) -> float:

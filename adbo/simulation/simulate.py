@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
+from adbo.core.errors import UsageError
 from adbo.core.history import History
-from adbo.core.settings import DIRECTIONS, KAPPA, UsageError
+from adbo.core.settings import DIRECTIONS, KAPPA
 from adbo.core.space import FloatArray
-from adbo.core.stopping import unheard
+from adbo.core.stopping import signals_ignored
 from adbo.core.wire import Decoder
 from adbo.objective.evaluate import Objective
 from adbo.simulation.durations import parse_duration
@@ -287,7 +288,7 @@ def simulate(
         interrupted, failure = True, str(error)
     history = History(task.sign)
     decoder = Decoder()
-    with unheard():  # or a second Ctrl-C would lose what the first one kept
+    with signals_ignored():  # or a second Ctrl-C would lose what the first one kept
         for entry in entries:  # one by one, to keep their order
             history.extend(decoder.decode([entry.data]).batches)
     last = entries[-1].finished if entries else 0.0

@@ -11,8 +11,8 @@ import numpy as np
 import optuna
 import pytest
 
+from adbo.core.errors import UsageError
 from adbo.core.evaluation import to_batch
-from adbo.core.settings import UsageError
 from adbo.simulation import centralized, egele2022
 from adbo.simulation.methods import METHODS
 from adbo.simulation.simulate import SimulationSettings, simulate

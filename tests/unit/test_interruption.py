@@ -8,28 +8,30 @@ import time
 
 import pytest
 
-from adbo.core.stopping import BrokenOff, Interruption, Reason, unheard
+from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason, signals_ignored
 
-SIGNALS = [(signal.SIGINT, Reason.SIGINT), (signal.SIGTERM, Reason.SIGTERM)]
+SIGNALS = [(signal.SIGINT, StopReason.SIGINT), (signal.SIGTERM, StopReason.SIGTERM)]
 
 
 @pytest.mark.parametrize(("number", "reason"), SIGNALS)
-def test_a_signal_breaks_off_the_objective(number: signal.Signals, reason: Reason) -> None:
+def test_a_signal_breaks_off_the_objective(number: signal.Signals, reason: StopReason) -> None:
     with Interruption(None) as interruption:
-        with pytest.raises(BrokenOff), interruption.breakable():
+        with pytest.raises(EvaluationAbandoned), interruption.abandonable():
             signal.raise_signal(number)
         assert interruption.check() is reason
 
 
 @pytest.mark.parametrize(("number", "reason"), SIGNALS)
-def test_outside_the_objective_a_signal_is_noted(number: signal.Signals, reason: Reason) -> None:
+def test_outside_the_objective_a_signal_is_noted(
+    number: signal.Signals, reason: StopReason
+) -> None:
     with Interruption(None) as interruption:
-        with interruption.breakable():
+        with interruption.abandonable():
             pass
         assert interruption.check() is None
         signal.raise_signal(number)
         assert interruption.check() is reason
-        with pytest.raises(BrokenOff), interruption.breakable():
+        with pytest.raises(EvaluationAbandoned), interruption.abandonable():
             pytest.fail("an objective was begun after the signal")
 
 
@@ -38,16 +40,16 @@ def test_a_signal_on_the_way_into_the_objective_is_heard(monkeypatch: pytest.Mon
     with Interruption(None) as interruption:
         look = interruption.check
 
-        def look_then_signal() -> Reason | None:
+        def look_then_signal() -> StopReason | None:
             reason = look()
             monkeypatch.setattr(interruption, "check", look)
             signal.raise_signal(signal.SIGTERM)
             return reason
 
         monkeypatch.setattr(interruption, "check", look_then_signal)
-        with pytest.raises(BrokenOff), interruption.breakable():
+        with pytest.raises(EvaluationAbandoned), interruption.abandonable():
             pytest.fail("the objective was begun")
-        assert interruption.check() is Reason.SIGTERM
+        assert interruption.check() is StopReason.SIGTERM
 
 
 def test_the_first_reason_counts_and_the_second_signal_does_not_raise() -> None:
@@ -55,7 +57,7 @@ def test_the_first_reason_counts_and_the_second_signal_does_not_raise() -> None:
         signal.raise_signal(signal.SIGTERM)
         since = interruption.since
         signal.raise_signal(signal.SIGINT)
-        assert interruption.check() is Reason.SIGTERM
+        assert interruption.check() is StopReason.SIGTERM
         assert interruption.since == since
 
 
@@ -69,27 +71,31 @@ def test_only_one_signal_breaks_off_an_objective_that_cleans_up() -> None:
             signal.raise_signal(signal.SIGINT)
             cleaned.append(True)
 
-    with Interruption(None) as interruption, pytest.raises(BrokenOff), interruption.breakable():
+    with (
+        Interruption(None) as interruption,
+        pytest.raises(EvaluationAbandoned),
+        interruption.abandonable(),
+    ):
         objective()
     assert cleaned
 
 
 def test_no_except_exception_of_the_user_catches_it() -> None:
-    assert not issubclass(BrokenOff, Exception)
+    assert not issubclass(EvaluationAbandoned, Exception)
 
 
 def test_the_deadline_breaks_off_the_objective() -> None:
     with Interruption(0.05) as interruption:
-        with pytest.raises(BrokenOff), interruption.breakable():
+        with pytest.raises(EvaluationAbandoned), interruption.abandonable():
             time.sleep(60)
-        assert interruption.check() is Reason.DEADLINE
-    assert not Reason.DEADLINE.is_signal
+        assert interruption.check() is StopReason.DEADLINE
+    assert not StopReason.DEADLINE.is_signal
 
 
 def test_outside_the_objective_the_deadline_is_noted() -> None:
     with Interruption(0.02) as interruption:
         time.sleep(0.05)
-        assert interruption.check() is Reason.DEADLINE
+        assert interruption.check() is StopReason.DEADLINE
 
 
 @pytest.mark.parametrize("seconds", [None, 60])
@@ -109,7 +115,7 @@ def test_in_another_thread_the_deadline_is_seen_and_no_handler_set() -> None:
     def run() -> None:
         with Interruption(0.02) as interruption:
             seen.append(signal.getsignal(signal.SIGTERM))
-            with interruption.breakable():
+            with interruption.abandonable():
                 time.sleep(0.05)
                 seen.append("not broken off")
             seen.append(interruption.check())
@@ -117,21 +123,21 @@ def test_in_another_thread_the_deadline_is_seen_and_no_handler_set() -> None:
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    assert seen == [before, "not broken off", Reason.DEADLINE]
+    assert seen == [before, "not broken off", StopReason.DEADLINE]
 
 
 def test_what_a_peer_says_stops_this_rank() -> None:
     with Interruption(None) as interruption:
-        interruption.note(Reason.SIGTERM)
-        interruption.note(Reason.DEADLINE)
-        assert interruption.check() is Reason.SIGTERM
+        interruption.request_stop(StopReason.SIGTERM)
+        interruption.request_stop(StopReason.DEADLINE)
+        assert interruption.check() is StopReason.SIGTERM
 
 
 def test_what_must_not_be_broken_off() -> None:
     # A shell starts its background jobs with SIGINT ignored.
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with unheard():
+        with signals_ignored():
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):

@@ -12,7 +12,7 @@ import pytest
 from adbo.comm import launch
 from adbo.comm.in_process import Alone
 from adbo.comm.launch import find_ranks, rank_hint, use_node
-from adbo.core.settings import UsageError
+from adbo.core.errors import UsageError
 
 LAUNCHERS = {
     "MPICH": {"PMI_RANK": "2", "PMI_SIZE": "4"},

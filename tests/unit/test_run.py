@@ -17,9 +17,10 @@ from optuna.trial import TrialState
 
 import adbo
 from adbo.comm.in_process import Alone, LocalTransport, network
+from adbo.core.errors import UsageError
 from adbo.core.evaluation import Evaluation, Layout
-from adbo.core.settings import Settings, UsageError
-from adbo.core.stopping import BrokenOff, Interruption, Reason
+from adbo.core.settings import Settings
+from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.run.execute import Outcome, Silence, execute
 from adbo.run.state import Numbering, next_numbering
 
@@ -151,7 +152,7 @@ def test_the_deadline_breaks_off_the_evaluation() -> None:
     start = time.monotonic()
     outcome = _run(objective, timeout=0.5)
     assert time.monotonic() - start < 20
-    assert outcome.reason is Reason.DEADLINE
+    assert outcome.reason is StopReason.DEADLINE
     assert len(outcome.history) == 3
 
 
@@ -176,13 +177,13 @@ def test_a_signal_leaves_other_code_alone() -> None:
     with Interruption(None) as interruption:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.05)  # not broken off
-        assert interruption.check() is Reason.SIGTERM
-        with pytest.raises(BrokenOff), interruption.breakable():
+        assert interruption.check() is StopReason.SIGTERM
+        with pytest.raises(EvaluationAbandoned), interruption.abandonable():
             raise AssertionError("must not be entered")
 
 
 def test_the_deadline_works_outside_the_main_thread() -> None:
-    reasons: list[Reason | None] = []
+    reasons: list[StopReason | None] = []
 
     def run() -> None:
         reasons.append(_run(lambda t: time.sleep(0.05) or _square(t), timeout=0.3).reason)
@@ -190,7 +191,7 @@ def test_the_deadline_works_outside_the_main_thread() -> None:
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    assert reasons == [Reason.DEADLINE]
+    assert reasons == [StopReason.DEADLINE]
 
 
 @given(

@@ -18,9 +18,9 @@ from optuna.trial import TrialState
 
 from adbo.comm import in_process
 from adbo.core import history
+from adbo.core.errors import UsageError
 from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Extras, Layout, to_batch
 from adbo.core.history import History
-from adbo.core.settings import UsageError
 from adbo.core.wire import Decoder, Encoder, message
 from adbo.objective.evaluate import evaluate
 from adbo.objective.trial import Trial

@@ -11,7 +11,7 @@ import pytest
 import adbo
 from adbo.comm.in_process import Alone
 from adbo.core.settings import Settings
-from adbo.core.stopping import Interruption, Reason
+from adbo.core.stopping import Interruption, StopReason
 from adbo.mirror.filesystem import shared_kind
 from adbo.run import walltime
 from adbo.run.walltime import last_moment, within_walltime
@@ -64,13 +64,13 @@ def test_a_controller_that_is_too_busy(scontrol: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("timeout", "expected", "reason"),
     [
-        (None, 570, Reason.WALLTIME),
-        (100.0, 100, Reason.DEADLINE),
-        (5000.0, 570, Reason.WALLTIME),
+        (None, 570, StopReason.WALLTIME),
+        (100.0, 100, StopReason.DEADLINE),
+        (5000.0, 570, StopReason.WALLTIME),
     ],
 )
 def test_the_earlier_end_counts(
-    timeout: float | None, expected: float, reason: Reason, monkeypatch: pytest.MonkeyPatch
+    timeout: float | None, expected: float, reason: StopReason, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 600))
@@ -83,7 +83,7 @@ def test_the_earlier_end_counts(
 
 def test_a_job_that_is_as_good_as_over_begins_nothing() -> None:
     with Interruption(100.0, time.time() - 5) as interruption:
-        assert interruption.check() is Reason.WALLTIME
+        assert interruption.check() is StopReason.WALLTIME
 
 
 def test_what_cannot_finish_is_not_begun() -> None:
