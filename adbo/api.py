@@ -115,11 +115,11 @@ def study_of(outcome: Outcome) -> optuna.Study:
     """The study of a run: the mirrored one where there is one, else one in memory."""
     if outcome.study is not None:
         return outcome.study
-    settings = outcome.progress.settings
+    settings = outcome.state.settings
     with quietly():
         study = optuna.create_study(
             direction=StudyDirection[settings.direction.upper()],
-            study_name=outcome.progress.start.study_name,
+            study_name=outcome.state.start.study_name,
         )
     study.add_trials(trial_of(evaluation) for evaluation in outcome.history.evaluations())
     return study

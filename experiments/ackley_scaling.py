@@ -42,10 +42,10 @@ from tqdm import tqdm
 
 from adbo import benchmark_functions
 from adbo.benchmark_functions import Problem
-from adbo.comm.in_process import Alone
+from adbo.comm.in_process import SingleRank
 from adbo.comm.launch import find_ranks
+from adbo.comm.protocols import Ranks
 from adbo.core.errors import UsageError
-from adbo.run.execute import Ranks
 from adbo.simulation.methods import METHODS
 from adbo.simulation.simulate import Simulation, SimulationSettings, simulate
 
@@ -59,7 +59,7 @@ CURVE_POINTS = 2000
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing, then print and draw all there is."""
     options = _parser().parse_args(arguments)
-    ranks: Ranks = Alone()
+    ranks: Ranks = SingleRank()
     try:
         if options.real:
             ranks = find_ranks()

@@ -27,7 +27,7 @@ import numpy as np
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from adbo.comm.listener import Listener
+from adbo.comm.background import BackgroundReceiver
 from adbo.core.evaluation import Evaluation, Layout, to_batch
 from adbo.core.history import History
 
@@ -65,16 +65,18 @@ def measure(options: argparse.Namespace) -> None:
 
     def receive() -> None:
         start = time.thread_time()
-        batches = transport.receive()
+        batches = transport.receive().batches
         receive_seconds[0] += time.thread_time() - start
         history.extend(batches)
         now = time.time()
         ages.extend(now - t for batch in batches for t in batch.rows["finished"])
 
-    listener = Listener(receive) if options.listen and transport.may_use_threads else None
+    listener = (
+        BackgroundReceiver(receive) if options.listen and transport.may_use_threads else None
+    )
 
     def evaluate(seconds: float) -> None:
-        with contextlib.nullcontext() if listener is None else listener.away():
+        with contextlib.nullcontext() if listener is None else listener.lent():
             time.sleep(seconds)
 
     comm.Barrier()
@@ -101,7 +103,7 @@ def measure(options: argparse.Namespace) -> None:
     while not transport.settled:
         receive()
         time.sleep(0.005)
-    transport.part()
+    transport.barrier()
     sent = options.records * (comm.size - 1)
     figures = comm.gather(
         (
@@ -169,7 +171,7 @@ def _megabytes() -> float:
 
 
 def _summary(figures: list, ranks: int, options: argparse.Namespace) -> dict[str, object]:
-    from adbo.comm.mpi import MESSAGING_SHARE
+    from adbo.comm.mpi import MessagingSettings
 
     cpu, sent, loops, growth, digests, ages, catch_up = zip(*figures, strict=True)
     per_record = 1e6 * sum(cpu) / sum(sent)
@@ -187,7 +189,9 @@ def _summary(figures: list, ranks: int, options: argparse.Namespace) -> dict[str
         # Each record in a message of its own would take so much of the time of 4,096 ranks with
         # evaluations of 1 s; the transport makes rounds this far apart instead.
         "share_at_4096_ranks_uncoalesced": round(4095e-6 * per_record, 4),
-        "seconds_between_rounds_at_4096_ranks": round(4095e-6 * per_record / MESSAGING_SHARE, 2),
+        "seconds_between_rounds_at_4096_ranks": round(
+            4095e-6 * per_record / MessagingSettings().share, 2
+        ),
         "age_seconds_median_90_99": [round(float(q), 4) for q in quantiles],
         "longest_receive_seconds": round(max(catch_up), 3),
         "megabytes_grown_rank_0": round(growth[0], 1),

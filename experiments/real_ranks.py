@@ -9,10 +9,11 @@ import numpy as np
 import optuna
 
 from adbo.benchmark_functions import Problem
+from adbo.comm.protocols import Ranks
 from adbo.core.evaluation import to_batch
 from adbo.core.history import History
 from adbo.core.settings import Settings
-from adbo.run.execute import Ranks, Silence, execute
+from adbo.run.execute import Silence, execute
 from adbo.simulation.simulate import Simulation, SimulationSettings
 
 
@@ -34,7 +35,7 @@ def measure(problem: Problem, settings: SimulationSettings, ranks: Ranks) -> Sim
         timeout=settings.seconds, storage=None, study_name="scaling", seed=settings.seed
     )
     outcome = execute(objective, run, ranks, Silence())
-    origin = outcome.progress.started
+    origin = outcome.state.started
     ended = sorted(outcome.history.evaluations(), key=lambda evaluation: evaluation.finished)
     history, gaps, free = History(), [], np.zeros(ranks.size)
     for known in ended:

@@ -52,7 +52,7 @@ from storage_ways import (
     seconds_behind,
 )
 
-from adbo.comm.in_process import Alone
+from adbo.comm.in_process import SingleRank
 from adbo.core.evaluation import FINISHED_STATES
 from adbo.core.settings import Settings
 from adbo.mirror.study import open_study, store
@@ -86,7 +86,7 @@ def seconds_to_resume(url: str, n_trials: int) -> float:
     """How long a run takes that has nothing left to do."""
     settings = Settings(n_trials=n_trials, storage=url, study_name=STUDY, resume=True)
     start = time.perf_counter()
-    outcome = execute(objective, settings, Alone(), Silence())
+    outcome = execute(objective, settings, SingleRank(), Silence())
     assert len(outcome.history) >= n_trials
     return time.perf_counter() - start
 

@@ -20,8 +20,9 @@ from adbo.core.errors import UsageError, one_line
 from adbo.core.settings import Settings
 
 if TYPE_CHECKING:
+    from adbo.comm.protocols import Ranks
     from adbo.objective.evaluate import Objective
-    from adbo.run.execute import Outcome, Ranks
+    from adbo.run.execute import Outcome
     from adbo.simulation.simulate import Simulation
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     # Imported late: --help and wrong usage need no more than the parser.
     from adbo.core.stopping import Interruption
-    from adbo.run.groups import Led, follow
+    from adbo.run.groups import GroupLeader, run_member
     from adbo.run.walltime import within_walltime
 
     settings = _settings(options)
@@ -74,8 +75,8 @@ def _run(options: argparse.Namespace) -> int:
     leaders, channel = ranks.groups(options.ranks_per_trial)
     if channel.rank > 0:
         with Interruption(settings.timeout, settings.walltime) as interruption:
-            return follow(objective, channel, interruption)
-    led = Led(objective, channel)
+            return run_member(objective, channel, interruption)
+    led = GroupLeader(objective, channel)
     status = USAGE
     try:
         status = _optimize(led, settings, leaders, options)
@@ -100,11 +101,11 @@ def _optimize(
     except StudyError as error:
         raise UsageError(str(error)) from None
     status = _status(outcome)
-    if outcome.is_keeper:
+    if outcome.is_owner:
         _conclude(outcome, options)
         if outcome.missing:
             ranks.abort(status)
-    if outcome.gone:
+    if outcome.failed:
         ranks.depart(status)
     return status
 
@@ -156,10 +157,7 @@ def _status(outcome: Outcome) -> int:
 
     if outcome.reason is not None and outcome.reason.is_signal:
         return INTERRUPTED
-    if (
-        outcome.n_unwritten
-        or common_failure(outcome.history, outcome.progress.n_before) is not None
-    ):
+    if outcome.n_unwritten or common_failure(outcome.history, outcome.state.n_before) is not None:
         return FAILED
     return DONE
 
@@ -176,7 +174,7 @@ def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
         piped = is_watched(sys.stderr) and not sys.stderr.isatty()
         lines = "\n".join(last_words(outcome))
         print(lines, file=sys.stderr if piped else sys.stdout, flush=True)
-    failure = common_failure(outcome.history, outcome.progress.n_before)
+    failure = common_failure(outcome.history, outcome.state.n_before)
     if failure is not None:
         print(f"adbo: no evaluation succeeded ({failure})", file=sys.stderr, flush=True)
     if outcome.died:
@@ -186,7 +184,7 @@ def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    from adbo.comm.in_process import Alone
+    from adbo.comm.in_process import SingleRank
     from adbo.core.stopping import signals_ignored
     from adbo.mirror.connection import StudyError, storage_name
     from adbo.mirror.study import open_study, store
@@ -207,7 +205,7 @@ def _simulate(options: argparse.Namespace) -> int:
         kappa=options.kappa,
         processes=options.processes,
     )
-    objective = _objective(options, Alone())
+    objective = _objective(options, SingleRank())
     storage = _storage(options.storage or "none")
     name = _study_name(options)
     try:

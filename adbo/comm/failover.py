@@ -1,40 +1,34 @@
-"""What the living owe the dead: everything that some of them received, all of them get.
+"""Failure recovery: survivors exchange the records that they have from failed ranks.
 
-A rank that dies has sent its stream to some peers further than to others. Since a stream arrives
-in order, each survivor has a prefix of what the dead rank sent. All tell each other how long
-theirs is, and whoever has more passes on the rest.
+A rank that dies has sent its stream to some peers further than to others. Streams arrive in order,
+so each survivor has a prefix of what the failed rank sent. All survivors tell each other the
+length of theirs, and those with a longer one send the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
 
-from adbo.core.evaluation import Evaluation
+from adbo.comm.protocols import Transport
 from adbo.core.history import History
+from adbo.core.wire import death_notice
 
 
-class Estate(Protocol):
-    """What a rank knows of the others' streams."""
+class StreamStore(Protocol):
+    """What this rank has received of the streams of others."""
 
     def known(self, rank: int) -> int:
-        """How far it knows the stream of a rank; never less than before."""
+        """Return how far the stream of a rank is known; it never becomes less."""
 
-    def pass_on(self, rank: int, start: int, stop: int) -> None:
-        """Send what it knows of the stream of a rank between two such places to all peers."""
-
-
-class EvaluatingTransport(Protocol):
-    """A transport for evaluations."""
-
-    def broadcast(self, evaluation: Evaluation) -> None:
-        """Send one evaluation to every living peer."""
+    def resend(self, rank: int, start: int, stop: int) -> None:
+        """Send what is known of the stream of a rank, from `start` to `stop`, to all peers."""
 
 
-class Evaluations:
-    """The evaluations of the others in a history.
+class EvaluationStreams:
+    """The evaluations of other ranks in a history, as a `StreamStore`.
 
     Parameters
     ----------
@@ -46,94 +40,86 @@ class Evaluations:
         The way to the peers.
     """
 
-    def __init__(self, history: History, n_before: int, transport: EvaluatingTransport) -> None:
+    def __init__(self, history: History, n_before: int, transport: Transport) -> None:
         self._history = history
         self._n_before = n_before
         self._transport = transport
 
     def known(self, rank: int) -> int:
-        """How many evaluations of a rank are here."""
+        """Return how many evaluations of a rank are known."""
         return len(self._rows(rank))
 
-    def pass_on(self, rank: int, start: int, stop: int) -> None:
-        """Send a stretch of a rank's evaluations."""
+    def resend(self, rank: int, start: int, stop: int) -> None:
+        """Send evaluations of a rank to all peers."""
         for row in self._rows(rank)[start:stop]:
             self._transport.broadcast(self._history.evaluation(int(row)))
 
     def _rows(self, rank: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """This run's rows of a rank, in the order in which it made them."""
+        """Return this run's rows of a rank, in the order in which the rank made them."""
         mine = self._history.column("rank")[self._n_before :] == rank
         rows = self._n_before + np.flatnonzero(mine)
         return rows[np.argsort(self._history.column("seq")[rows])]
 
 
-class MortalTransport(Protocol):
-    """A transport that learns of the death of peers."""
-
-    rank: int
-    size: int
-    gone: set[int]
-
-    def announce(self, notice: Mapping[str, Any]) -> None:
-        """Tell every living peer about the death of a rank."""
-
-    def obituaries(self) -> list[dict[str, Any]]:
-        """What peers announced since the last call."""
-
-
-class Survivors:
-    """The agreement of the living on what the dead had sent.
+class Failover:
+    """Brings all survivors to the same knowledge of the failed ranks.
 
     Parameters
     ----------
-    estate
+    store
         What this rank knows.
     transport
         The way to the peers.
     """
 
-    def __init__(self, estate: Estate, transport: MortalTransport) -> None:
-        self._estate = estate
+    def __init__(self, store: StreamStore, transport: Transport) -> None:
+        self._store = store
         self._transport = transport
-        # For each dead rank: how much of its stream each survivor had when it heard.
+        self._notices: list[dict[str, Any]] = []
+        # Failed rank to survivor to the length of the stream that the survivor had.
         self._reports: dict[int, dict[int, int]] = {}
         self._announced: set[int] = set()
-        self._passed_on: dict[int, int] = {}
+        self._resent: dict[int, int] = {}
+
+    def note(self, death_notices: Iterable[dict[str, Any]]) -> None:
+        """Keep notices for `attend`, which must see the records received with them first."""
+        self._notices += death_notices
 
     def attend(self) -> None:
-        """Announce new deaths, and pass on what others lack; call after every receiving."""
+        """Announce new deaths, and send what others lack; call it after every receiving."""
         transport = self._transport
-        if not transport.gone:
+        if not transport.failed:
             return
-        for dead in transport.gone - self._announced:
-            known = self._estate.known(dead)
+        for dead in transport.failed - self._announced:
+            known = self._store.known(dead)
             self._announced.add(dead)
             self._reports.setdefault(dead, {})[transport.rank] = known
-            transport.announce({"rank": dead, "by": transport.rank, "known": known})
-        for notice in transport.obituaries():
+            transport.send(death_notice({"rank": dead, "by": transport.rank, "known": known}))
+        notices, self._notices = self._notices, []
+        for notice in notices:
             dead, known = int(notice["rank"]), int(notice["known"])
             self._reports.setdefault(dead, {})[int(notice["by"])] = known
-            self._pass_on(dead, known)
+            self._resend(dead, known)
 
     @property
     def lowest(self) -> int:
         """The lowest living rank."""
-        return min(set(range(self._transport.size)) - self._transport.gone)
+        return min(set(range(self._transport.size)) - self._transport.failed)
 
     @property
     def agreed(self) -> bool:
-        """Whether this rank has all that any living rank had of the dead."""
-        living = set(range(self._transport.size)) - self._transport.gone
+        """Whether this rank has all that any living rank had of the failed ones."""
+        living = set(range(self._transport.size)) - self._transport.failed
         return all(
             living <= self._reports.get(dead, {}).keys()
-            and self._estate.known(dead) >= max(self._reports[dead][rank] for rank in living)
-            for dead in self._transport.gone
+            and self._store.known(dead) >= max(self._reports[dead][rank] for rank in living)
+            for dead in self._transport.failed
         )
 
-    def _pass_on(self, dead: int, start: int) -> None:
-        """Send the dead rank's stream from the given place on, all of it at most once."""
-        known = self._estate.known(dead)
-        stop = min(self._passed_on.get(dead, known), known)
+    def _resend(self, dead: int, start: int) -> None:
+        """Send the stream of a failed rank from `start` on, each part of it at most once."""
+        known = self._store.known(dead)
+        stop = min(self._resent.get(dead, known), known)
         if start < stop:
-            self._estate.pass_on(dead, start, stop)
-        self._passed_on[dead] = min(stop, start)
+            self._store.resend(dead, start, stop)
+        self._resent[dead] = min(stop, start)

@@ -1,4 +1,4 @@
-"""Ranks within one process: one that is alone, and a network of queues that carries real bytes."""
+"""Ranks within one process: a single rank, and a network of queues that carries real messages."""
 
 from __future__ import annotations
 
@@ -7,123 +7,100 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
+from adbo.comm.inbox import Inbox
 from adbo.core.errors import UsageError
-from adbo.core.evaluation import Batch, Evaluation
-from adbo.core.wire import Decoder, Encoder, change, farewell, message, obituary
+from adbo.core.evaluation import Evaluation
+from adbo.core.wire import Encoder, Received, farewell, message
 
 T = TypeVar("T")
 
 
-class LocalTransport:
-    """One rank of a network within this process.
+class InProcessTransport:
+    """A `Transport` of one rank of a network within this process.
 
     Parameters
     ----------
-    inboxes
-        The queues of all ranks.
+    queues
+        The incoming messages of all ranks.
     rank
-        Which of them is this rank's own.
+        This rank.
     """
 
-    def __init__(self, inboxes: Sequence[deque[bytes]], rank: int) -> None:
+    def __init__(self, queues: Sequence[deque[bytes]], rank: int) -> None:
         self.rank = rank
-        self.size = len(inboxes)
-        self.farewells: dict[int, dict[str, Any]] = {}
-        self.gone: set[int] = set()  # ranks of one process die together
+        self.size = len(queues)
+        self.failed: set[int] = set()  # the ranks of one process die together
         self.may_use_threads = False
-        self._inboxes = inboxes
-        self._obituaries: list[dict[str, Any]] = []
-        self._changes: list[list[Any]] = []
+        self._queues = queues
+        self._inbox = Inbox()
+        self.farewells = self._inbox.farewells
         self._encoder = Encoder()
-        self._decoder = Decoder()
 
     def broadcast(self, evaluation: Evaluation) -> None:
-        """Put one evaluation into every peer's queue."""
+        """Put one evaluation into the queue of every peer."""
         if self.size > 1:
-            self._send(self._encoder.frames(evaluation))
+            self.send(self._encoder.frames(evaluation))
 
-    def publish(self, texts: Sequence[str]) -> None:
-        """Put changes of a study into every peer's queue."""
-        self._send(b"".join(change(text) for text in texts))
+    def send(self, *frames: bytes) -> None:
+        """Put frames into the queue of every peer."""
+        data = message(frames)
+        for peer, queue in enumerate(self._queues):
+            if peer != self.rank:
+                queue.append(data)
 
-    def receive(self) -> list[Batch]:
-        """Everything in this rank's queue."""
-        inbox = self._inboxes[self.rank]
-        received = self._decoder.decode([inbox.popleft() for _ in range(len(inbox))])
-        for statistics in received.farewells:
-            self.farewells[int(statistics["rank"])] = statistics
-        self._obituaries += received.obituaries
-        self._changes += received.changes
-        return received.batches
+    def receive(self) -> Received:
+        """Return everything in this rank's queue."""
+        queue = self._queues[self.rank]
+        return self._inbox.open([queue.popleft() for _ in range(len(queue))])
 
     def leave(self, statistics: Mapping[str, Any]) -> None:
-        """Tell every peer that no record of this rank follows."""
+        """Tell every peer that no evaluation of this rank follows."""
         self.farewells[self.rank] = dict(statistics)
-        self._send(farewell(statistics))
-
-    def part(self) -> None:
-        """There is nobody to wait for."""
-
-    def announce(self, notice: Mapping[str, Any]) -> None:
-        """Tell every peer about the death of a rank."""
-        self._send(obituary(notice))
-
-    def obituaries(self) -> list[dict[str, Any]]:
-        """What peers announced since the last call."""
-        news, self._obituaries = self._obituaries, []
-        return news
-
-    def changes(self) -> list[list[Any]]:
-        """What peers published since the last call."""
-        news, self._changes = self._changes, []
-        return news
+        self.send(farewell(statistics))
 
     @property
     def settled(self) -> bool:
-        """Whether every rank has left and everything has been received."""
-        return len(self.farewells) == self.size and not self._inboxes[self.rank]
+        """Whether every rank has left and this rank has received everything."""
+        return len(self.farewells) == self.size and not self._queues[self.rank]
 
-    def _send(self, frames: bytes) -> None:
-        data = message([frames])
-        for peer, inbox in enumerate(self._inboxes):
-            if peer != self.rank:
-                inbox.append(data)
+    def barrier(self) -> None:
+        """Do nothing: the ranks of one process end together."""
 
 
-def network(size: int) -> list[LocalTransport]:
-    """``size`` ranks in this process that hear each other."""
-    inboxes: list[deque[bytes]] = [deque() for _ in range(size)]
-    return [LocalTransport(inboxes, rank) for rank in range(size)]
+def network(size: int) -> list[InProcessTransport]:
+    """Return the transports of `size` ranks in this process that hear each other."""
+    queues: list[deque[bytes]] = [deque() for _ in range(size)]
+    return [InProcessTransport(queues, rank) for rank in range(size)]
 
 
-class Alone:
-    """The ranks of a run that has only one."""
+class SingleRank:
+    """The `Ranks` of a run that has only one."""
 
     rank = 0
     size = 1
 
-    def transport(self) -> LocalTransport:
-        """A network without peers."""
+    def transport(self) -> InProcessTransport:
+        """Return a network without peers."""
         return network(1)[0]
 
     def agree(self, value: T) -> list[T]:
-        """What every rank says."""
+        """Return the value of the only rank."""
         return [value]
 
     def share(self, make: Callable[[], T]) -> T:
-        """What rank 0 makes."""
+        """Return what `make` returns."""
         return make()
 
     def abort(self, status: int) -> None:
-        """Nobody else to end."""
+        """Do nothing: there are no other ranks to end."""
+
+    def depart(self, status: int) -> None:
+        """Do nothing: there is no MPI library that could wait for the dead."""
 
     def node(self) -> tuple[int, list[frozenset[int]]]:
-        """This rank's place on its node, and the processors of each rank there."""
+        """Return the place of this rank on its node, and the processors of each rank there."""
         return 0, [frozenset(os.sched_getaffinity(0))]
 
     def groups(self, size: int) -> NoReturn:
-        """One rank makes no groups."""
+        """Refuse: one rank cannot form groups."""
         raise UsageError(f"ranks per trial is {size}: start a multiple of {size} ranks")
-
-    def depart(self, status: int) -> None:
-        """There is no MPI to leave behind."""

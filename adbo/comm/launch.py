@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
-from adbo.comm.in_process import Alone
+from adbo.comm.in_process import SingleRank
 from adbo.core.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from adbo.comm.mpi import MpiRanks
-    from adbo.run.execute import Ranks
+    from adbo.comm.protocols import Ranks
 
 # Set for every rank: by MPICH, Intel MPI, Cray MPI and srun --mpi=pmi2; Open MPI; MVAPICH2.
 _RANK = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK")
@@ -31,7 +31,7 @@ def rank_hint(environ: Mapping[str, str] = os.environ) -> int:
     return _first_number(environ, (*_RANK, "SLURM_PROCID"), default=0)
 
 
-def find_ranks(comm: Any = None) -> MpiRanks | Alone:
+def find_ranks(comm: Any = None) -> MpiRanks | SingleRank:
     """All ranks of this job.
 
     Parameters
@@ -52,7 +52,7 @@ def find_ranks(comm: Any = None) -> MpiRanks | Alone:
                 f"srun started {size} tasks without MPI: use srun --mpi=pmi2 or --mpi=pmix"
                 " (srun --mpi=list shows what there is), or mpirun"
             )
-        return Alone()
+        return SingleRank()
     try:
         from adbo.comm.mpi import MpiRanks
     except (ImportError, RuntimeError) as error:

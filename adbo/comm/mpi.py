@@ -1,14 +1,14 @@
-"""The transport over MPI: every record goes directly to every peer, and nobody waits.
+"""Ranks over MPI: every record goes directly to every peer, and no rank waits for another.
 
-The only module that knows MPI. The records of a rank form one stream of frames. Every peer has a
-cursor into it and at most `WINDOW` messages under way; a message carries everything between the
-cursor and the end of the stream, so a peer that has not listened for a while is sent few, longer
-messages instead of many. Sends are synchronous-mode and non-blocking (``Issend``): one completes
-only when its receiver has taken it, which bounds the memory at the receiver by ``WINDOW`` messages
-per peer and proves the delivery of a stream without acknowledgements of our own.
+This is the only module that knows MPI. What a rank sends forms one stream of frames. Each peer has
+a cursor into it and at most `MessagingSettings.window` messages under way; a message carries
+everything between the cursor and the end of the stream. So a peer that has not received for a
+while is sent a few long messages instead of many short ones. Sends are synchronous and
+non-blocking (``Issend``): a send completes only when its receiver has taken the message. This
+bounds the memory at the receiver, and proves the delivery without acknowledgements of our own.
 
-Where the MPI library reports the death of ranks instead of ending the job (User Level Failure
-Mitigation, chapter 15 of MPI 5.0), the living go on without the dead.
+If the MPI library reports the death of ranks instead of ending the job (User Level Failure
+Mitigation, chapter 15 of MPI 5.0), the other ranks go on.
 """
 
 from __future__ import annotations
@@ -18,136 +18,124 @@ import statistics
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mpi4py import MPI
 
-from adbo.core.evaluation import Batch, Evaluation
-from adbo.core.wire import Decoder, Encoder, change, farewell, message, obituary
-
-#: Seconds that the ranks wait for each other when all is said, how often they look, and how
-#: often after, for the receipts of the others.
-PARTING, _PARTING_PAUSE, _LAST_LOOKS = 60.0, 5e-3, 10
-
-#: Messages under way to one peer: a peer may be this many evaluations slower than this rank
-#: before news to it wait for it.
-WINDOW = 8
-
-#: A message is cut after the frame that reaches this size.
-MESSAGE_BYTES = 1 << 20
-
-#: The share of a rank's time that messages may take. When they would take more, records wait and
-#: share messages. Cold, as between evaluations, a message sent and one received took 35 to 40
-#: microseconds of CPU on a shared machine, 1 to 3 in a tight loop (experiments/messaging.py): so
-#: the cost is measured where it arises.
-MESSAGING_SHARE = 0.01
-
-#: Seconds by which a rank may be ahead of that share, so that the records of a few short
-#: evaluations are not withheld while a long one runs.
-CREDIT = 5.0
-
-#: Microseconds per message until there are measurements, and over how many of these the median
-#: is taken: the first messages to a peer are slow.
-_FIRST_COST, _COSTS = 10e-6, 15
+from adbo.comm.inbox import Inbox
+from adbo.core.evaluation import Evaluation
+from adbo.core.wire import Encoder, Received, farewell, message
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class MessagingSettings:
+    """How much messages may cost.
+
+    Parameters
+    ----------
+    window
+        Messages under way to one peer; bounds the memory at a peer that does not receive.
+    message_bytes
+        A message ends with the frame that reaches this size.
+    share
+        Largest fraction of a rank's time for messages; beyond it, records wait and share messages.
+    credit
+        Seconds by which a rank may exceed its share, so that a short burst is not delayed.
+    first_cost
+        Seconds assumed for one message until there are measurements.
+    n_costs
+        Latest measurements of which the median counts; the first messages to a peer are slow.
+    barrier_patience
+        Seconds that ranks wait for each other at the end of a run.
+    """
+
+    window: int = 8
+    message_bytes: int = 1 << 20
+    share: float = 0.01
+    credit: float = 5.0
+    first_cost: float = 10e-6
+    n_costs: int = 15
+    barrier_patience: float = 60.0
+
+
+#: Seconds between two looks while ranks wait for each other at the end, and looks after that.
+_BARRIER_PAUSE, _LAST_LOOKS = 5e-3, 10
+
+
 class MpiTransport:
-    """The stream of this rank to its peers, and theirs to it.
+    """A `Transport` over MPI.
 
     Parameters
     ----------
     comm
-        The ranks that optimize together. Duplicated, so that messages of the objective on the
-        same communicator cannot be mistaken; all ranks must construct the transport together.
+        The ranks that optimize together. It is duplicated, so that messages of the objective on
+        the same communicator cannot be mistaken; constructing the transport is collective.
+    settings
+        How much messages may cost.
     """
 
-    def __init__(self, comm: MPI.Intracomm) -> None:
+    def __init__(
+        self, comm: MPI.Intracomm, settings: MessagingSettings = MessagingSettings()
+    ) -> None:
         self._comm = comm.Dup()
         self._comm.Set_errhandler(MPI.ERRORS_RETURN)
+        self._settings = settings
         self.rank = self._comm.Get_rank()
         self.size = self._comm.Get_size()
-        self.farewells: dict[int, dict[str, Any]] = {}
-        self.gone: set[int] = set()
+        self.failed: set[int] = set()
         self.may_use_threads = self.size > 1 and MPI.Query_thread() >= MPI.THREAD_MULTIPLE
-        self._obituaries: list[dict[str, Any]] = []
-        self._changes: list[list[Any]] = []
         self._encoder = Encoder()
-        self._decoder = Decoder()
+        self._inbox = Inbox()
+        self.farewells = self._inbox.farewells
         self._stream: list[bytes] = []
-        self._trimmed = 0  # frames that every peer has been sent, and that are gone from _stream
+        self._trimmed = 0  # frames removed from the start of _stream: every peer was sent them
         self._cursor = {peer: 0 for peer in range(self.size) if peer != self.rank}
         self._under_way = dict.fromkeys(self._cursor, 0)
-        self._behind: set[int] = set()  # peers that were not sent all yet
-        self._paid_until = 0.0  # when the messages sent so far will have been within their share
-        self._send_costs = deque([_FIRST_COST], maxlen=_COSTS)
-        self._receive_costs = deque([_FIRST_COST], maxlen=_COSTS)
+        self._behind: set[int] = set()  # peers that have not been sent the whole stream
+        self._paid_until = 0.0  # when the messages sent so far will be within their share
+        self._send_costs = deque([settings.first_cost], maxlen=settings.n_costs)
+        self._receive_costs = deque([settings.first_cost], maxlen=settings.n_costs)
         self._requests: list[MPI.Request] = []
-        # What a request needs kept alive until it completes: its peer and its buffer.
+        # The peer and the buffer of each request; the buffer must live until it completes.
         self._owners: list[tuple[int, bytes]] = []
         self._lost: list[tuple[MPI.Request, bytes]] = []  # under way to a peer that died
 
     def broadcast(self, evaluation: Evaluation) -> None:
         """Send one evaluation to every peer, as soon as each can take it."""
         if self._cursor:
-            self._append(self._encoder.frames(evaluation))
-            self._advance()
+            self.send(self._encoder.frames(evaluation))
 
-    def publish(self, texts: Sequence[str]) -> None:
-        """Send changes of a study to every peer, as soon as each can take them."""
+    def send(self, *frames: bytes) -> None:
+        """Send frames to every peer, as soon as each can take them."""
         if self._cursor:
-            for text in texts:
-                self._append(change(text))
+            self._stream += frames
+            self._behind.update(self._cursor)
             self._advance()
 
-    def receive(self) -> list[Batch]:
-        """Everything that has arrived; also moves waiting sends along."""
+    def receive(self) -> Received:
+        """Return everything that has arrived; also go on sending."""
         messages: list[bytes] = []
         start = time.thread_time()
-        # A look may be used up by the receipt of a message we sent, with more behind it.
+        # One look may be used up by the receipt of a message we sent, with more behind it.
         while self._complete() + self._collect(messages):
             pass
         if messages:
             self._receive_costs.append((time.thread_time() - start) / len(messages))
         self._advance()
-        received = self._decoder.decode(messages)
-        for parting in received.farewells:
-            self.farewells[int(parting["rank"])] = parting
-        self._obituaries += received.obituaries
-        self._changes += received.changes
-        return received.batches
+        return self._inbox.open(messages)
 
     def leave(self, statistics: Mapping[str, Any]) -> None:
-        """Tell every peer that no evaluation of this rank follows.
-
-        The ranks are free to go once `settled`, until then they must go on receiving.
-        """
+        """Tell every peer that no evaluation of this rank follows."""
         self.farewells[self.rank] = dict(statistics)
-        self._append(farewell(statistics))
-        self._paid_until = 0.0
-        self._advance()
-
-    def announce(self, notice: Mapping[str, Any]) -> None:
-        """Tell every peer about the death of a rank."""
-        self._append(obituary(notice))
-        self._paid_until = 0.0
-        self._advance()
-
-    def obituaries(self) -> list[dict[str, Any]]:
-        """What peers announced since the last call."""
-        news, self._obituaries = self._obituaries, []
-        return news
-
-    def changes(self) -> list[list[Any]]:
-        """What peers published since the last call."""
-        news, self._changes = self._changes, []
-        return news
+        self.send(farewell(statistics))
 
     @property
     def settled(self) -> bool:
-        """Whether all that this rank sent was received, and all that its peers sent is here."""
+        """Whether all living ranks have left, and everything sent to and by this one arrived."""
         return (
             self.rank in self.farewells
             and all(peer in self.farewells for peer in self._cursor)
@@ -155,33 +143,30 @@ class MpiTransport:
             and all(cursor == self._end for cursor in self._cursor.values())
         )
 
-    def part(self) -> None:
-        """Wait until all ranks are settled; give up when one died, or after `PARTING` seconds.
+    def barrier(self) -> None:
+        """Wait until all ranks are settled; give up after a time, or when a rank has died.
 
-        A receipt may still be in this process when its message is done with. Where MPICH ends it
-        no longer sends anything: of 64 ranks on 2 cores, 34 then waited for ever.
+        The receipt of a message may still be in this process when its send has completed. If
+        MPICH ended the process then, the receipt would never be sent, and its receiver would wait
+        forever.
         """
-        deadline = time.monotonic() + PARTING
+        deadline = time.monotonic() + self._settings.barrier_patience
         try:
             everybody = self._comm.Ibarrier()
             while not everybody.Test() and time.monotonic() < deadline:
-                time.sleep(_PARTING_PAUSE)
+                time.sleep(_BARRIER_PAUSE)
             for _ in range(_LAST_LOOKS):
                 self._comm.Iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG)
-                time.sleep(_PARTING_PAUSE / _LAST_LOOKS)
+                time.sleep(_BARRIER_PAUSE / _LAST_LOOKS)
         except MPI.Exception:
-            self._bury()
+            self._mark_failed()
 
     @property
     def _end(self) -> int:
         return self._trimmed + len(self._stream)
 
-    def _append(self, frames: bytes) -> None:
-        self._stream.append(frames)
-        self._behind.update(self._cursor)
-
     def _collect(self, messages: list[bytes]) -> int:
-        """Take what a look at the network finds; return how many messages that were."""
+        """Append the messages that have arrived; return their number."""
         before = len(messages)
         status = MPI.Status()
         while True:
@@ -192,20 +177,20 @@ class MpiTransport:
                 data = bytearray(status.Get_count(MPI.BYTE))
                 waiting.Recv([data, MPI.BYTE])
             except MPI.Exception:
-                self._bury()
+                self._mark_failed()
                 continue
             messages.append(bytes(data))
 
     def _complete(self) -> int:
-        """Let go of what was received by the peers; return how many messages that were."""
+        """Forget the sends that have completed; return their number."""
         if not self._requests:
             return 0
         try:
             if not MPI.Request.Testsome(self._requests):
                 return 0
         except MPI.Exception:
-            self._bury()
-        # Those that are done have become null, whether by success or by the death of the peer.
+            self._mark_failed()
+        # Completed requests have become null, by success or by the death of the peer.
         before = len(self._requests)
         waiting = [i for i, request in enumerate(self._requests) if request]
         if len(waiting) < before:
@@ -218,60 +203,69 @@ class MpiTransport:
         return before - len(self._requests)
 
     def _advance(self) -> None:
-        """Send what may be sent, unless messages had their share of the time already."""
+        """Send what may be sent, unless messages have had their share of the time."""
         now = time.monotonic()
-        if not self._behind or now < self._paid_until - CREDIT:
+        if not self._behind or self._is_over_budget(now):
             return
         start = time.thread_time()
         before = len(self._requests)
         end = self._end
-        cut: dict[int, tuple[int, bytes]] = {}  # peers at one cursor share one message
+        cut: dict[int, tuple[int, bytes]] = {}  # peers with equal cursors share one message
         for peer in sorted(self._behind, key=self._distance):
-            while self._cursor.get(peer, end) < end and self._under_way[peer] < WINDOW:
+            while (
+                self._cursor.get(peer, end) < end and self._under_way[peer] < self._settings.window
+            ):
                 position = self._cursor[peer]
                 if position not in cut:
                     cut[position] = self._cut(position)
-                self._send(peer, *cut[position])
+                self._post(peer, *cut[position])
         self._behind = {peer for peer, cursor in self._cursor.items() if cursor < end}
         self._trim()
         n_messages = len(self._requests) - before
         if n_messages:
             self._send_costs.append((time.thread_time() - start) / n_messages)
             cost = statistics.median(self._send_costs) + statistics.median(self._receive_costs)
-            self._paid_until = max(self._paid_until, now) + n_messages * cost / MESSAGING_SHARE
+            cost *= n_messages / self._settings.share
+            self._paid_until = max(self._paid_until, now) + cost
+
+    def _is_over_budget(self, now: float) -> bool:
+        """Return whether records must wait; not once this rank has nothing else to do."""
+        has_left = self.rank in self.farewells
+        return not has_left and now < self._paid_until - self._settings.credit
 
     def _distance(self, peer: int) -> int:
-        """Every rank begins with its neighbour: else all would flood the same peer at once."""
+        """Return a sort key: each rank begins with its neighbour, not all with the same peer."""
         return (peer - self.rank) % self.size
 
-    def _send(self, peer: int, position: int, data: bytes) -> None:
+    def _post(self, peer: int, position: int, data: bytes) -> None:
+        """Begin to send a message after which the cursor of the peer is at `position`."""
         try:
             self._requests.append(self._comm.Issend([data, MPI.BYTE], dest=peer))
         except MPI.Exception:
-            self._bury()
+            self._mark_failed()
             return
         self._owners.append((peer, data))
         self._under_way[peer] += 1
         self._cursor[peer] = position
 
-    def _bury(self) -> None:
-        """After an error: find out who died, and stop waiting for them.
+    def _mark_failed(self) -> None:
+        """After an error: find out which ranks died, and expect nothing more of them.
 
         Raises
         ------
         MPI.Exception
-            The error being handled, if nobody died.
+            The error being handled, if no rank died.
         """
         try:
             failed = self._comm.Get_failed()
-            self._comm.Ack_failed()  # looking for messages from anybody works again
+            self._comm.Ack_failed()  # allows receiving from any rank again
         except (NotImplementedError, MPI.Exception):
             raise MPI.Exception(MPI.ERR_OTHER) from None
         indices = MPI.Group.Translate_ranks(failed, None, self._comm.Get_group())
-        dead = {int(rank) for rank in indices} - self.gone
-        if not dead and not self.gone:
+        dead = {int(rank) for rank in indices} - self.failed
+        if not dead and not self.failed:
             raise
-        self.gone |= dead
+        self.failed |= dead
         for rank in dead:
             self._cursor.pop(rank, None)
             self._under_way.pop(rank, None)
@@ -282,49 +276,50 @@ class MpiTransport:
         self._owners = [owner for _, owner in pairs if owner[0] not in dead]
 
     def _cut(self, start: int) -> tuple[int, bytes]:
-        """One message of the stream from ``start`` on, and where the next one starts."""
+        """Return one message of the stream from `start`, and where the next one starts."""
         frames: list[bytes] = []
         size = 0
         for frame in self._stream[start - self._trimmed :]:
             frames.append(frame)
             size += len(frame)
-            if size >= MESSAGE_BYTES:
+            if size >= self._settings.message_bytes:
                 break
         return start + len(frames), message(frames)
 
     def _trim(self) -> None:
+        """Remove from the stream what every peer was sent."""
         reached = min(self._cursor.values(), default=self._end)
         del self._stream[: reached - self._trimmed]
         self._trimmed = max(self._trimmed, reached)
 
 
 class MpiChannel:
-    """How the ranks of one group talk; the first of them leads.
+    """A `Channel` over MPI.
 
     Parameters
     ----------
     comm
-        The group; all its ranks must construct the channel together.
+        The group; constructing the channel is collective.
     """
 
     def __init__(self, comm: MPI.Intracomm) -> None:
         self.comm = comm
         self.rank = comm.Get_rank()
         self.size = comm.Get_size()
-        self._words = comm.Dup()  # what the objective sends on its communicator is not ours
+        self._words = comm.Dup()  # apart from what the objective sends on its communicator
         self._under_way: list[MPI.Request] = []
 
     def tell(self, word: object) -> None:
-        """Send a word to every other rank of the group."""
+        """Send an object to every other rank of the group."""
         for rank in range(1, self.size):
             self._send(word, rank)
 
     def answer(self, word: object) -> None:
-        """Send a word to the leader."""
+        """Send an object to the leader."""
         self._send(word, 0)
 
     def hear(self) -> tuple[int, Any] | None:
-        """The next word and the rank it is from, if one has arrived."""
+        """Return the next object and the rank it is from, or None if none has arrived."""
         self._under_way = [request for request in self._under_way if not request.Test()]
         status = MPI.Status()
         message = self._words.improbe(MPI.ANY_SOURCE, MPI.ANY_TAG, status)
@@ -335,7 +330,7 @@ class MpiChannel:
 
 
 class MpiRanks:
-    """The ranks of a communicator.
+    """The `Ranks` of a communicator.
 
     Parameters
     ----------
@@ -349,16 +344,16 @@ class MpiRanks:
         self.size = self._comm.Get_size()
 
     def transport(self) -> MpiTransport:
-        """A way to the peers; collective."""
+        """Return a transport between the ranks; collective."""
         return MpiTransport(self._comm)
 
     def groups(self, size: int) -> tuple[MpiRanks, MpiChannel]:
-        """Split into groups of neighbours; collective.
+        """Split the ranks into groups of neighbours; collective.
 
         Returns
         -------
         MpiRanks, MpiChannel
-            The leaders of all groups, for who is one, and this rank's group.
+            The leaders of all groups, if this rank is one, and this rank's group.
         """
         leads = self.rank % size == 0
         leaders = MPI.Intracomm(self._comm.Split(0 if leads else 1, self.rank))
@@ -366,7 +361,10 @@ class MpiRanks:
         return MpiRanks(leaders), MpiChannel(group)
 
     def node(self) -> tuple[int, list[frozenset[int]]]:
-        """This rank's place on its node, and the processors of each rank there; collective."""
+        """Return the place of this rank on its node, and the processors of each rank there.
+
+        Collective.
+        """
         node = self._comm.Split_type(MPI.COMM_TYPE_SHARED, self.rank)
         processors = node.allgather(frozenset(os.sched_getaffinity(0)))
         place = node.Get_rank()
@@ -374,17 +372,17 @@ class MpiRanks:
         return place, processors
 
     def agree(self, value: T) -> list[T]:
-        """What every rank says, by rank, on every rank; collective."""
+        """Return the values of all ranks, on every rank; collective."""
         return self._comm.allgather(value)
 
     def share(self, make: Callable[[], T]) -> T:
-        """What rank 0 makes, or the exception it raises, on every rank; collective."""
+        """Return what `make` returns on rank 0, or raise what it raises there; collective."""
         value: T | None = None
         error: Exception | None = None
         if self.rank == 0:
             try:
                 value = make()
-            except Exception as caught:  # whatever it is, every rank must hear of it
+            except Exception as caught:  # every rank must raise it
                 error = caught
         value, error = self._comm.bcast((value, error), root=0)
         if error is not None:
@@ -392,11 +390,11 @@ class MpiRanks:
         return value
 
     def abort(self, status: int) -> None:
-        """End the whole job at once, without waiting for anybody."""
+        """End the whole job at once."""
         self._comm.Abort(status)
 
     def depart(self, status: int) -> None:
-        """End this process without `MPI_Finalize`, which may wait for the dead for ever."""
+        """End this process without `MPI_Finalize`, which may wait forever for dead ranks."""
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -1,8 +1,8 @@
-"""What one finished evaluation is, alone and by the batch.
+"""A finished evaluation, alone (`Evaluation`) or with others of its layout (`Batch`).
 
 A *layout* is the ordered set of named distributions that a trial asked for. A static search space
-has one; every branch of a conditional one has its own. Its key is a hash of its text, the same on
-every rank, so records need no negotiated numbering and may be relayed by anyone.
+has one; each branch of a conditional space has its own. The key of a layout is a hash of its text.
+It is the same on every rank, so ranks need not agree on a numbering.
 
 Notation: ``k`` parameters in a layout, ``n`` records in a batch.
 """
@@ -11,37 +11,39 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from optuna.distributions import (
     BaseDistribution,
+    CategoricalDistribution,
     distribution_to_json,
     json_to_distribution,
 )
 from optuna.trial import TrialState
 
-#: States an evaluation can end in; the numbers are those of ``optuna.trial.TrialState``.
+#: States in which an evaluation can end; the numbers are those of ``optuna.trial.TrialState``.
 FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
-#: The part of a record that every evaluation has; ``value`` is NaN where there is none.
+#: The fields that every record has; ``value`` is NaN if the evaluation has none.
 HEADER_FIELDS: list[tuple[str, str]] = [
     ("layout", "<u8"),
     ("rank", "<i4"),
     ("seq", "<u4"),
     ("state", "<u4"),
-    ("extras_bytes", "<u4"),
     ("value", "<f8"),
     ("started", "<f8"),
     ("finished", "<f8"),
 ]
 
-
-#: User attribute under which the reason of a failed evaluation is kept.
+#: User attribute that holds the reason of a failed evaluation.
 FAIL_REASON = "adbo:fail_reason"
+
+#: Layouts that are kept for reuse; a study has one for each branch of its space, rarely more.
+_INTERNED_LAYOUTS = 4096
 
 
 @dataclass(frozen=True)
@@ -52,23 +54,45 @@ class Layout:
     ----------
     distributions
         Name to distribution, in the order in which the trial asked for them.
-
-    Raises
-    ------
-    TypeError
-        When it is written, if a categorical choice is no JSON.
     """
 
     distributions: Mapping[str, BaseDistribution]
 
+    @classmethod
+    def of(cls, distributions: Mapping[str, BaseDistribution]) -> Layout:
+        """Return the one shared layout of these distributions.
+
+        Writing a layout as text and hashing it costs as much as all else about a trial, so equal
+        trials share their layout.
+        """
+        items = tuple(distributions.items())
+        try:
+            return _interned(items, tuple(_choice_types(d) for _, d in items))
+        except TypeError:  # choices without a hash, which Optuna keeps in memory only
+            return cls(dict(distributions))
+
+    @classmethod
+    def from_text(cls, text: str | bytes) -> Layout:
+        """Return the layout that `text` describes."""
+        return cls.of({name: json_to_distribution(d) for name, d in json.loads(text)})
+
     @cached_property
     def text(self) -> str:
-        """The layout as JSON, equal for equal layouts."""
+        """The layout as JSON, equal for equal layouts.
+
+        Raises
+        ------
+        TypeError
+            If a categorical choice cannot be written as JSON.
+        """
         return json.dumps([[n, distribution_to_json(d)] for n, d in self.distributions.items()])
 
     @cached_property
     def key(self) -> int:
-        """64 bits that name this layout on every rank; in this process, if it is no JSON."""
+        """64 bits that identify this layout on every rank.
+
+        If a choice cannot be written as JSON, the key is valid in this process only.
+        """
         try:
             text = self.text
         except TypeError:
@@ -78,21 +102,38 @@ class Layout:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
+        """The names of the parameters, ``(k,)``."""
         return tuple(self.distributions)
 
     @cached_property
     def dtype(self) -> np.dtype[np.void]:
-        """One record of this layout: the header and ``k`` internal values."""
+        """The type of one record: the header and ``k`` internal values."""
         return np.dtype([*HEADER_FIELDS, ("internal", "<f8", (len(self.distributions),))])
 
-    @classmethod
-    def from_text(cls, text: str | bytes) -> Layout:
-        return cls({name: json_to_distribution(d) for name, d in json.loads(text)})
+
+@lru_cache(_INTERNED_LAYOUTS)
+def _interned(items: tuple[tuple[str, BaseDistribution], ...], types: Hashable) -> Layout:
+    """Return the shared layout; `types` tells choices apart that are equal, such as 1 and True."""
+    return Layout(dict(items))
+
+
+def _choice_types(distribution: BaseDistribution) -> tuple[type, ...]:
+    if isinstance(distribution, CategoricalDistribution):
+        return tuple(type(choice) for choice in distribution.choices)
+    return ()
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What an evaluation carries beside its numbers; most carry nothing."""
+    """What an evaluation carries beside its numbers; most evaluations carry nothing.
+
+    Parameters
+    ----------
+    user_attrs, system_attrs
+        Attributes of the trial, values that JSON can hold.
+    intermediate_values
+        Step to reported value.
+    """
 
     user_attrs: Mapping[str, Any] = field(default_factory=dict)
     system_attrs: Mapping[str, Any] = field(default_factory=dict)
@@ -102,7 +143,7 @@ class Extras:
         return bool(self.user_attrs or self.system_attrs or self.intermediate_values)
 
     def to_bytes(self) -> bytes:
-        """UTF-8 JSON; nothing at all for nothing."""
+        """Return the extras as UTF-8 JSON, or no bytes if there are none."""
         if not self:
             return b""
         steps = [[step, value] for step, value in self.intermediate_values.items()]
@@ -110,6 +151,7 @@ class Extras:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Extras:
+        """Return what `to_bytes` encoded."""
         if not data:
             return NO_EXTRAS
         user_attrs, system_attrs, steps = json.loads(data)
@@ -126,12 +168,12 @@ class Evaluation:
     Parameters
     ----------
     rank, seq
-        Its unique name: who made it, and the how-manieth it was there. Trials that adbo did not
-        make have rank -1 and their trial number as ``seq``.
+        Its unique name: the rank that made it, and its sequence number on that rank. A trial that
+        adbo did not make has rank -1 and its trial number as ``seq``.
     state
         COMPLETE, PRUNED or FAIL.
     value
-        What the objective returned, in the user's sign; NaN if it has no value.
+        What the objective returned, in the user's sign; NaN if there is no value.
     started, finished
         Seconds since the epoch.
     layout, internal
@@ -162,16 +204,17 @@ class Evaluation:
 
 
 class Batch(NamedTuple):
-    """``n`` records of one layout: ``rows (n,)`` of ``layout.dtype`` and what goes beside them."""
+    """Records of one layout."""
 
     layout: Layout
     rows: np.ndarray[Any, Any]
+    """``(n,)`` of ``layout.dtype``."""
     extras: Mapping[int, Extras]
-    """Row number within the batch to its extras, where there are any."""
+    """Row number to the extras of that row, for the rows that have some."""
 
 
 def to_batch(evaluation: Evaluation) -> Batch:
-    """One evaluation as a batch of one."""
+    """Return a batch that holds one evaluation."""
     extras = evaluation.extras
     row = np.array(
         [
@@ -180,7 +223,6 @@ def to_batch(evaluation: Evaluation) -> Batch:
                 evaluation.rank,
                 evaluation.seq,
                 evaluation.state.value,
-                0,
                 evaluation.value,
                 evaluation.started,
                 evaluation.finished,

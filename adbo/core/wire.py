@@ -1,13 +1,16 @@
-"""How evaluations travel: messages of frames.
+"""The wire format: how evaluations and notices become bytes, and back.
 
-A finished evaluation is encoded once, where it was made, and appended as it is by everybody who
-receives it. This module knows the bytes; it does not know who sends them, who keeps them, or what
-is done with them.
+An evaluation is encoded once, by the rank that made it, and every rank appends the same bytes to
+its history. This module does not know who sends the bytes, nor what is done with them.
 
-A *message* is ``MAGIC``, one byte of format version, and frames: kind (1 byte), payload length
-(4 bytes), payload. A layout's frame precedes the first record that uses it. A *change* is what a
-replicated Optuna storage sends instead of evaluations (`adbo.replicated.replica`); here it is only
-bytes.
+A *message* is ``MAGIC``, one byte of format version, and frames. A *frame* is its kind (1 byte),
+the length of its payload (4 bytes) and the payload. Kinds:
+
+- a *layout*, which precedes the first record that uses it;
+- a *record*: the header and the internal values of one evaluation, then its extras as JSON;
+- a *farewell*: no record of this rank follows; with statistics about the rank;
+- a *death notice*: another rank has died; with how much of its stream has been received;
+- a *change* of a replicated Optuna storage (`adbo.replicated`), a JSON array.
 """
 
 from __future__ import annotations
@@ -24,33 +27,30 @@ from adbo.core.evaluation import Batch, Evaluation, Extras, Layout, to_batch
 T = TypeVar("T")
 
 MAGIC = b"adbo"
-FORMAT_VERSION = 1
-_LAYOUT, _RECORD, _FAREWELL, _OBITUARY, _CHANGE = 1, 2, 3, 4, 5
+FORMAT_VERSION = 2
+_LAYOUT, _RECORD, _FAREWELL, _DEATH_NOTICE, _CHANGE = 1, 2, 3, 4, 5
 _FRAME = struct.Struct("<BI")
 _PREFIX = MAGIC + bytes([FORMAT_VERSION])
 
 
 class FormatError(ValueError):
-    """Bytes that are no message of this format version."""
+    """The bytes are not a message of this format version."""
 
 
 class Encoder:
-    """Turns evaluations into frames, each layout's before its first record.
+    """Turns evaluations into frames.
 
-    The frames of one encoder form a stream: they must reach a decoder in the order in which they
-    were made.
+    The frames of one encoder form a stream: a decoder must read them in the order in which they
+    were made, since a layout is sent only once.
     """
 
     def __init__(self) -> None:
         self._announced: set[int] = set()
 
     def frames(self, evaluation: Evaluation) -> bytes:
-        """The bytes of one evaluation, preceded by its layout if that is new."""
-        extras = evaluation.extras.to_bytes()
-        rows = to_batch(evaluation).rows
-        rows["extras_bytes"] = len(extras)
-        record = _frame(_RECORD, rows.tobytes() + extras)
-        layout = evaluation.layout
+        """Return the frame of one evaluation, preceded by its layout if that is new."""
+        layout, rows, _ = to_batch(evaluation)
+        record = _frame(_RECORD, rows.tobytes() + evaluation.extras.to_bytes())
         if layout.key in self._announced:
             return record
         self._announced.add(layout.key)
@@ -58,47 +58,47 @@ class Encoder:
 
 
 def farewell(statistics: Mapping[str, Any]) -> bytes:
-    """The frame that ends a rank's own evaluations: none of them comes after it."""
+    """Return the last frame of a rank's evaluations, with statistics about the rank."""
     return _frame(_FAREWELL, json.dumps(statistics).encode())
 
 
-def obituary(notice: Mapping[str, Any]) -> bytes:
-    """A frame that tells of the death of a rank, and how much of its stream was received."""
-    return _frame(_OBITUARY, json.dumps(notice).encode())
+def death_notice(notice: Mapping[str, Any]) -> bytes:
+    """Return a frame that tells of the death of a rank; see `adbo.comm.failover`."""
+    return _frame(_DEATH_NOTICE, json.dumps(notice).encode())
 
 
 def change(text: str) -> bytes:
-    """A frame for one change of a study: a JSON array that only its readers understand."""
+    """Return the frame of one change of a replicated study, given as a JSON array."""
     return _frame(_CHANGE, text.encode())
 
 
 def message(frames: Iterable[bytes]) -> bytes:
-    """One message out of frames."""
+    """Return one message that holds the frames."""
     return b"".join([_PREFIX, *frames])
 
 
 class Received(NamedTuple):
-    """What messages held."""
+    """The content of messages."""
 
     batches: list[Batch]
     farewells: list[dict[str, Any]]
-    obituaries: list[dict[str, Any]]
+    death_notices: list[dict[str, Any]]
     changes: list[list[Any]]
 
 
 class Decoder:
-    """Reads the messages of any number of streams; remembers the layouts they announced."""
+    """Reads messages of any number of streams, and remembers the layouts that they announced."""
 
     def __init__(self) -> None:
         self._layouts: dict[int, Layout] = {}
 
     def decode(self, messages: Sequence[bytes]) -> Received:
-        """Read messages, their records grouped by layout so that numpy sees few, long arrays.
+        """Return the content of messages, with records grouped by layout into long arrays.
 
         Raises
         ------
         FormatError
-            If the bytes are of another format or version, or a record's layout is unknown.
+            If the bytes have another format or version, or the layout of a record is unknown.
         """
         records: dict[int, list[bytes]] = {}
         notices: dict[int, list[Any]] = {kind: [] for kind in _PARSERS}
@@ -123,11 +123,11 @@ class Decoder:
         try:
             return self._layouts[key]
         except KeyError:
-            raise FormatError(f"record of a layout that was not announced: {key:#x}") from None
+            raise FormatError(f"record of an unknown layout {key:#x}") from None
 
 
 def _batch(layout: Layout, payloads: Sequence[bytes]) -> Batch:
-    """Records of one layout, in their order, with what is attached to some of them."""
+    """Return the records of one layout, in their order."""
     size = layout.dtype.itemsize
     if all(len(payload) == size for payload in payloads):
         return Batch(layout, np.frombuffer(b"".join(payloads), dtype=layout.dtype), {})
@@ -156,17 +156,17 @@ def _change(payload: bytes) -> list[Any]:
 
 _PARSERS: dict[int, Callable[[bytes], Any]] = {
     _FAREWELL: _notice,
-    _OBITUARY: _notice,
+    _DEATH_NOTICE: _notice,
     _CHANGE: _change,
 }
 
 
 def _parsed(payload: bytes, parse: Callable[[bytes], T]) -> T:
-    """JSON within a message; what is none is no message of ours."""
+    """Return the parsed payload; anything that cannot be parsed is a `FormatError`."""
     try:
         return parse(payload)
     except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
-        # Arithmetic: bounds that overflow. Recursion: brackets thousands deep.
+        # ArithmeticError: bounds that overflow. RecursionError: thousands of nested brackets.
         raise FormatError(f"unreadable frame: {error}") from None
 
 

@@ -63,7 +63,7 @@ class Trial(BaseTrial):
     ) -> None:
         #: The communicator of the ranks that evaluate this trial together, if there are several.
         self.comm: Any = None
-        self._order = (space, proposal, number, started, copy.deepcopy(rng), enqueued)
+        self._arguments = (space, proposal, number, started, copy.deepcopy(rng), enqueued)
         self._space = space
         self._proposal = proposal
         self._number = number
@@ -182,13 +182,13 @@ class Trial(BaseTrial):
         """When the evaluation began, in local time."""
         return datetime.datetime.fromtimestamp(self._started)
 
-    def order(self) -> tuple[Any, ...]:
-        """What another rank makes an equal trial of."""
-        return self._order
+    def arguments(self) -> tuple[Any, ...]:
+        """Return the arguments with which another rank constructs an equal trial."""
+        return self._arguments
 
     def layout(self) -> Layout:
         """The distributions asked for."""
-        return Layout(dict(self._distributions))
+        return Layout.of(self._distributions)
 
     def internal(self) -> tuple[float, ...]:
         """Optuna's internal values, in the order of the layout."""

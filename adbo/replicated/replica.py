@@ -1,13 +1,14 @@
-"""One rank's copy of the studies that all ranks change: equal wherever the same changes arrived.
+"""One rank's replica of the studies that all ranks change.
 
-Changes may arrive in any order, and more than once. The changes of a trial are numbered, since one
-rank at a time makes them, and are taken in the order of their versions. An attribute of a study is
-that of the latest stamp, whoever set it. A deleted study stays deleted; a new one of its name has
-the next incarnation. This module does not know how changes travel.
+Replicas that have applied the same changes are equal, in whatever order the changes arrived, and
+however often. Only one rank at a time changes a trial, so the changes of a trial have version
+numbers and are applied in their order. The value of a study's attribute is the one with the latest
+stamp. A deleted study stays deleted; a new study of the same name is its next incarnation. This
+module does not know how changes travel.
 
-A *change* is a list of plain JSON values: clock, rank, kind, study name, incarnation, and what the
-kind needs. Clock and rank are its *stamp*, a logical time that orders all changes (Lamport, Time,
-clocks, and the ordering of events in a distributed system, 1978).
+A *change* is a list of plain JSON values: clock, rank, kind, study name, incarnation, and the
+arguments of the kind. Clock and rank are its *stamp*, a logical time that orders all changes
+(Lamport, Time, clocks, and the ordering of events in a distributed system, 1978).
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ Change = Sequence[Any]
 
 
 @dataclass
-class Entry:
-    """A trial, its latest change, and which rank may change it."""
+class ReplicatedTrial:
+    """A trial, its latest change, and the rank that may change it."""
 
-    study: Study
+    study: ReplicatedStudy
     trial: FrozenTrial
     version: int
     stamp: Stamp
     runner: int
-    """Who evaluates it, or shall do so if it is waiting."""
+    """The rank that runs the trial, or shall run it if it is waiting."""
 
     def advance(self, change: Change) -> None:
-        """Make the next change of the trial."""
+        """Apply the next change of the trial."""
         clock, rank, kind, _, _, _, self.version, *arguments = change
         self.trial = changed(self.trial, kind, arguments)
         self.stamp = clock, rank
@@ -52,7 +53,7 @@ class Entry:
             self.note_waiting()
 
     def note_waiting(self) -> None:
-        """Tell the study whether this trial waits."""
+        """Update the study's set of waiting trials."""
         if self.trial.state is TrialState.WAITING:
             self.study.waiting.add(self.trial.number)
         else:
@@ -60,36 +61,36 @@ class Entry:
 
 
 @dataclass
-class Study:
-    """What is known of one study."""
+class ReplicatedStudy:
+    """A study as far as this rank knows it."""
 
     key: Key
     study_id: int
-    """Of this copy alone."""
+    """Valid on this rank only."""
     directions: list[StudyDirection]
     attrs: dict[str, dict[str, Any]] = field(default_factory=lambda: {"user": {}, "system": {}})
     stamps: dict[tuple[str, str], Stamp] = field(default_factory=dict)
-    """Of the attributes."""
+    """(scope, name) of an attribute to the stamp of its value."""
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
-    entries: dict[int, Entry] = field(default_factory=dict)
-    """By trial number."""
+    entries: dict[int, ReplicatedTrial] = field(default_factory=dict)
+    """Trial number to trial."""
     numbers: list[int] = field(default_factory=list)
     waiting: set[int] = field(default_factory=set)
-    """Numbers of trials that wait to be evaluated."""
+    """Numbers of the waiting trials."""
 
     def trials(self) -> list[FrozenTrial]:
-        """All of them, by number."""
+        """Return all trials in the order of their numbers."""
         return [self.entries[number].trial for number in self.numbers]
 
     def set_attr(self, stamp: Stamp, scope: str, name: str, value: Any) -> None:
-        """Set an attribute, unless it was set later than that."""
+        """Set an attribute, unless its value has a later stamp."""
         if stamp > self.stamps.get((scope, name), (-1, -1)):
             self.stamps[scope, name] = stamp
-            # Replaced and not changed: somebody may be reading it.
+            # A new dict, since a thread may be reading the old one.
             self.attrs[scope] = {**self.attrs[scope], name: value}
 
-    def place(self, entry: Entry) -> None:
-        """Add a trial, or put it in the place of what was known of it."""
+    def place(self, entry: ReplicatedTrial) -> None:
+        """Add a trial, or replace what was known of it."""
         number = entry.trial.number
         if number not in self.entries:
             bisect.insort(self.numbers, number)
@@ -98,34 +99,34 @@ class Study:
 
 
 class Replica:
-    """All studies as far as this rank has heard."""
+    """All studies, as far as this rank knows them."""
 
     def __init__(self) -> None:
         self.clock = 0
-        self.known: dict[int, int] = {}  # of each rank, the clock of its latest change
-        self.conflict: str | None = None  # what ranks cannot both have meant
-        self.studies: dict[int, Study] = {}
-        self.entries: dict[int, Entry] = {}
-        self._by_key: dict[Key, Study] = {}
+        self.known: dict[int, int] = {}  # rank to the clock of its latest change
+        self.conflict: str | None = None  # a contradiction between ranks
+        self.studies: dict[int, ReplicatedStudy] = {}
+        self.entries: dict[int, ReplicatedTrial] = {}
+        self._by_key: dict[Key, ReplicatedStudy] = {}
         self._deleted: dict[Key, Stamp] = {}
         self._n_studies = 0
-        # What came before that which it changes.
+        # Changes that arrived before what they change.
         self._early: dict[Key, list[Change]] = {}
         self._early_versions: dict[int, dict[int, Change]] = {}
 
     def key(self, name: str) -> Key:
-        """What a study of this name is called now, whether or not there is one."""
+        """Return the key of the current incarnation of a study, which need not exist."""
         incarnation = 0
         while (name, incarnation) in self._deleted:
             incarnation += 1
         return name, incarnation
 
-    def find(self, key: Key) -> Study | None:
-        """The study, if it is known."""
+    def find(self, key: Key) -> ReplicatedStudy | None:
+        """Return the study, or None if it is unknown."""
         return self._by_key.get(key)
 
     def apply(self, change: Change) -> None:
-        """Take one change in, unless it is known."""
+        """Apply one change, unless it was applied before."""
         clock, rank, kind, name, incarnation, *rest = change
         self.clock = max(self.clock, clock)
         self.known[rank] = max(self.known.get(rank, 0), clock)
@@ -145,10 +146,10 @@ class Replica:
             self._change_trial(study, change)
 
     def since(self, rank: int, start: int, stop: int) -> list[Change]:
-        """What became of the changes that a rank made after one clock and until another.
+        """Return changes with the effect of those that a rank made after `start` until `stop`.
 
-        With these, whoever knows the changes of that rank until ``start`` knows them until
-        ``stop``.
+        A replica that has applied the changes of that rank until `start` and then these has the
+        same state as one that has applied its changes until `stop`.
         """
 
         def is_meant(stamp: Stamp) -> bool:
@@ -170,11 +171,11 @@ class Replica:
                     trial = entry.trial
                     place = (trial._trial_id, entry.version, trial.number, entry.runner)
                     news.append([*entry.stamp, "trial", *study.key, *place, encode_trial(trial)])
-        # Until the last one has arrived, not all is known, and the clock must not say so.
+        # The last one moves the clock to `stop`, once all others have been applied.
         return [*sorted(news, key=lambda change: change[0]), [stop, rank, "nothing", "", 0]]
 
     def abandon(self, rank: int) -> None:
-        """What a dead rank was running has failed; every living one says so by itself."""
+        """Fail the running trials of a dead rank; every survivor does so by itself."""
         for entry in self.entries.values():
             if entry.runner == rank and entry.trial.state is TrialState.RUNNING:
                 entry.trial = changed(entry.trial, "state", ["FAIL", None, None])
@@ -184,7 +185,7 @@ class Replica:
         directions = [StudyDirection[name] for name in names]
         known = self._by_key.get(key)
         if known is None:
-            known = Study(key, self._n_studies, directions)
+            known = ReplicatedStudy(key, self._n_studies, directions)
             self._n_studies += 1
             self._by_key[key] = self.studies[known.study_id] = known
             for change in self._early.pop(key, []):
@@ -209,7 +210,7 @@ class Replica:
             if any((change[3], change[4]) != key for change in early.values())
         }
 
-    def _change_trial(self, study: Study, change: Change) -> None:
+    def _change_trial(self, study: ReplicatedStudy, change: Change) -> None:
         clock, rank, kind, _, _, trial_id, version, *rest = change
         entry = self.entries.get(trial_id)
         if entry is not None and version <= entry.version:
@@ -217,7 +218,7 @@ class Replica:
         if kind == "trial":
             number, runner, fields = rest
             trial = decode_trial(trial_id, number, fields)
-            entry = Entry(study, trial, version, (clock, rank), runner)
+            entry = ReplicatedTrial(study, trial, version, (clock, rank), runner)
             self.entries[trial_id] = entry
             study.place(entry)
         elif entry is None or version > entry.version + 1:
@@ -227,7 +228,7 @@ class Replica:
             entry.advance(change)
         self._catch_up(entry)
 
-    def _catch_up(self, entry: Entry) -> None:
+    def _catch_up(self, entry: ReplicatedTrial) -> None:
         early = self._early_versions.pop(entry.trial._trial_id, {})
         while entry.version + 1 in early:
             entry.advance(early[entry.version + 1])

@@ -1,7 +1,7 @@
-"""`storage`: any sampler of Optuna on all ranks, without a database.
+"""`storage`: an Optuna storage that every rank holds in memory, for any Optuna sampler.
 
-Every rank has all studies in memory. What it changes it sends to all others without waiting, and
-whenever Optuna reads, what others sent is taken in first.
+Every rank has all studies in memory. It sends each of its changes to all others without waiting,
+and applies what has arrived before Optuna reads anything.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from adbo.comm.launch import find_ranks
-from adbo.replicated.replica import Entry, Key, Study
-from adbo.replicated.replicator import Replication
+from adbo.replicated.replica import Key, ReplicatedStudy, ReplicatedTrial
+from adbo.replicated.replicator import Replicator
 from adbo.replicated.trial_json import encode_distribution, encode_time, encode_values
 
 _logger = logging.getLogger("optuna.adbo")
 
 
 def storage(comm: Any = None) -> ReplicatedStorage:
-    """Make a storage that all ranks share, each with all of it in its memory.
+    """Return a storage that all ranks share, each with a full copy in its memory.
 
-    Started by ``mpiexec``, ``mpirun`` or ``srun``, every rank must make the same call; alone, it
-    is a storage in memory. Studies that the ranks create with one name are one study.
+    Under ``mpiexec``, ``mpirun`` or ``srun``, every rank must make the same call; in a single
+    process, it is a storage in memory. Studies of one name that several ranks create are one
+    study.
 
     Parameters
     ----------
@@ -45,9 +46,9 @@ def storage(comm: Any = None) -> ReplicatedStorage:
     Returns
     -------
     ReplicatedStorage
-        For ``optuna.create_study(storage=...)`` and all else that takes a storage. Leaving its
-        context, or `ReplicatedStorage.close`, waits until every rank has all trials of all ranks;
-        so does the end of the program.
+        A storage for ``optuna.create_study(storage=...)`` and everything else that takes one.
+        The end of its context, `ReplicatedStorage.close` and the end of the program wait until
+        every rank has all trials of all ranks.
 
     Raises
     ------
@@ -65,33 +66,33 @@ def storage(comm: Any = None) -> ReplicatedStorage:
     """
     ranks = find_ranks(comm)
     token = ranks.share(lambda: str(uuid.uuid4()))
-    replication = Replication(ranks.transport())
-    replication.listen()
+    replicator = Replicator(ranks.transport())
+    replicator.start_background()
     if ranks.size > 1:
-        atexit.register(_end, replication)
-    return ReplicatedStorage(replication, token)
+        atexit.register(_end, replicator)
+    return ReplicatedStorage(replicator, token)
 
 
 class ReplicatedStorage(BaseStorage):
-    """A storage of Optuna that is equal on all ranks; made by `storage`.
+    """An Optuna storage with the same content on all ranks; made by `storage`.
 
-    Trial ids and numbers are unique over all ranks without any agreement, and hence not dense:
-    rank ``r`` of ``P`` makes ``r, r + P, r + 2 P``. Attributes must be plain JSON values. Only the
-    rank that runs a trial may change it. Trials that a rank enqueues go round to all ranks in
-    turn, beginning with itself; those of a rank that has finished go to another.
+    Trial ids and numbers are unique over all ranks without any agreement, and therefore not
+    dense: rank ``r`` of ``P`` uses ``r, r + P, r + 2 P, ...``. Attributes must be plain JSON
+    values. Only the rank that runs a trial may change it. Trials that a rank enqueues are given to
+    all ranks in turn, beginning with that rank; if a rank has left, another one runs its trials.
 
     Parameters
     ----------
-    replication
-        This rank's part.
+    replicator
+        This rank's replica and its exchange with the others.
     token
-        Equal on all ranks and unlike any other: it names the studies that have no name.
+        A unique text, equal on all ranks, in the names of studies that were created without one.
     """
 
-    def __init__(self, replication: Replication, token: str) -> None:
-        self._replication = replication
+    def __init__(self, replicator: Replicator, token: str) -> None:
+        self._replicator = replicator
         self._token = token
-        self._created: set[Key] = set()  # studies that were created here
+        self._created: set[Key] = set()  # studies that this rank created
         self._n_unnamed = 0
 
     def __enter__(self) -> ReplicatedStorage:
@@ -103,104 +104,104 @@ class ReplicatedStorage(BaseStorage):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is not None and self._replication.size > 1:
+        if kind is not None and self._replicator.size > 1:
             _logger.error(
-                f"rank {self._replication.rank} ended with {kind.__name__}: {error}; it waits for"
-                " the others"
+                f"rank {self._replicator.rank} ended with {kind.__name__}: {error}; it waits for"
+                " the other ranks"
             )
         self.close()
 
     def close(self, timeout: float | None = None) -> list[int]:
-        """Wait until every rank has all trials of all ranks. Afterwards it can be read only.
+        """Wait until every rank has all trials of all ranks; make the storage read-only.
 
         Parameters
         ----------
         timeout
-            Seconds to wait for the others; None to wait until they close theirs, or die.
+            Seconds to wait for the other ranks; None to wait until each has closed or died.
 
         Returns
         -------
         list of int
             Ranks that did not answer in time.
         """
-        return self._replication.close(timeout)
+        return self._replicator.close(timeout)
 
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
-        """Create a study, or join the one that others created with this name.
+        """Create a study, or join the one that another rank created with this name.
 
         Raises
         ------
         optuna.exceptions.DuplicatedStudyError
-            If this rank created it before.
+            If this rank has created it before.
         RuntimeError
-            If another rank created it with other directions.
+            If another rank has created it with other directions.
         """
-        with self._replication.lock:
+        with self._replicator.lock:
             if study_name is None:
                 study_name = f"{DEFAULT_STUDY_NAME_PREFIX}{self._token}-{self._n_unnamed}"
                 self._n_unnamed += 1
-            self._replication.receive()
-            key = self._replication.replica.key(study_name)
+            self._replicator.receive()
+            key = self._replicator.replica.key(study_name)
             if key in self._created:
                 raise DuplicatedStudyError
-            self._replication.change(key, "study", [direction.name for direction in directions])
+            self._replicator.change(key, "study", [direction.name for direction in directions])
             self._created.add(key)
             return self.get_study_id_from_name(study_name)
 
     def delete_study(self, study_id: int) -> None:
         """Delete a study on all ranks."""
-        with self._replication.lock:
-            self._replication.change(self._study(study_id).key, "delete")
+        with self._replicator.lock:
+            self._replicator.change(self._study(study_id).key, "delete")
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Set it on all ranks; if several do so, the same one wins everywhere."""
-        with self._replication.lock:
-            self._replication.change_study(self._study(study_id), "attr", "user", key, value)
+        """Set an attribute on all ranks; of several values, the same one wins everywhere."""
+        with self._replicator.lock:
+            self._replicator.change_study(self._study(study_id), "attr", "user", key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Set it on all ranks; if several do so, the same one wins everywhere."""
-        with self._replication.lock:
-            self._replication.change_study(self._study(study_id), "attr", "system", key, value)
+        """Set an attribute on all ranks; of several values, the same one wins everywhere."""
+        with self._replicator.lock:
+            self._replicator.change_study(self._study(study_id), "attr", "system", key, value)
 
     def get_study_id_from_name(self, study_name: str) -> int:
-        """The id of a study, on this rank."""
-        with self._replication.lock:
-            self._replication.receive()
-            replica = self._replication.replica
+        """Return the id of a study, valid on this rank."""
+        with self._replicator.lock:
+            self._replicator.receive()
+            replica = self._replicator.replica
             study = replica.find(replica.key(study_name))
             if study is None:
                 raise KeyError(f"No such study {study_name}.")
             return study.study_id
 
     def get_study_name_from_id(self, study_id: int) -> str:
-        """The name of a study."""
+        """Return the name of a study."""
         return self._study(study_id).key[0]
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """The directions of a study."""
+        """Return the directions of a study."""
         return self._study(study_id).directions
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """The attributes that users set."""
+        """Return the attributes that users set."""
         return self._study(study_id).attrs["user"]
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """The attributes that Optuna set."""
+        """Return the attributes that Optuna set."""
         return self._study(study_id).attrs["system"]
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        """All studies that this rank has heard of."""
-        with self._replication.lock:
-            self._replication.receive()
-            return [_frozen(study) for study in self._replication.replica.studies.values()]
+        """Return all studies that this rank knows."""
+        with self._replicator.lock:
+            self._replicator.receive()
+            return [_frozen(study) for study in self._replicator.replica.studies.values()]
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Make a trial of this rank, or, if it waits, one for the rank whose turn it is."""
-        with self._replication.lock:
+        """Add a trial of this rank; a waiting trial is for the rank whose turn it is."""
+        with self._replicator.lock:
             trial = template_trial or create_trial(state=TrialState.RUNNING)
-            return self._replication.add_trial(self._study(study_id), trial)
+            return self._replicator.add_trial(self._study(study_id), trial)
 
     def set_trial_param(
         self,
@@ -210,56 +211,56 @@ class ReplicatedStorage(BaseStorage):
         distribution: BaseDistribution,
     ) -> None:
         """Set a parameter of a trial of this rank."""
-        with self._replication.lock:
+        with self._replicator.lock:
             entry = self._unfinished(trial_id)
             known = entry.study.distributions.get(param_name, distribution)
             check_distribution_compatibility(known, distribution)
             value, text = float(param_value_internal), encode_distribution(distribution)
-            self._replication.change_trial(entry, "param", param_name, value, text)
+            self._replicator.change_trial(entry, "param", param_name, value, text)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Set the state of a trial of this rank; False if it is not for this rank to start.
+        """Set the state of a trial of this rank; return False if another rank must start it.
 
         Raises
         ------
         RuntimeError
-            If another rank runs it.
+            If another rank runs the trial.
         """
-        with self._replication.lock:
+        with self._replicator.lock:
             entry = self._unfinished(trial_id)
             now = encode_time(datetime.now())
             if state is TrialState.RUNNING:
-                return self._replication.start_trial(entry, now)
+                return self._replicator.start_trial(entry, now)
             numbers = encode_values(values)
-            self._replication.change_trial(entry, "state", state.name, numbers, now)
+            self._replicator.change_trial(entry, "state", state.name, numbers, now)
             return True
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         """Report a value of a trial of this rank."""
-        with self._replication.lock:
+        with self._replicator.lock:
             value = float(intermediate_value)
-            self._replication.change_trial(self._unfinished(trial_id), "report", int(step), value)
+            self._replicator.change_trial(self._unfinished(trial_id), "report", int(step), value)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set an attribute of a trial of this rank."""
-        with self._replication.lock:
-            self._replication.change_trial(self._unfinished(trial_id), "user", key, value)
+        with self._replicator.lock:
+            self._replicator.change_trial(self._unfinished(trial_id), "user", key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set an attribute of a trial of this rank."""
-        with self._replication.lock:
-            self._replication.change_trial(self._unfinished(trial_id), "system", key, value)
+        with self._replicator.lock:
+            self._replicator.change_trial(self._unfinished(trial_id), "system", key, value)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        """A trial of any rank."""
+        """Return a trial of any rank."""
         return self._entry(trial_id).trial
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        """The id of a trial, the same on all ranks."""
+        """Return the id of a trial, the same on all ranks."""
         entries = self._study(study_id).entries
         if trial_number not in entries:
             raise KeyError(f"No trial has the number {trial_number} in study {study_id}.")
@@ -271,10 +272,10 @@ class ReplicatedStorage(BaseStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """All trials of all ranks that have arrived, by number."""
-        with self._replication.lock:
+        """Return the trials of all ranks that have arrived, in the order of their numbers."""
+        with self._replicator.lock:
             study = self._study(study_id)
-            if states == (TrialState.WAITING,):  # what every ask of Optuna begins with
+            if states == (TrialState.WAITING,):  # every ask of Optuna begins with this query
                 trials = [study.entries[number].trial for number in sorted(study.waiting)]
             else:
                 trials = study.trials()
@@ -282,35 +283,35 @@ class ReplicatedStorage(BaseStorage):
             trials = [trial for trial in trials if trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
 
-    def _study(self, study_id: int) -> Study:
-        with self._replication.lock:
-            self._replication.receive()
-            studies = self._replication.replica.studies
+    def _study(self, study_id: int) -> ReplicatedStudy:
+        with self._replicator.lock:
+            self._replicator.receive()
+            studies = self._replicator.replica.studies
             if study_id not in studies:
                 raise KeyError(f"No study has the id {study_id}.")
             return studies[study_id]
 
-    def _entry(self, trial_id: int) -> Entry:
-        with self._replication.lock:
-            self._replication.receive()
-            entries = self._replication.replica.entries
+    def _entry(self, trial_id: int) -> ReplicatedTrial:
+        with self._replicator.lock:
+            self._replicator.receive()
+            entries = self._replicator.replica.entries
             if trial_id not in entries:
                 raise KeyError(f"No trial has the id {trial_id}.")
             return entries[trial_id]
 
-    def _unfinished(self, trial_id: int) -> Entry:
+    def _unfinished(self, trial_id: int) -> ReplicatedTrial:
         entry = self._entry(trial_id)
         self.check_trial_is_updatable(trial_id, entry.trial.state)
         return entry
 
 
-def _end(replication: Replication) -> None:
-    """At the end of the program: the others wait for a word of this rank."""
-    if not replication.closed:
-        replication.close(None)
+def _end(replicator: Replicator) -> None:
+    """Close at the end of the program, since the other ranks wait for this one to leave."""
+    if not replicator.closed:
+        replicator.close(None)
 
 
-def _frozen(study: Study) -> FrozenStudy:
+def _frozen(study: ReplicatedStudy) -> FrozenStudy:
     return FrozenStudy(
         study_name=study.key[0],
         direction=None,

@@ -18,7 +18,7 @@ from adbo.core.evaluation import FAIL_REASON
 from adbo.core.history import History
 from adbo.core.stopping import StopReason
 from adbo.run.execute import Outcome
-from adbo.run.state import Progress
+from adbo.run.state import RunState
 
 #: Seconds between two updates of the live line.
 _INTERVAL = 0.25
@@ -37,7 +37,7 @@ class Quiet:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def begin(self, progress: Progress) -> None:
+    def begin(self, progress: RunState) -> None:
         """Nothing to say."""
 
     def say(self, text: str) -> None:
@@ -63,11 +63,11 @@ class Terminal:
         self._stream = stream
         self._live = live
         self._bar: tqdm[Any] | None = None
-        self._progress: Progress | None = None
+        self._progress: RunState | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="adbo-reporter", daemon=True)
 
-    def begin(self, progress: Progress) -> None:
+    def begin(self, progress: RunState) -> None:
         """Show the live line from now on, and the first failure of the objective."""
         self._progress = progress
         settings = progress.settings
@@ -128,7 +128,7 @@ class Terminal:
 class Meter:
     """Reads a run's figures off its history, each row once."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: RunState) -> None:
         self._progress = progress
         self._cursor = progress.n_before
         self._busy = 0.0
@@ -168,7 +168,7 @@ class Meter:
         return ", ".join(parts)
 
 
-def _seconds_left(progress: Progress, rate: float, seconds: float) -> float | None:
+def _seconds_left(progress: RunState, rate: float, seconds: float) -> float | None:
     limits = []
     if progress.settings.timeout is not None:
         limits.append(progress.settings.timeout - seconds)
@@ -237,7 +237,7 @@ def last_words(outcome: Outcome) -> list[str]:
         f" {summary['n_ranks']} rank{'s' * (summary['n_ranks'] > 1)}"
         f" in {summary['wall_seconds']:.1f} s, utilization {summary['utilization']:.0%}"
     )
-    n_trials = outcome.progress.settings.n_trials
+    n_trials = outcome.state.settings.n_trials
     if outcome.reason is not None:
         lines.append(f"stopped early: {outcome.reason.value}")
     elif not n_new and n_trials is not None:

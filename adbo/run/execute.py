@@ -1,7 +1,7 @@
-"""A whole run of one rank, from the opening of the study to its end.
+"""A whole run on one rank, from opening the study to the summary.
 
-This is where the parts are put together: history, worker, transport, objective, mirror. The ranks,
-the objective and whoever tells the user are passed in.
+Here the parts are put together: history, loop, transport, objective, mirror. The ranks, the
+objective and the reporter are passed in.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import optuna
 
+from adbo.comm.protocols import Ranks
 from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
@@ -35,61 +36,32 @@ from adbo.mirror.study import (
     write_numbering,
 )
 from adbo.objective.evaluate import Objective
-from adbo.run.groups import Channel
-from adbo.run.rank import FinalTransport, Rank
-from adbo.run.state import Numbering, Progress, Start, next_numbering
+from adbo.run.rank import Rank
+from adbo.run.state import Numbering, RunState, StartInfo, next_numbering
 
 T = TypeVar("T")
 
-#: Evaluations in one message of the start.
+#: Evaluations in one message at the start.
 _PAGE = 1000
 
 
-class Ranks(Protocol):
-    """The ranks of a run, as one of them sees them."""
-
-    rank: int
-    size: int
-
-    def transport(self) -> FinalTransport:
-        """A way to the peers; collective."""
-
-    def agree(self, value: T) -> list[T]:
-        """What every rank says, by rank, on every rank; collective."""
-
-    def share(self, make: Callable[[], T]) -> T:
-        """What rank 0 makes, or the exception it raises, on every rank; collective."""
-
-    def abort(self, status: int) -> None:
-        """End the whole job at once, without waiting for anybody."""
-
-    def depart(self, status: int) -> None:
-        """End this process after others have died."""
-
-    def node(self) -> tuple[int, list[frozenset[int]]]:
-        """This rank's place on its node, and the processors of each rank there; collective."""
-
-    def groups(self, size: int) -> tuple[Ranks, Channel]:
-        """The leaders of groups of so many ranks, and this rank's group; collective."""
-
-
 class Reporter(Protocol):
-    """Whoever tells the user."""
+    """Tells the user how a run goes."""
 
-    def begin(self, progress: Progress) -> None:
-        """The run begins."""
+    def begin(self, state: RunState) -> None:
+        """Show that the run begins."""
 
     def say(self, text: str) -> None:
-        """One line for the user; from any thread."""
+        """Show one line; may be called from any thread."""
 
     def end(self) -> None:
-        """The run is over."""
+        """Show that the run is over."""
 
 
 class Silence:
-    """The reporter that says nothing."""
+    """A reporter that says nothing."""
 
-    def begin(self, progress: Progress) -> None:
+    def begin(self, state: RunState) -> None:
         """Say nothing."""
 
     def say(self, text: str) -> None:
@@ -105,44 +77,48 @@ class Outcome:
 
     Parameters
     ----------
-    history
-        What this rank knows: everything, unless ranks did not answer in the end.
+    state
+        The run with its history: everything, unless ranks did not answer at the end.
+    summary
+        What ``--json`` writes.
     study
-        The mirrored study on the keeper, if there is a mirror.
+        The mirrored study on the mirror owner, if there is a mirror.
     reason
-        Why it stopped before it was complete, if it did.
+        Why the run stopped before the study was complete, or None.
     n_unwritten
-        Evaluations that the database did not take, on the keeper.
+        On the mirror owner, evaluations that the database did not take.
     missing
-        Ranks that did not answer in the end.
-    gone
+        Ranks that did not answer at the end.
+    failed
         Ranks whose processes ended before this one.
     died
-        Those of them that had not said farewell. Where one has died, the others do not wait for
-        each other in the end, so that the last ones miss those that had done their part.
-    is_keeper
-        Whether this rank kept the mirror in the end, and so speaks for all.
+        The failed ranks that had not left. (After a death, ranks do not wait for each other at
+        the end, so the last ones see the others fail that had done their part.)
+    is_owner
+        Whether this rank owned the mirror at the end, and therefore speaks for all.
+    rescued
+        The file with the evaluations that the database did not take.
     """
 
-    progress: Progress
+    state: RunState
     summary: dict[str, Any]
     study: optuna.Study | None
     reason: StopReason | None
     n_unwritten: int
     missing: list[int]
-    gone: list[int]
+    failed: list[int]
     died: list[int]
-    is_keeper: bool
+    is_owner: bool
     rescued: Path | None = None
-    """Where those are that the database did not take."""
 
     @property
     def history(self) -> History:
-        return self.progress.history
+        """What this rank knows."""
+        return self.state.history
 
 
 def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Reporter) -> Outcome:
-    """Run one rank to the end of the study; all ranks must do so together.
+    """Run one rank to the end of the study; collective.
 
     Raises
     ------
@@ -151,7 +127,7 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
     """
     study: optuna.Study | None = None
 
-    def begin() -> Start:
+    def begin() -> StartInfo:
         nonlocal study
         if settings.storage is not None:
             study = open_study(
@@ -164,8 +140,8 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
     history.extend(Decoder().decode(start.known).batches)
     n_stored = len(history)
     history.extend(Decoder().decode(start.rescued).batches)
-    progress = Progress(history, settings, start, ranks.size, len(history), time.time())
-    keeper = Keeper(
+    state = RunState(history, settings, start, ranks.size, len(history), time.time())
+    owner = Keeper(
         replace(settings, study_name=start.study_name),
         history,
         n_stored,
@@ -174,37 +150,37 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
     )
     with Interruption(settings.timeout, settings.walltime) as interruption:
         transport = ranks.transport()
-        reporter.begin(progress)
+        reporter.begin(state)
         if study is not None:
             _warn_of_locks(start.storage, reporter)
-        rank = Rank(objective, progress, transport, interruption, keeper)
+        rank = Rank(objective, state, transport, interruption, owner)
         try:
             rank.optimize()
             missing = rank.finish()
         except BaseException:
-            # A bug. The others would wait for this rank forever; what is known gets written.
+            # A bug. The other ranks would wait for this one forever, so write what is known.
             traceback.print_exc()
-            keeper.flush(PATIENCE)
+            owner.flush(PATIENCE)
             ranks.abort(1)
             raise
         finally:
             reporter.end()
     return Outcome(
-        progress,
-        summarize(progress, transport.farewells),
-        keeper.study,
+        state,
+        summarize(state, transport.farewells),
+        owner.study,
         rank.stopped_early,
-        keeper.n_unwritten,
+        owner.n_unwritten,
         missing,
-        sorted(transport.gone),
-        sorted(transport.gone - transport.farewells.keys()),
-        keeper.on_duty,
-        keeper.rescued,
+        sorted(transport.failed),
+        sorted(transport.failed - transport.farewells.keys()),
+        owner.on_duty,
+        owner.rescued,
     )
 
 
 def _warn_of_locks(storage: str, reporter: Reporter) -> None:
-    """Tell whoever put a SQLite file where other machines might write it too."""
+    """Warn if the SQLite file is on a file system that other machines can write."""
     scheme, _, path = storage.partition(":///")
     kind = shared_kind(Path(path)) if scheme == "sqlite" else None
     if kind is not None:
@@ -216,7 +192,7 @@ def _warn_of_locks(storage: str, reporter: Reporter) -> None:
 
 def _start(
     study: optuna.Study | None, settings: Settings, n_ranks: int, reporter: Reporter
-) -> Start:
+) -> StartInfo:
     known: list[Evaluation] = []
     rescued: list[Evaluation] = []
     enqueued: list[Enqueued] = []
@@ -229,7 +205,7 @@ def _start(
         last = read_numbering(study)
         numbering = next_numbering([*known, *rescued], n_ranks, last and Numbering(*last))
         write_numbering(study, astuple(numbering))
-    return Start(
+    return StartInfo(
         settings.study_name,
         "none" if settings.storage is None else storage_name(settings.storage),
         int(np.random.SeedSequence(settings.seed).entropy),  # type: ignore[arg-type]
@@ -249,7 +225,7 @@ def _pages(evaluations: Sequence[Evaluation]) -> list[bytes]:
 def _read_rescued(
     settings: Settings, known: Sequence[Evaluation], reporter: Reporter
 ) -> list[Evaluation]:
-    """What an earlier run could not store."""
+    """Return the evaluations that an earlier run could not store."""
     rescued: list[Evaluation] = []
     for path in rescue.find(rescue_place(settings)):
         try:
@@ -261,30 +237,30 @@ def _read_rescued(
     return rescued
 
 
-def summarize(progress: Progress, farewells: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """The summary of a run, as ``--json`` writes it."""
-    history, settings = progress.history, progress.settings
-    new = slice(progress.n_before, len(history))
+def summarize(state: RunState, farewells: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the summary of a run, as ``--json`` writes it."""
+    history, settings = state.history, state.settings
+    new = slice(state.n_before, len(history))
     busy = history.column("finished")[new] - history.column("started")[new]
-    wall_seconds = time.time() - progress.started
+    wall_seconds = time.time() - state.started
     asks = [f["ask_seconds"] for f in farewells.values() if f["evaluations"]]
     best = history.best
     counts = {state.name: count for state, count in history.counts.items()}
     return {
-        "study_name": progress.start.study_name,
-        "storage": progress.start.storage,
+        "study_name": state.start.study_name,
+        "storage": state.start.storage,
         "direction": settings.direction,
         "best_value": None if best is None else float(history.column("value")[best]),
         "best_params": None if best is None else history.evaluation(best).params,
         "n_complete": counts["COMPLETE"],
         "n_pruned": counts["PRUNED"],
         "n_fail": counts["FAIL"],
-        "n_before": progress.n_before,
-        "n_ranks": progress.n_ranks,
+        "n_before": state.n_before,
+        "n_ranks": state.n_ranks,
         "wall_seconds": wall_seconds,
-        "utilization": float(busy.sum()) / (progress.n_ranks * wall_seconds),
+        "utilization": float(busy.sum()) / (state.n_ranks * wall_seconds),
         "ask_seconds_median": statistics.median(asks) if asks else None,
         "evaluations_per_rank": np.bincount(
-            history.column("rank")[new], minlength=progress.n_ranks
+            history.column("rank")[new], minlength=state.n_ranks
         ).tolist(),
     }

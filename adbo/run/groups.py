@@ -1,55 +1,38 @@
-"""Several ranks for each evaluation: one of a group optimizes, all of it evaluate together.
+"""Several ranks for each evaluation: the leader of a group optimizes, all its members evaluate.
 
-The leader tells its members of a trial; every member calls the objective with an equal trial, so
-that all suggest the same values, and answers how that went. This module knows no MPI: how a group
-talks is passed in.
+The leader tells its members of a trial. Every member calls the objective with an equal trial, so
+that all suggest the same values, and answers whether it succeeded.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.trial import BaseTrial
 
+from adbo.comm.backoff import Backoff
+from adbo.comm.protocols import Channel
 from adbo.core.stopping import EvaluationAbandoned, Interruption
 from adbo.objective.evaluate import Objective, describe_error
 from adbo.objective.trial import Trial
 
-#: Longest sleep, in seconds, between two looks for a word of the group: members that wait cost
-#: next to no CPU, at the price of this delay at the start of an evaluation.
-_PAUSE = 2e-3
+#: Longest sleep, in seconds, between two looks for a message of the group; it delays evaluations.
+_LONGEST_PAUSE = 2e-3
 
 #: Seconds for which a leader that was told to stop waits for its members.
 _PATIENCE = 5.0
 
 
-class Channel(Protocol):
-    """How a group talks; nothing of it blocks."""
-
-    comm: Any
-    rank: int
-    size: int
-
-    def tell(self, word: object) -> None:
-        """Send a word to every other rank of the group."""
-
-    def answer(self, word: object) -> None:
-        """Send a word to the leader."""
-
-    def hear(self) -> tuple[int, Any] | None:
-        """The next word and the rank it is from, if one has arrived."""
-
-
-class Led:
-    """An objective that the leader's whole group evaluates.
+class GroupLeader:
+    """An objective that the whole group of the leader evaluates.
 
     Parameters
     ----------
     objective
-        The user's function; called on every rank of the group. The trial's ``comm`` is the
+        The user's function, called on every rank of the group. The trial's ``comm`` is the
         communicator of the group.
     channel
         The way to the members.
@@ -60,7 +43,7 @@ class Led:
         self._channel = channel
 
     def __call__(self, trial: BaseTrial) -> Any:
-        """Evaluate together; the leader's value counts.
+        """Evaluate together, and return the value of the leader.
 
         Raises
         ------
@@ -70,7 +53,7 @@ class Led:
             If the objective failed on any other rank.
         """
         assert isinstance(trial, Trial)
-        self._channel.tell(("trial", trial.order()))
+        self._channel.tell(("trial", trial.arguments()))
         trial.comm = self._channel.comm
         try:
             value = self._objective(trial)
@@ -86,35 +69,32 @@ class Led:
         return value
 
     def dismiss(self, status: int) -> None:
-        """Tell the members that there is no more to do, and wait until they know.
-
-        Parameters
-        ----------
-        status
-            What they shall exit with.
-        """
+        """Tell the members to end with an exit status, and wait until they have heard it."""
         self._channel.tell(("done", status))
         deadline = time.monotonic() + _PATIENCE
         left = self._channel.size - 1
+        backoff = _backoff()
         while left and time.monotonic() < deadline:
             heard = self._channel.hear()
             if heard is None:
-                time.sleep(_PAUSE)
+                backoff.pause()
             elif heard[1] == "bye":
                 left -= 1
 
     def _gather(self) -> list[tuple[int, str | None]]:
+        """Return each member's rank and why it failed, or None."""
         reasons: list[tuple[int, str | None]] = []
+        backoff = _backoff()
         while len(reasons) < self._channel.size - 1:
             heard = self._channel.hear()
             if heard is None:
-                time.sleep(_PAUSE)
+                backoff.pause()
             else:
                 reasons.append(heard)
         return reasons
 
 
-def follow(objective: Objective, channel: Channel, interruption: Interruption) -> int:
+def run_member(objective: Objective, channel: Channel, interruption: Interruption) -> int:
     """Evaluate with the leader until dismissed.
 
     Parameters
@@ -124,36 +104,42 @@ def follow(objective: Objective, channel: Channel, interruption: Interruption) -
     channel
         The way to the leader.
     interruption
-        Breaks off an evaluation.
+        Abandons an evaluation.
 
     Returns
     -------
     int
-        The status to exit with.
+        The exit status.
     """
+    backoff = _backoff()
     while True:
         heard = channel.hear()
         if heard is None:
-            time.sleep(_PAUSE)
+            backoff.pause()
             continue
-        kind, order = heard[1]
+        backoff.reset()
+        kind, content = heard[1]
         if kind == "done":
             channel.answer("bye")
-            return int(order)
-        trial = Trial(*order)
+            return int(content)
+        trial = Trial(*content)
         trial.comm = channel.comm
-        channel.answer(_reason(objective, trial, interruption.abandonable))
+        channel.answer(_failure(objective, trial, interruption.abandonable))
 
 
-def _reason(objective: Objective, trial: Trial, abandonable: Callable[[], Any]) -> str | None:
-    """Why this rank's part of an evaluation failed, if it did."""
+def _backoff() -> Backoff:
+    return Backoff(longest=_LONGEST_PAUSE)
+
+
+def _failure(objective: Objective, trial: Trial, abandonable: Callable[[], Any]) -> str | None:
+    """Call the objective; return why it failed, or None."""
     try:
         with abandonable():
             objective(trial)
     except optuna.TrialPruned:
         return "pruned"
     except EvaluationAbandoned:
-        return "broken off"
+        return "abandoned"
     except (Exception, SystemExit) as error:
         return describe_error(error)
     return None

@@ -1,48 +1,38 @@
-"""The loop every rank runs: ask, evaluate, broadcast.
+"""The loop that every rank runs: ask, evaluate, broadcast.
 
-Evaluating is the only thing that takes time, so it is the loop's only suspension point. What
-evaluating means, what time it is and how records travel are the driver's affair: the same
-generator runs under MPI, in one process and on a virtual clock.
+Evaluating is the only step that takes time, so it is the only point at which the loop is
+suspended. The driver decides what evaluating means, what time it is and how evaluations travel:
+the same generator runs under MPI, in one process and on a virtual clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
-from typing import Protocol
+from collections.abc import Callable, Generator
 
-from adbo.core.evaluation import Batch, Evaluation, to_batch
+from adbo.comm.protocols import Exchange
+from adbo.core.evaluation import Evaluation, to_batch
 from adbo.core.history import History
 from adbo.core.space import FloatArray
-
-
-class Transport(Protocol):
-    """How the records of this rank reach its peers, and theirs this rank. Never blocks."""
-
-    def broadcast(self, evaluation: Evaluation) -> None:
-        """Send one evaluation of this rank to every peer."""
-
-    def receive(self) -> Iterable[Batch]:
-        """Everything that has arrived since the last call."""
 
 
 def work(
     history: History,
     propose: Callable[[History], FloatArray],
-    transport: Transport,
+    exchange: Exchange,
     stop: Callable[[], bool],
 ) -> Generator[FloatArray, Evaluation, None]:
-    """Ask, evaluate, broadcast until told to stop.
+    """Ask, evaluate and broadcast until told to stop.
 
     Parameters
     ----------
     history
-        What this rank knows; everything that has arrived is in it before each ask.
+        What this rank knows. Before each ask, everything that has arrived is added.
     propose
-        The next point, as internal values ``(d,)``, from the history.
-    transport
+        Returns the next point, as internal values ``(d,)``, from the history.
+    exchange
         The way to the peers.
     stop
-        Asked before every ask.
+        Called before every ask; the loop ends if it returns True.
 
     Yields
     ------
@@ -50,9 +40,9 @@ def work(
         A point to evaluate; the driver sends back its evaluation.
     """
     while True:
-        history.extend(transport.receive())
+        history.extend(exchange.receive())
         if stop():
             return
         evaluation = yield propose(history)
         history.extend([to_batch(evaluation)])
-        transport.broadcast(evaluation)
+        exchange.broadcast(evaluation)

@@ -1,4 +1,4 @@
-"""One rank of a run: it optimizes until there is a reason to stop, and sees its records home."""
+"""One rank of a run: it optimizes until it must stop, then drains until all is delivered."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import contextlib
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from optuna.trial import TrialState
 
-from adbo.comm.failover import Evaluations, Survivors
-from adbo.comm.listener import Listener
+from adbo.comm.background import BackgroundReceiver
+from adbo.comm.backoff import Backoff
+from adbo.comm.failover import EvaluationStreams, Failover
+from adbo.comm.protocols import Transport
 from adbo.core.enqueued import OWN
+from adbo.core.evaluation import Batch, Evaluation
 from adbo.core.history import History
 from adbo.core.space import FloatArray
 from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason
@@ -22,94 +25,64 @@ from adbo.mirror.owner import LONG_PATIENCE, PATIENCE, Keeper
 from adbo.objective.evaluate import Objective, evaluate
 from adbo.objective.trial import Trial
 from adbo.optimizer.ask import propose
-from adbo.run.loop import Transport, work
-from adbo.run.state import Progress
+from adbo.run.loop import work
+from adbo.run.state import RunState
 
-#: Shortest and longest sleep, in seconds, between two looks at the network while waiting for
-#: others: idle ranks cost next to no CPU, and what comes in is answered soon.
-_PAUSES = (1e-4, 2e-2)
-
-#: Evaluations whose durations tell how long the next one takes.
+#: Latest evaluations of which the median duration predicts that of the next one.
 _RECENT = 1000
 
-#: Asks over which the median duration of an ask is taken.
+#: Latest asks of which the median duration is reported.
 _ASKS = 4096
 
 
-class FinalTransport(Transport, Protocol):
-    """A transport with an end."""
-
-    rank: int
-    size: int
-    farewells: dict[int, dict[str, Any]]
-    gone: set[int]
-    may_use_threads: bool
-
-    def leave(self, statistics: Mapping[str, Any]) -> None:
-        """Tell every peer that no record of this rank follows."""
-
-    def announce(self, notice: Mapping[str, Any]) -> None:
-        """Tell every peer about the death of a rank."""
-
-    def obituaries(self) -> list[dict[str, Any]]:
-        """What peers announced since the last call."""
-
-    def part(self) -> None:
-        """Wait until all ranks are settled."""
-
-    @property
-    def settled(self) -> bool:
-        """Whether every living rank has left and every record is with all of them."""
-
-
 class Rank:
-    """One rank in its two stretches of time: until it is stopped, and after.
+    """One rank, from its first ask to its last message; also its loop's `Exchange`.
 
     Parameters
     ----------
     objective
         The user's function.
-    progress
+    state
         The run.
     transport
         The way to the peers.
     interruption
         Tells when to stop early.
-    keeper
-        Keeps the mirror if that falls to this rank.
+    owner
+        Keeps the mirror, if that is this rank's duty.
     """
 
     def __init__(
         self,
         objective: Objective,
-        progress: Progress,
-        transport: FinalTransport,
+        state: RunState,
+        transport: Transport,
         interruption: Interruption,
-        keeper: Keeper,
+        owner: Keeper,
     ) -> None:
         self._objective = objective
-        self._progress = progress
-        self._history = progress.history
+        self._state = state
+        self._history = state.history
         self._transport = transport
         self._interruption = interruption
-        self._keeper = keeper
-        evaluations = Evaluations(self._history, progress.n_before, transport)
-        self._survivors = Survivors(evaluations, transport)
-        self._listener = Listener(self._receive) if transport.may_use_threads else None
+        self._owner = owner
+        streams = EvaluationStreams(self._history, state.n_before, transport)
+        self._failover = Failover(streams, transport)
+        self._background = BackgroundReceiver(self._receive) if transport.may_use_threads else None
         self._rank = rank = transport.rank
         self._n_evaluations = 0
-        self._enqueued = deque(progress.start.enqueued[rank :: progress.n_ranks])
-        self._too_late = False  # for another evaluation before the deadline
+        self._enqueued = deque(state.start.enqueued[rank :: state.n_ranks])
+        self._too_late = False  # to finish another evaluation before the deadline
         self._ask_seconds: deque[float] = deque(maxlen=_ASKS)
         # A resumed run must not repeat the random numbers of the one before.
-        seed = np.random.SeedSequence(progress.start.entropy, spawn_key=(rank, progress.n_before))
+        seed = np.random.SeedSequence(state.start.entropy, spawn_key=(rank, state.n_before))
         ask_seed, trial_seed = seed.spawn(2)
         self._rng = np.random.default_rng(ask_seed)
         self._trial_rng = np.random.default_rng(trial_seed)
 
     def optimize(self) -> None:
         """Ask, evaluate and broadcast until there is a reason to stop."""
-        loop = work(self._history, self._propose, self._transport, self._should_stop)
+        loop = work(self._history, self._propose, self, self._should_stop)
         try:
             point = next(loop)
             while True:
@@ -120,49 +93,82 @@ class Rank:
             self._interruption.request_stop(StopReason.SIGINT)
 
     def finish(self) -> list[int]:
-        """Wait until every record is everywhere and written; return ranks that did not answer.
+        """Drain until all records are delivered and written; return ranks that did not answer.
 
-        The keeper of the mirror leaves last, when all is written, so that the others wait for it
-        in their sleep and not in `MPI_Finalize`, which spins.
+        The mirror owner leaves last, when everything is written. So the others wait for it
+        asleep, and not in `MPI_Finalize`, which keeps a processor busy.
         """
-        self._listen()
-        if not self._keeper.on_duty:
+        self._attend()
+        if not self._owner.on_duty:
             self._leave()
-        self._wait(lambda: self._settled or self._keeper.on_duty)
-        if self._keeper.on_duty:
-            self._wait(lambda: not self._others - self._transport.farewells.keys())
-            self._keeper.flush(LONG_PATIENCE if self.stopped_early is None else PATIENCE)
+        self._wait(lambda: self._settled or self._owner.on_duty)
+        if self._owner.on_duty:
+            self._wait(lambda: not self._silent)
+            self._owner.flush(LONG_PATIENCE if self.stopped_early is None else PATIENCE)
             self._leave()
             self._wait(lambda: self._settled)
-        missing = sorted(self._others - self._transport.farewells.keys())
-        if not missing and not self._transport.gone:
-            self._transport.part()
+        missing = sorted(self._silent)
+        if not missing and not self._transport.failed:
+            self._transport.barrier()
         return missing
 
+    def broadcast(self, evaluation: Evaluation) -> None:
+        """Send one evaluation of this rank to every peer."""
+        self._transport.broadcast(evaluation)
+
+    def receive(self) -> list[Batch]:
+        """Return the evaluations that have arrived since the last call."""
+        received = self._transport.receive()
+        self._failover.note(received.death_notices)
+        return received.batches
+
     @property
-    def _others(self) -> set[int]:
-        """The other ranks that are alive."""
-        return set(range(self._progress.n_ranks)) - self._transport.gone - {self._rank}
+    def stopped_early(self) -> StopReason | None:
+        """Why the study does not have all its trials, or None if it has."""
+        reason = self._interruption.reason
+        if reason is None and self._too_late:
+            reason = self._interruption.deadline_reason
+        is_signal = reason is not None and reason.is_signal
+        return None if self._complete and not is_signal else reason
+
+    @property
+    def _complete(self) -> bool:
+        n_trials = self._state.settings.n_trials
+        return n_trials is not None and len(self._history) >= n_trials
+
+    @property
+    def _silent(self) -> set[int]:
+        """The other living ranks that have not left yet."""
+        others = set(range(self._state.n_ranks)) - self._transport.failed - {self._rank}
+        return others - self._transport.farewells.keys()
 
     @property
     def _settled(self) -> bool:
-        return self._transport.settled and self._survivors.agreed
+        return self._transport.settled and self._failover.agreed
+
+    def _should_stop(self) -> bool:
+        self._attend()
+        if self._complete or self._interruption.check() is not None:
+            return True
+        left = self._interruption.seconds_left
+        self._too_late = left is not None and left < usual_duration(self._history)
+        return self._too_late
 
     def _propose(self, history: History) -> FloatArray:
         start = time.perf_counter()
-        point = propose(history, self._progress.settings.kappa, self._rng)
+        point = propose(history, self._state.settings.kappa, self._rng)
         self._ask_seconds.append(time.perf_counter() - start)
         return point
 
-    def _evaluate(self, point: FloatArray) -> Any:
-        numbering = self._progress.start.numbering
+    def _evaluate(self, point: FloatArray) -> Evaluation:
+        numbering = self._state.start.numbering
         seq = numbering.first_seq + self._n_evaluations
         number = numbering.number(self._rank, seq)
-        enqueued = self._enqueued.popleft() if self._enqueued else self._keeper.next_enqueued()
+        enqueued = self._enqueued.popleft() if self._enqueued else self._owner.next_enqueued()
         trial = Trial(
             self._history.space, point, number, time.time(), self._trial_rng, enqueued or OWN
         )
-        with contextlib.nullcontext() if self._listener is None else self._listener.away():
+        with contextlib.nullcontext() if self._background is None else self._background.lent():
             evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
         self._n_evaluations += 1
         return evaluation
@@ -172,42 +178,20 @@ class Rank:
             return self._objective(trial)
 
     def _receive(self) -> int:
-        """Take in what has arrived; return how many evaluations were new."""
-        news = self._history.extend(self._transport.receive())
-        self._listen()
-        return news
+        """Add what has arrived to the history; return the number of new evaluations."""
+        n_new = self._history.extend(self.receive())
+        self._attend()
+        return n_new
 
-    @property
-    def stopped_early(self) -> StopReason | None:
-        """Why the study has not all its trials, or not all are here, if so."""
-        reason = self._interruption.reason
-        if reason is None and self._too_late:
-            reason = self._interruption.deadline_reason
-        is_signal = reason is not None and reason.is_signal
-        return None if self._complete and not is_signal else reason
-
-    @property
-    def _complete(self) -> bool:
-        n_trials = self._progress.settings.n_trials
-        return n_trials is not None and len(self._history) >= n_trials
-
-    def _should_stop(self) -> bool:
-        self._listen()
-        if self._complete or self._interruption.check() is not None:
-            return True
-        left = self._interruption.seconds_left
-        self._too_late = left is not None and left < usual_duration(self._history)
-        return self._too_late
-
-    def _listen(self) -> None:
-        """Attend to what peers said about themselves and the dead."""
-        self._survivors.attend()
-        if self._survivors.lowest == self._rank:
-            self._keeper.take_up()
+    def _attend(self) -> None:
+        """React to what peers said about themselves and about failed ranks."""
+        self._failover.attend()
+        if self._failover.lowest == self._rank:
+            self._owner.take_up()
         # A rank that was told to stop tells the others by its farewell.
-        for statistics_ in self._transport.farewells.values():
-            if statistics_["reason"] is not None:
-                self._interruption.request_stop(StopReason[statistics_["reason"]])
+        for farewell in self._transport.farewells.values():
+            if farewell["reason"] is not None:
+                self._interruption.request_stop(StopReason[farewell["reason"]])
 
     def _leave(self) -> None:
         if self._rank in self._transport.farewells:
@@ -223,25 +207,22 @@ class Rank:
         )
 
     def _wait(self, done: Callable[[], bool]) -> None:
-        """Receive until done, or, on an interrupted keeper, until patience is over."""
-        shortest, longest = _PAUSES
-        pause = shortest
+        """Receive until done; on the owner of an interrupted run, until patience is over."""
+        backoff = Backoff()
         while not done():
-            news = self._receive()
+            if self._receive():
+                backoff.reset()
             since = self._interruption.since
             patient = since is None or time.monotonic() - since < PATIENCE
-            if self._keeper.on_duty and not patient:
+            if self._owner.on_duty and not patient:
                 return
-            pause = shortest if news else min(2 * pause, longest)
-            time.sleep(pause)
+            backoff.pause()
 
 
 def usual_duration(history: History) -> float:
-    """The median of the durations of recent complete evaluations, in seconds; 0 without any.
+    """Return the median duration of recent complete evaluations, in seconds; 0 without any.
 
-    An evaluation that has less time left is not begun: it would rather not finish. Of N(60, 20) s
-    and a run of half an hour, this begins 0.13 evaluations per rank in vain instead of 1, and
-    finishes 29.4 instead of 29.6 (exponential durations: 0.49, and 29.9 instead of 30.0).
+    An evaluation that has less time left is not begun, since it would hardly finish.
     """
     recent = slice(max(0, len(history) - _RECENT), len(history))
     complete = history.column("state")[recent] == TrialState.COMPLETE.value

@@ -1,4 +1,4 @@
-"""A run under way, as anybody on its rank may look at it."""
+"""The state of a run: what all ranks know before it begins, and how far it is."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from adbo.core.settings import Settings
 
 @dataclass(frozen=True)
 class Numbering:
-    """How a run names and numbers its trials, such that no other run of the study does so.
+    """Names and numbers of a run's trials that no other run of the study uses.
 
     Parameters
     ----------
     first_seq
-        Of every rank.
+        Sequence number of the first trial of every rank.
     n_ranks
-        Ranks of the run.
+        Number of ranks.
     first_number
-        The number of the first trial of rank 0; those of the ranks are in turn.
+        Number of the first trial of rank 0. The ranks take numbers in turn.
     """
 
     first_seq: int = 0
@@ -30,60 +30,64 @@ class Numbering:
     first_number: int = 0
 
     def number(self, rank: int, seq: int) -> int:
-        """The number of a trial."""
+        """Return the number of a trial."""
         return self.first_number + (seq - self.first_seq) * self.n_ranks + rank
 
 
 def next_numbering(
     evaluations: Iterable[Evaluation], n_ranks: int, last: Numbering | None
 ) -> Numbering:
-    """The numbering of a run.
+    """Return the numbering of the next run.
 
     Parameters
     ----------
     evaluations
-        Of earlier runs, perhaps on other numbers of ranks, and trials that adbo did not make.
+        The evaluations of earlier runs, perhaps on other numbers of ranks, and the trials that
+        adbo did not make.
     n_ranks
-        Ranks of this run.
+        Number of ranks of the next run.
     last
-        The numbering of the last run, if it is known.
+        The numbering of the last run, or None if it is unknown.
     """
     names = [(e.rank, e.seq) for e in evaluations]
     n_own = 1 + max((seq for rank, seq in names if rank >= 0), default=-1)
     if last is None:
-        # Whatever the last number of ranks was, some of the last rank are probably there.
+        # The last number of ranks is unknown; the highest rank seen is probably the last one.
         n_used = n_own * max(n_ranks, 1 + max((rank for rank, _ in names), default=0))
     else:
         n_used = last.number(0, max(n_own, last.first_seq))
-    # The seq of a trial that adbo did not make is its number.
+    # The sequence number of a trial that adbo did not make is its trial number.
     others = 1 + max((seq for rank, seq in names if rank < 0), default=-1)
     return Numbering(n_own, n_ranks, max(n_used, others, len(names)))
 
 
 @dataclass(frozen=True)
-class Start:
+class StartInfo:
     """What every rank must know before it begins."""
 
     study_name: str
     storage: str
+    """Without a password."""
     entropy: int
+    """Of all random streams."""
     known: list[bytes]
-    """Messages with the finished trials that the study already had."""
+    """Messages with the finished trials of the study."""
     rescued: list[bytes] = field(default_factory=list)
-    """Messages with those that its database had not taken."""
+    """Messages with evaluations that the database had not taken in an earlier run."""
     enqueued: list[Enqueued] = field(default_factory=list)
-    """Trials that somebody enqueued: of P ranks, rank r takes r, r + P, ..."""
+    """Trials that somebody enqueued. Of P ranks, rank r evaluates those at r, r + P, ..."""
     numbering: Numbering = field(default_factory=Numbering)
 
 
 @dataclass(frozen=True)
-class Progress:
-    """A run under way, as a reporter may look at it from any thread of its rank."""
+class RunState:
+    """A run under way; any thread of the rank may read it."""
 
     history: History
     settings: Settings
-    start: Start
+    start: StartInfo
     n_ranks: int
     n_before: int
+    """Rows of the history that are from earlier runs."""
     started: float
     """Seconds since the epoch."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from adbo.core.settings import Settings
 
 if TYPE_CHECKING:
-    from adbo.run.execute import Ranks
+    from adbo.comm.protocols import Ranks
 
 #: What is kept for the last messages, the database and the end of thousands of processes: this
 #: share of the time that is left, but between so many seconds.

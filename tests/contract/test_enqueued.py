@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from servers import KINDS
 
 import adbo
-from adbo.comm.in_process import Alone
+from adbo.comm.in_process import SingleRank
 from adbo.core.optuna_trials import ENQUEUED
 from adbo.core.settings import Settings
 from adbo.mirror.study import open_study, queue_of
@@ -170,7 +170,7 @@ def test_what_remains_waits_again(storage) -> None:
     for x in (1.0, 2.0, 3.0):
         study.enqueue_trial({"x": x})
     settings = Settings(n_trials=1, storage=storage, study_name="s", resume=True)
-    execute(_objective, settings, Alone(), Silence())
+    execute(_objective, settings, SingleRank(), Silence())
     study = optuna.load_study(study_name="s", storage=study._storage)
     assert [t.state.name for t in study.get_trials()] == ["COMPLETE", "WAITING", "WAITING"]
     study.optimize(_objective, n_trials=2)

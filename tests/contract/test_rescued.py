@@ -12,7 +12,7 @@ from servers import PASSWORD, Server
 
 import adbo
 import adbo.mirror.owner
-from adbo.comm.in_process import Alone
+from adbo.comm.in_process import SingleRank
 from adbo.core.settings import Settings
 from adbo.run.execute import Outcome, execute
 
@@ -33,7 +33,7 @@ class _Lines:
 
 def _run(objective, **settings) -> tuple[Outcome, list[str]]:
     reporter = _Lines()
-    outcome = execute(objective, Settings(**settings), Alone(), reporter)
+    outcome = execute(objective, Settings(**settings), SingleRank(), reporter)
     return outcome, reporter.lines
 
 

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from servers import free_port
 
 import adbo
-from adbo.comm.in_process import Alone
+from adbo.comm.in_process import SingleRank
 from adbo.core.settings import Settings
 from adbo.run.execute import Silence, execute
 
@@ -150,7 +150,7 @@ def test_a_proxy_that_is_gone_for_a_while(proxy: _Proxy) -> None:
         return _objective(trial)
 
     settings = Settings(n_trials=60, storage=proxy.client(), study_name="s", resume=True, seed=1)
-    outcome = execute(objective, settings, Alone(), Reporter())
+    outcome = execute(objective, settings, SingleRank(), Reporter())
     assert outcome.n_unwritten == 0
     assert len(lines) == 2, lines
     assert "the run goes on" in lines[0]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adbo.comm import launch
-from adbo.comm.in_process import Alone
+from adbo.comm.in_process import SingleRank
 from adbo.comm.launch import find_ranks, rank_hint, use_node
 from adbo.core.errors import UsageError
 
@@ -60,7 +60,7 @@ def test_the_rank_without_a_launcher(variables: dict[str, str], rank: int) -> No
 
 def test_a_process_of_its_own_is_alone_and_loads_no_mpi(monkeypatch: pytest.MonkeyPatch) -> None:
     _set(monkeypatch, {"SLURM_STEP_NUM_TASKS": "1"}, None)  # importing adbo.comm.mpi would raise
-    assert isinstance(find_ranks(), Alone)
+    assert isinstance(find_ranks(), SingleRank)
 
 
 @launchers

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import optuna
@@ -19,8 +18,9 @@ from optuna.trial import TrialState, create_trial
 
 import adbo
 from adbo.comm.in_process import network
+from adbo.core.wire import Decoder, Received, message
 from adbo.replicated.replica import Key, Replica
-from adbo.replicated.replicator import Replication
+from adbo.replicated.replicator import Replicator
 from adbo.replicated.storage import ReplicatedStorage
 
 MINIMIZE = [StudyDirection.MINIMIZE]
@@ -37,7 +37,7 @@ class TestAlone(StorageTestCase):
 
 
 def _storages(size: int) -> list[ReplicatedStorage]:
-    return [ReplicatedStorage(Replication(t), "token") for t in network(size)]
+    return [ReplicatedStorage(Replicator(t), "token") for t in network(size)]
 
 
 def _joined(size: int) -> tuple[list[ReplicatedStorage], list[optuna.Study]]:
@@ -61,7 +61,7 @@ def _content(replica: Replica) -> dict[Key, Any]:
 
 def _replica(storage: ReplicatedStorage) -> Replica:
     storage.get_all_studies()  # receives
-    return storage._replication.replica
+    return storage._replicator.replica
 
 
 #: What a rank may do with the study of some name, given a number.
@@ -111,24 +111,33 @@ def _act(storage: ReplicatedStorage, name: str, action: int, n: int) -> None:
             TRIAL_ACTIONS[action](storage, unfinished[n % len(unfinished)], n)
 
 
+#: What a transport returns if nothing has arrived.
+NOTHING = Received([], [], [], [])
+
+
+def _changes(frames: Iterable[bytes]) -> list[list[Any]]:
+    """Return the changes of studies in frames."""
+    return Decoder().decode([message(frames)]).changes
+
+
 class Distant:
     """What happens between the ranks: records what they publish, and keeps news from them."""
 
     def __init__(self, storages: list[ReplicatedStorage]) -> None:
-        self.published: list[str] = []
+        self.published: list[bytes] = []
         self.is_deaf = False
         for storage in storages:
-            self._wrap(storage._replication._transport)
+            self._wrap(storage._replicator._transport)
 
     def _wrap(self, transport: Any) -> None:
-        send, receive = transport.publish, transport.receive
+        send, receive = transport.send, transport.receive
 
-        def publish(texts: list[str]) -> None:
-            self.published.extend(texts)
-            send(texts)
+        def record(*frames: bytes) -> None:
+            self.published.extend(frames)
+            send(*frames)
 
-        transport.publish = publish
-        transport.receive = lambda: [] if self.is_deaf else receive()
+        transport.send = record
+        transport.receive = lambda: NOTHING if self.is_deaf else receive()
 
 
 @settings(max_examples=50)
@@ -160,8 +169,8 @@ def test_copies_converge_under_any_order_and_duplication(actions, random) -> Non
     replica = Replica()
     twice = 2 * between.published
     random.shuffle(twice)
-    for text in twice:
-        replica.apply(json.loads(text))
+    for change in _changes(twice):
+        replica.apply(change)
     assert _content(replica) == content
 
 
@@ -231,7 +240,7 @@ def test_only_the_rank_that_runs_a_trial_changes_it() -> None:
     storages, studies = _joined(2)
     trial = studies[0].ask()._trial_id
     assert storages[1].get_trial(trial).state is TrialState.RUNNING
-    with pytest.raises(RuntimeError, match="trial 0 is rank 0's"):
+    with pytest.raises(RuntimeError, match="trial 0 belongs to rank 0"):
         storages[1].set_trial_user_attr(trial, "a", 1)
     assert not storages[1].set_trial_state_values(trial, TrialState.RUNNING)
 
@@ -311,9 +320,9 @@ def test_survivors_agree_on_what_the_dead_did(prefixes: list[int], order: list[i
     """A rank dies after it sent each survivor a prefix of its stream of its own length."""
     storages, studies = _joined(3)
     _replica(storages[2])
-    transport = storages[2]._replication._transport
-    sent: list[str] = []
-    transport.publish = sent.extend
+    transport = storages[2]._replicator._transport
+    sent: list[bytes] = []
+    transport.send = lambda *frames: sent.extend(frames)
     studies[2].set_user_attr("a", 1)
     studies[2].tell(studies[2].ask({"x": X}), 1.0)
     trial = studies[2].ask({"x": X})
@@ -321,11 +330,11 @@ def test_survivors_agree_on_what_the_dead_did(prefixes: list[int], order: list[i
     studies[2].enqueue_trial({"x": 0.5})
     assert len(sent) == 9 - 1
     for storage, length in zip(storages, prefixes, strict=False):
-        for text in sent[:length]:
-            _replica(storage).apply(json.loads(text))
+        for change in _changes(sent[:length]):
+            _replica(storage).apply(change)
     for _ in range(3):
         for rank in order:
-            storages[rank]._replication._transport.gone.add(2)
+            storages[rank]._replicator._transport.failed.add(2)
             _replica(storages[rank])
     content = _content(_replica(storages[0]))
     assert _content(_replica(storages[1])) == content
@@ -340,16 +349,16 @@ def test_what_a_rank_took_over_from_the_dead_is_known_to_all() -> None:
     storages, studies = _joined(3)
     for storage in storages:
         _replica(storage)
-    transport = storages[2]._replication._transport
-    transport.publish = lambda texts: [
-        _replica(storages[0]).apply(json.loads(text)) for text in texts
+    transport = storages[2]._replicator._transport
+    transport.send = lambda *frames: [
+        _replica(storages[0]).apply(change) for change in _changes(frames)
     ]
     for x in (0.1, 0.2):
         studies[2].enqueue_trial({"x": x})
     trial = studies[0].ask()
     assert trial.suggest_float("x", 0, 1) == 0.2
     for storage in [*storages[:2], *storages[:2]]:
-        storage._replication._transport.gone.add(2)
+        storage._replicator._transport.failed.add(2)
         _replica(storage)
     studies[0].tell(trial, 1.0)
     assert studies[1].trials == studies[0].trials

@@ -17,18 +17,18 @@ from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
 from adbo.core.history import History
 from adbo.core.settings import Settings
 from adbo.report.report import Meter, Terminal, is_watched
-from adbo.run.execute import Progress, Start
+from adbo.run.state import RunState, StartInfo
 
 LAYOUT = Layout({"x": FloatDistribution(0, 1)})
 START = 1000.0
 
 
-def _progress(n_ranks: int = 2, **settings: float) -> Progress:
-    start = Start("s", "none", 0, [])
-    return Progress(History(), Settings(**settings), start, n_ranks, 0, START)
+def _progress(n_ranks: int = 2, **settings: float) -> RunState:
+    start = StartInfo("s", "none", 0, [])
+    return RunState(History(), Settings(**settings), start, n_ranks, 0, START)
 
 
-def _finish(progress: Progress, rank: int, seq: int, span: tuple[float, float], **more) -> None:
+def _finish(progress: RunState, rank: int, seq: int, span: tuple[float, float], **more) -> None:
     more = {"state": TrialState.COMPLETE, "value": 1.0, "extras": Extras(), **more}
     evaluation = Evaluation(
         rank=rank,

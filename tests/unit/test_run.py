@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 import adbo
-from adbo.comm.in_process import Alone, LocalTransport, network
+from adbo.comm.in_process import InProcessTransport, SingleRank, network
 from adbo.core.errors import UsageError
 from adbo.core.evaluation import Evaluation, Layout
 from adbo.core.settings import Settings
@@ -30,7 +30,7 @@ def _square(trial: optuna.trial.BaseTrial) -> float:
 
 
 def _run(objective=_square, **settings) -> Outcome:
-    return execute(objective, Settings(**settings), Alone(), Silence())
+    return execute(objective, Settings(**settings), SingleRank(), Silence())
 
 
 def _points(outcome: Outcome) -> list[dict]:
@@ -44,10 +44,10 @@ def test_it_ends_with_the_trials_asked_for() -> None:
     assert outcome.summary["evaluations_per_rank"] == [30]
     assert outcome.summary["best_value"] == min(e.value for e in outcome.history.evaluations())
     assert outcome.reason is None
-    assert outcome.is_keeper
+    assert outcome.is_owner
 
 
-class _Last(LocalTransport):
+class _Last(InProcessTransport):
     """Of three ranks: rank 1 left, and its process has ended, rank 2 was never heard of again."""
 
     settled = True
@@ -57,18 +57,18 @@ class _Last(LocalTransport):
         self.farewells[1] = {**statistics, "rank": 1}
 
 
-class _Deserted(Alone):
+class _Deserted(SingleRank):
     size = 3
 
-    def transport(self) -> LocalTransport:
-        transport = _Last(network(3)[0]._inboxes, 0)
-        transport.gone = {1, 2}
+    def transport(self) -> InProcessTransport:
+        transport = _Last(network(3)[0]._queues, 0)
+        transport.failed = {1, 2}
         return transport
 
 
 def test_who_left_before_its_process_ended_did_not_die() -> None:
     outcome = execute(_square, Settings(n_trials=5, seed=0), _Deserted(), Silence())
-    assert outcome.gone == [1, 2]
+    assert outcome.failed == [1, 2]
     assert outcome.died == [2]
     assert outcome.missing == []
 

@@ -10,6 +10,7 @@ import os
 import signal
 from collections import deque
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -172,7 +173,11 @@ def test_the_log_is_that_of_real_workers_on_a_real_network():
     for rank, transport in enumerate(in_process.network(5)):
         ask_rng, trial_rng, _ = machine.streams(rank)
         propose = sorted_qucb(task.kappa, ask_rng)
-        loops.append(work(known[rank], propose, transport, lambda: False))
+        exchange = SimpleNamespace(
+            broadcast=transport.broadcast,
+            receive=lambda transport=transport: transport.receive().batches,
+        )
+        loops.append(work(known[rank], propose, exchange, lambda: False))
         trial_rngs.append(trial_rng)
         durations.append(machine.durations(rank))
 

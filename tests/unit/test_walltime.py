@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 import adbo
-from adbo.comm.in_process import Alone
+from adbo.comm.in_process import SingleRank
 from adbo.core.settings import Settings
 from adbo.core.stopping import Interruption, StopReason
 from adbo.mirror.filesystem import shared_kind
@@ -74,7 +74,7 @@ def test_the_earlier_end_counts(
 ) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 600))
-    settings = within_walltime(Settings(timeout=timeout), Alone())
+    settings = within_walltime(Settings(timeout=timeout), SingleRank())
     with Interruption(settings.timeout, settings.walltime) as interruption:
         assert interruption.seconds_left == pytest.approx(expected, abs=20)
         assert interruption.deadline_reason is reason

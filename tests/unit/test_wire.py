@@ -19,9 +19,9 @@ from adbo.core.wire import (
     Decoder,
     Encoder,
     FormatError,
+    death_notice,
     farewell,
     message,
-    obituary,
 )
 
 
@@ -123,7 +123,7 @@ def test_a_layout_is_announced_once_and_before_its_first_record(evaluation: Eval
     encoder = Encoder()
     first, second = encoder.frames(evaluation), encoder.frames(evaluation)
     assert len(second) < len(first)
-    with pytest.raises(FormatError, match="not announced"):
+    with pytest.raises(FormatError, match="unknown layout"):
         Decoder().decode([message([second])])
     assert len(Decoder().decode([message([first, second])]).batches[0].rows) == 2
 
@@ -140,11 +140,11 @@ def test_choices_that_json_cannot_hold_are_refused() -> None:
 
 
 def test_notices() -> None:
-    data = message([farewell({"rank": 3, "reason": None}), obituary({"rank": 2, "known": 5})])
+    data = message([farewell({"rank": 3, "reason": None}), death_notice({"rank": 2, "known": 5})])
     received = Decoder().decode([data])
     assert received.batches == []
     assert received.farewells == [{"rank": 3, "reason": None}]
-    assert received.obituaries == [{"rank": 2, "known": 5}]
+    assert received.death_notices == [{"rank": 2, "known": 5}]
 
 
 @given(st.binary(max_size=80), st.booleans())
@@ -205,7 +205,7 @@ def test_what_is_attached_must_be_extras(extras: bytes) -> None:
         Decoder().decode([message([announced, _framed(2, record + extras)])])
 
 
-@pytest.mark.parametrize("kind", [3, 4], ids=["farewell", "obituary"])
+@pytest.mark.parametrize("kind", [3, 4], ids=["farewell", "death_notice"])
 @pytest.mark.parametrize(
     "notice",
     [b"", b"3", b"[]", b"null", b"\xff\xfe", b"[" * 100_000],

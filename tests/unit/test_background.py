@@ -9,15 +9,15 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from adbo.comm.courier import Courier
+from adbo.comm.background import BackgroundSender
 from adbo.comm.in_process import network
-from adbo.replicated.replicator import Replication
+from adbo.replicated.replicator import Replicator
 from adbo.replicated.storage import ReplicatedStorage
 
 
 def test_it_goes_when_woken_and_ends_when_stopped() -> None:
     gone = threading.Event()
-    courier = Courier(gone.set)
+    courier = BackgroundSender(gone.set)
     assert not courier.is_alive()
     courier.start()
     courier.wake()
@@ -31,7 +31,7 @@ def test_what_goes_wrong_is_told() -> None:
     def fail() -> None:
         raise ValueError("no such peer")
 
-    courier = Courier(fail)
+    courier = BackgroundSender(fail)
     courier.start()
     courier.wake()
     while courier.is_alive():
@@ -44,8 +44,8 @@ def test_what_goes_wrong_is_told() -> None:
 def test_a_running_trial_gets_known_though_its_rank_says_nothing_more() -> None:
     transports = network(2)
     transports[0].may_use_threads = True
-    replications = [Replication(transport) for transport in transports]
-    replications[0].listen()
+    replications = [Replicator(transport) for transport in transports]
+    replications[0].start_background()
     studies = [
         optuna.create_study(storage=ReplicatedStorage(replication, "token"), study_name="s")
         for replication in replications

@@ -6,8 +6,8 @@ import numpy as np
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from adbo.comm.in_process import network
-from adbo.core.evaluation import Evaluation, Layout, to_batch
+from adbo.comm.in_process import InProcessTransport, network
+from adbo.core.evaluation import Batch, Evaluation, Layout, to_batch
 from adbo.core.history import History
 from adbo.optimizer.ask import propose
 from adbo.run.loop import work
@@ -17,6 +17,17 @@ LAYOUT = Layout({"x": FloatDistribution(-5, 5)})
 
 def _evaluation(rank: int, seq: int, x: float = 0.0) -> Evaluation:
     return Evaluation(rank, seq, TrialState.COMPLETE, x * x, 0.0, 1.0, LAYOUT, (x,))
+
+
+class Peers:
+    """The exchange of a rank whose transport carries nothing but evaluations."""
+
+    def __init__(self, transport: InProcessTransport) -> None:
+        self.broadcast = transport.broadcast
+        self._transport = transport
+
+    def receive(self) -> list[Batch]:
+        return self._transport.receive().batches
 
 
 class Script:
@@ -65,7 +76,7 @@ def test_a_network_of_ranks_agrees_in_the_end() -> None:
     histories = [History() for _ in transports]
     rngs = [np.random.default_rng(rank) for rank in range(5)]
     loops = [
-        work(h, lambda known, rng=rng: propose(known, 1.96, rng), t, lambda h=h: len(h) >= 60)
+        work(h, lambda k, rng=rng: propose(k, 1.96, rng), Peers(t), lambda h=h: len(h) >= 60)
         for h, t, rng in zip(histories, transports, rngs, strict=True)
     ]
     points = dict(enumerate(next(loop) for loop in loops))
@@ -81,7 +92,7 @@ def test_a_network_of_ranks_agrees_in_the_end() -> None:
             transports[rank].leave({"rank": rank})
         seqs[rank] += 1
     for history, transport in zip(histories, transports, strict=True):
-        history.extend(transport.receive())
+        history.extend(transport.receive().batches)
         assert transport.settled
     names = [
         {(e.rank, e.seq, e.value, e.internal) for e in history.evaluations()}

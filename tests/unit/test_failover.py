@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from adbo.comm.failover import Evaluations, Survivors
+from adbo.comm.failover import EvaluationStreams, Failover
 from adbo.comm.in_process import network
 from adbo.core.evaluation import Evaluation, Layout, to_batch
 from adbo.core.history import History
@@ -30,7 +30,7 @@ def test_all_get_what_one_of_them_has(prefixes: list[int], deaths: int, data) ->
     transports = network(n + deaths)
     histories = [History() for _ in range(n)]
     survivors = [
-        Survivors(Evaluations(history, 0, transport), transport)
+        Failover(EvaluationStreams(history, 0, transport), transport)
         for history, transport in zip(histories, transports, strict=False)
     ]
     longest = {}
@@ -41,11 +41,13 @@ def test_all_get_what_one_of_them_has(prefixes: list[int], deaths: int, data) ->
             history.extend(to_batch(_evaluation(dead, seq)) for seq in range(length))
     # They notice in any order, each at a time of its own.
     for rank in data.draw(st.permutations(range(n))):
-        transports[rank].gone = set(range(n, n + deaths))
+        transports[rank].failed = set(range(n, n + deaths))
         survivors[rank].attend()
     for _ in range(4):
         for rank in data.draw(st.permutations(range(n))):
-            histories[rank].extend(transports[rank].receive())
+            received = transports[rank].receive()
+            histories[rank].extend(received.batches)
+            survivors[rank].note(received.death_notices)
             survivors[rank].attend()
     for history, survivor in zip(histories, survivors, strict=True):
         assert survivor.agreed
@@ -57,15 +59,16 @@ def test_nobody_agrees_before_all_have_spoken() -> None:
     transports = network(3)
     histories = [History() for _ in range(2)]
     survivors = [
-        Survivors(Evaluations(h, 0, t), t) for h, t in zip(histories, transports, strict=False)
+        Failover(EvaluationStreams(h, 0, t), t)
+        for h, t in zip(histories, transports, strict=False)
     ]
     assert survivors[0].agreed
-    transports[0].gone = {2}
+    transports[0].failed = {2}
     survivors[0].attend()
     assert not survivors[0].agreed
-    transports[1].gone = {2}
+    transports[1].failed = {2}
     survivors[1].attend()
-    transports[0].receive()
+    survivors[0].note(transports[0].receive().death_notices)
     survivors[0].attend()
     assert survivors[0].agreed
     assert survivors[0].lowest == 0
