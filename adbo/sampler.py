@@ -1,7 +1,8 @@
-"""The optimizer as a sampler of plain Optuna.
+"""The optimizer as a sampler of Optuna.
 
-It keeps one history per study and takes in what has finished since it last looked, by whomever, so
-it works from threads and from distributed workers over one database.
+For each study, the sampler keeps a history, to which it adds the trials that have finished since
+the last ask, whoever ran them. So it works with threads and with distributed workers on one
+database.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ from adbo.optimizer.ask import propose
 
 
 class QUCBSampler(BaseSampler):
-    """qUCB on a random forest, by the same code as every rank of `adbo.optimize`.
+    """The optimizer of `adbo.optimize` as an Optuna sampler.
 
-    All parameters met so far are sampled jointly, conditional ones included. A parameter that no
-    finished trial had is drawn uniformly, and so is one whose value would be out of the range that
-    this trial has for it. A pruned trial counts with its last intermediate value.
+    All parameters of finished trials are sampled jointly, conditional ones included. A parameter
+    that no finished trial has is drawn uniformly; so is a parameter whose proposed value is
+    outside the range of this trial. A pruned trial counts with its last intermediate value.
 
     Parameters
     ----------
     seed
-        Of the random stream; None for a fresh one.
+        Seed of the random stream; None for a fresh one.
     kappa
-        Mean of the exponential distribution of the weight of the uncertainty.
+        Mean of the exponential distribution of kappa, the weight of the uncertainty.
 
     Raises
     ------
@@ -64,7 +65,7 @@ class QUCBSampler(BaseSampler):
         self._known = weakref.WeakKeyDictionary()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What other processes need: not the lock, nor what they can read themselves."""
+        """Return what another process needs; it reads the history from the study itself."""
         return {"kappa": self._kappa, "rng": self._rng}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -72,13 +73,13 @@ class QUCBSampler(BaseSampler):
         self._rng = state["rng"]
 
     def reseed_rng(self) -> None:
-        """Start a fresh random stream, as every process of a parallel study must."""
+        """Start a fresh random stream; every process of a parallel study must do so."""
         self._rng = np.random.default_rng()
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Every parameter that a finished trial had; see `optuna.samplers.BaseSampler`."""
+        """Return all parameters of finished trials; see `optuna.samplers.BaseSampler`."""
         with self._lock:
             space = self._history(study).space
             names = {name: space.known(name) for name in space.names}
@@ -87,7 +88,7 @@ class QUCBSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The next point; see `optuna.samplers.BaseSampler`."""
+        """Return the next point; see `optuna.samplers.BaseSampler`."""
         with self._lock:
             history = self._history(study)
             if not search_space or not len(history):
@@ -109,7 +110,7 @@ class QUCBSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """A uniform draw; see `optuna.samplers.BaseSampler`."""
+        """Return a uniform draw; see `optuna.samplers.BaseSampler`."""
         _direction_sign(study)
         with self._lock:
             units = self._rng.random((1, 1))
@@ -124,18 +125,18 @@ class QUCBSampler(BaseSampler):
 
 
 class _Known:
-    """The finished trials of a study, as far as they were looked at."""
+    """The history of a study."""
 
     def __init__(self, sign: int) -> None:
         self.history = History(sign)
         self._numbers: set[int] = set()
 
     def update(self, study: Study) -> History:
-        """Take in what has finished since the last time."""
+        """Add the trials that have finished since the last call, and return the history."""
         trials = study._get_trials(deepcopy=False, states=FINISHED_STATES, use_cache=True)
         if len(trials) > len(self._numbers):
             new = [trial for trial in trials if trial.number not in self._numbers]
-            # Within a study, numbers are unique; names by rank need not be, in a merged one.
+            # Numbers are unique within a study; names by rank need not be, if studies were merged.
             self.history.extend(
                 to_batch(replace(evaluation_of(trial), rank=-1, seq=trial.number)) for trial in new
             )

@@ -1,4 +1,4 @@
-"""A trial that somebody enqueued: what it has from them."""
+"""What is given with an enqueued trial."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Enqueued:
-    """What a trial has from whoever enqueued it.
+    """What was given with a trial when it was enqueued (`optuna.study.Study.enqueue_trial`).
 
     Parameters
     ----------
     fixed
-        Parameters that are not for the optimizer to choose.
+        Parameters with given values, which the optimizer does not choose.
     user_attrs, system_attrs, intermediate_values
-        What it carries already.
+        What the trial already has.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -25,5 +25,5 @@ class Enqueued:
     intermediate_values: Mapping[int, float] = field(default_factory=dict)
 
 
-#: Most trials are the optimizer's own.
+#: The value for trials that nobody enqueued.
 OWN = Enqueued()

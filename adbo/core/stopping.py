@@ -1,7 +1,7 @@
-"""Stopping: signals and the deadline, as one request that breaks off an evaluation.
+"""Stopping: a signal or the deadline requests it, and abandons the evaluation under way.
 
-A signal only takes note while adbo itself is at work, so that no message, record or transaction is
-cut in two; only while the objective runs does it raise.
+While adbo's own code runs, a signal is only recorded, so that it cannot cut a message or a
+transaction in two. While the objective runs, it raises `EvaluationAbandoned`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ class StopReason(enum.Enum):
 
     @property
     def is_signal(self) -> bool:
+        """Whether it is a signal that this process received."""
         return self in _SIGNALS.values()
 
 
-#: Batch systems announce the end of a job by SIGUSR1 if told to, as by ``sbatch --signal``.
+#: Batch systems can announce the end of a job by SIGUSR1 (``sbatch --signal``).
 _SIGNALS: dict[int, StopReason] = {
     signal.SIGINT: StopReason.SIGINT,
     signal.SIGTERM: StopReason.SIGTERM,
@@ -39,14 +40,14 @@ _SIGNALS: dict[int, StopReason] = {
 
 
 class EvaluationAbandoned(BaseException):
-    """Raised in the objective when the run is to end at once. Not an error of the objective."""
+    """Raised in the objective when the run must end at once; not an error of the objective."""
 
 
 @contextlib.contextmanager
 def signals_ignored() -> Iterator[None]:
-    """A stretch, a short one, that Ctrl-C and SIGTERM do not end."""
+    """Ignore Ctrl-C and SIGTERM within this context, which should be short."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are for the main thread
+        yield  # Python delivers signals to the main thread only
         return
     numbers = (signal.SIGINT, signal.SIGTERM)
     previous = [signal.signal(number, lambda *_: None) for number in numbers]
@@ -58,22 +59,22 @@ def signals_ignored() -> Iterator[None]:
 
 
 class Interruption:
-    """Listens for signals and for a deadline while it is entered.
+    """A context that watches for signals and for a deadline.
 
-    Outside the main thread Python delivers no signals; then only `check` sees the deadline.
+    Outside the main thread Python delivers no signals; there, only `check` sees the deadline.
 
     Parameters
     ----------
     seconds
-        Until the deadline, counted from entering; None for no deadline.
+        Seconds from the entry of the context to the deadline; None for no deadline.
     walltime
-        Another one, in seconds since the epoch; the earlier counts.
+        Another deadline, in seconds since the epoch; the earlier one counts.
     """
 
     def __init__(self, seconds: float | None, walltime: float | None = None) -> None:
         self.reason: StopReason | None = None
         self.since: float | None = None
-        #: What the deadline would be the end by.
+        #: The reason that the deadline would give.
         self.deadline_reason = StopReason.DEADLINE
         self._seconds = seconds
         self._walltime = walltime
@@ -112,25 +113,25 @@ class Interruption:
             signal.signal(number, previous)
 
     def check(self) -> StopReason | None:
-        """Why to stop, if at all."""
+        """Return why to stop, or None."""
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self.request_stop(self.deadline_reason)
         return self.reason
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the deadline, if there is one."""
+        """Seconds until the deadline, or None if there is none."""
         return None if self._deadline is None else self._deadline - time.monotonic()
 
     def request_stop(self, reason: StopReason) -> None:
-        """Stop for this reason, unless there was an earlier one."""
+        """Request a stop for this reason, unless one was requested before."""
         if self.reason is None:
             self.reason, self.since = reason, time.monotonic()
 
     @contextlib.contextmanager
     def abandonable(self) -> Iterator[None]:
-        """A stretch of user code that a signal or the deadline ends by `EvaluationAbandoned`."""
-        # First breakable, then the look: a signal in between must not go signals_ignored.
+        """Run user code that a signal or the deadline ends with `EvaluationAbandoned`."""
+        # Set the flag before the check: a signal between the two must not be missed.
         self._abandonable = True
         try:
             if self.check() is not None:
@@ -140,7 +141,7 @@ class Interruption:
             self._abandonable = False
 
     def _expire(self) -> None:
-        # A real signal, since nothing else wakes a main thread that sleeps or waits.
+        # A real signal, since nothing else wakes a main thread that is blocked.
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -1,6 +1,6 @@
-"""Calling the objective, and what comes of it.
+"""Calling the objective, and turning its outcome into an evaluation.
 
-Nothing here knows other ranks, databases or the clock: time arrives by a function.
+This module does not know other ranks, databases or the clock; the time comes from a function.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ Objective = Callable[[BaseTrial], Any]
 def evaluate(
     objective: Objective, trial: Trial, name: tuple[int, int], clock: Callable[[], float]
 ) -> Evaluation:
-    """Call the objective and make an evaluation of whatever comes of it.
+    """Call the objective and return its evaluation.
 
     Parameters
     ----------
     objective
         The user's function.
     trial
-        What it is called with.
+        The argument of the objective.
     name
         The ``(rank, seq)`` of the evaluation.
     clock
-        Seconds since the epoch.
+        Returns seconds since the epoch.
 
     Returns
     -------
     Evaluation
-        COMPLETE with the value; PRUNED, with the last intermediate value, if the objective raised
-        `optuna.TrialPruned`; FAIL, with the reason as a user attribute, for any other exception,
-        NaN, or a result that is no number.
+        COMPLETE with the value; PRUNED with the last intermediate value, if the objective raised
+        `optuna.TrialPruned`; FAIL with the reason as a user attribute, if it raised anything else
+        or returned NaN or something that is not a number.
     """
     state, value, reason = TrialState.COMPLETE, math.nan, None
     try:
@@ -65,13 +65,13 @@ def evaluate(
 
 
 def describe_error(error: BaseException) -> str:
-    """The type and the text of an error, on one line."""
+    """Return the type and the text of an error, on one line."""
     text = one_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _number(result: Any) -> tuple[float, str | None]:
-    """The objective's result as a float, or NaN and why it is none, as Optuna judges it."""
+    """Return the result as a float and None, or NaN and why Optuna would refuse the result."""
     if isinstance(result, Sequence) and not isinstance(result, str):
         if len(result) != 1:
             return math.nan, (

@@ -26,30 +26,30 @@ from adbo.core.enqueued import OWN, Enqueued
 from adbo.core.evaluation import FAIL_REASON, Extras, Layout
 from adbo.core.space import SearchSpace
 
-_CONSTRAINT_PREFIX = "constraints:"  # how Optuna 5 stores them
+#: Prefix of the system attributes in which Optuna 5 stores constraints.
+_CONSTRAINT_PREFIX = "constraints:"
 
-#: Characters that are kept of the reason of a failure.
+#: The reason of a failure is cut after this number of characters.
 _REASON_CHARACTERS = 2000
 
 
 class Trial(BaseTrial):
-    """The trial handed to the objective: Optuna's interface over a proposed point.
+    """The trial that the objective is called with: Optuna's interface over a proposed point.
 
     Parameters
     ----------
     space
-        What the rank knows of the search space.
+        The search space as far as the rank knows it.
     proposal
-        Internal values ``(d,)`` for the columns of the space; NaN where the optimizer proposes
-        nothing.
+        Proposed internal values ``(d,)`` in the columns of the space; NaN where there is none.
     number
-        Unique among the trials of a study.
+        The trial's number, unique within the study.
     started
         Seconds since the epoch.
     rng
-        For parameters that the optimizer does not know yet.
+        Source of parameters that the optimizer does not know yet.
     enqueued
-        What the trial has from whoever enqueued it.
+        What was given with the trial, if somebody enqueued it.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Trial(BaseTrial):
         rng: np.random.Generator,
         enqueued: Enqueued = OWN,
     ) -> None:
-        #: The communicator of the ranks that evaluate this trial together, if there are several.
+        #: The communicator of the ranks that evaluate this trial together; None for one rank.
         self.comm: Any = None
         self._arguments = (space, proposal, number, started, copy.deepcopy(rng), enqueued)
         self._space = space
@@ -79,7 +79,7 @@ class Trial(BaseTrial):
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        """A float of the range, as `optuna.trial.Trial.suggest_float`."""
+        """Suggest a float; see `optuna.trial.Trial.suggest_float`."""
         return float(self._suggest(name, FloatDistribution(low, high, log=log, step=step)))
 
     def suggest_uniform(self, name: str, low: float, high: float) -> float:
@@ -97,18 +97,18 @@ class Trial(BaseTrial):
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
-        """An integer of the range, as `optuna.trial.Trial.suggest_int`."""
+        """Suggest an integer; see `optuna.trial.Trial.suggest_int`."""
         return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
 
     def suggest_categorical(  # type: ignore[override]
         self, name: str, choices: Sequence[CategoricalChoiceType]
     ) -> CategoricalChoiceType:
-        """One of the choices, as `optuna.trial.Trial.suggest_categorical`."""
+        """Suggest a choice; see `optuna.trial.Trial.suggest_categorical`."""
         value: CategoricalChoiceType = self._suggest(name, CategoricalDistribution(choices))
         return value
 
     def report(self, value: float, step: int) -> None:
-        """Keep an intermediate value; the first one of a step counts."""
+        """Report an intermediate value; only the first value of a step counts."""
         value = _as_float(value)
         try:
             step = int(step)
@@ -127,16 +127,16 @@ class Trial(BaseTrial):
         self._intermediate_values[step] = value
 
     def should_prune(self) -> bool:
-        """Whether to give up this trial: never, since adbo has no pruner."""
+        """Return False: adbo has no pruner."""
         return False
 
     def set_user_attr(self, key: str, value: Any) -> None:
-        """Attach a value that JSON can hold to this trial."""
+        """Attach a value to this trial; it must be one that JSON can hold."""
         json.dumps({key: value})  # raises TypeError here, as Optuna's storages do
         self._user_attrs[key] = copy.deepcopy(value)
 
     def set_constraint(self, key: str, value: float) -> None:
-        """Record a constraint; it is stored with the trial, the optimizer does not use it."""
+        """Record a constraint. It is stored with the trial; the optimizer does not use it."""
         value = _as_float(value)
         if math.isnan(value):
             raise ValueError(f"Attempted to set a constraint for {key!r}, but NaN is not allowed.")
@@ -144,7 +144,7 @@ class Trial(BaseTrial):
 
     @property
     def params(self) -> dict[str, Any]:
-        """What was suggested so far."""
+        """The parameters suggested so far."""
         return {
             name: distribution.to_external_repr(self._internal[name])
             for name, distribution in self._distributions.items()
@@ -152,34 +152,34 @@ class Trial(BaseTrial):
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """From what it was suggested."""
+        """The distributions of the parameters suggested so far."""
         return copy.deepcopy(self._distributions)
 
     @property
     def user_attrs(self) -> dict[str, Any]:
-        """What `set_user_attr` attached."""
+        """The attributes set by `set_user_attr`."""
         return copy.deepcopy(self._user_attrs)
 
     @property
     def system_attrs(self) -> dict[str, Any]:
-        """What Optuna would keep as its own attributes."""
+        """The attributes that belong to Optuna itself."""
         return copy.deepcopy(self._system_attrs)
 
     @property
     def constraints(self) -> dict[str, float]:
-        """What `set_constraint` recorded."""
+        """The constraints recorded by `set_constraint`."""
         n = len(_CONSTRAINT_PREFIX)
         own = self._system_attrs.items()
         return {key[n:]: value for key, value in own if key.startswith(_CONSTRAINT_PREFIX)}
 
     @property
     def number(self) -> int:
-        """Unique among the trials of a study; not dense, since no rank waits for another."""
+        """The trial's number, unique within the study but not dense."""
         return self._number
 
     @property
     def datetime_start(self) -> datetime.datetime | None:
-        """When the evaluation began, in local time."""
+        """The start of the evaluation, in local time."""
         return datetime.datetime.fromtimestamp(self._started)
 
     def arguments(self) -> tuple[Any, ...]:
@@ -187,21 +187,21 @@ class Trial(BaseTrial):
         return self._arguments
 
     def layout(self) -> Layout:
-        """The distributions asked for."""
+        """Return the distributions suggested from so far."""
         return Layout.of(self._distributions)
 
     def internal(self) -> tuple[float, ...]:
-        """Optuna's internal values, in the order of the layout."""
+        """Return Optuna's internal values, in the order of the layout."""
         return tuple(self._internal.values())
 
     def extras(self, reason: str | None) -> Extras:
-        """The attributes, with the reason of a failure among them."""
+        """Return attributes and intermediate values; with the reason if the evaluation failed."""
         if reason is not None:
             self._user_attrs[FAIL_REASON] = reason[:_REASON_CHARACTERS]
         return Extras(self._user_attrs, self._system_attrs, self._intermediate_values)
 
     def last_intermediate_value(self) -> float:
-        """The value reported for the highest step; NaN if there is none."""
+        """Return the value reported for the highest step; NaN if there is none."""
         if not self._intermediate_values:
             return math.nan
         return self._intermediate_values[max(self._intermediate_values)]
@@ -212,7 +212,7 @@ class Trial(BaseTrial):
             check_distribution_compatibility(asked, distribution)
             return asked.to_external_repr(self._internal[name])
         known = self._space.known(name)
-        # A message carries choices as JSON, so a tuple is known as a list on other ranks.
+        # Messages carry choices as JSON, so another rank's tuple is known here as a list.
         if known != distribution:
             text = distribution_to_json(distribution)  # TypeError for choices JSON cannot hold
             if known is not None and distribution_to_json(known) != text:
@@ -226,7 +226,7 @@ class Trial(BaseTrial):
         return distribution.to_external_repr(internal)
 
     def _choose(self, name: str, distribution: BaseDistribution) -> float:
-        """The proposed value, moved into this trial's range; a random one if there is none."""
+        """Return the proposed value, clipped to this trial's range, or a random one."""
         if name in self._fixed:
             return self._fixed_value(name, distribution)
         column = self._space.column(name, distribution)
@@ -241,7 +241,7 @@ class Trial(BaseTrial):
         return float(alone.from_unit(alone.to_unit(np.array([[proposed]])))[0, 0])
 
     def _fixed_value(self, name: str, distribution: BaseDistribution) -> float:
-        """What somebody enqueued, even if it is out of range, as Optuna has it."""
+        """Return the enqueued value, even if it is out of range; Optuna does the same."""
         value = self._fixed[name]
         internal = distribution.to_internal_repr(value)
         if not distribution._contains(internal):
@@ -254,7 +254,7 @@ class Trial(BaseTrial):
 
 
 def _as_float(value: float) -> float:
-    """A value as Optuna's trials take it, refused as they refuse it."""
+    """Return a value as a float; raise what Optuna's trials raise if it is none."""
     try:
         return float(value)
     except (TypeError, ValueError):
