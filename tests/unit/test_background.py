@@ -1,4 +1,4 @@
-"""What is told in the background."""
+"""Threads that exchange messages in the background."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from adbo.replicated.replicator import Replicator
 from adbo.replicated.storage import ReplicatedStorage
 
 
-def test_it_goes_when_woken_and_ends_when_stopped() -> None:
-    gone = threading.Event()
-    courier = BackgroundSender(gone.set)
-    assert not courier.is_alive()
-    courier.start()
-    courier.wake()
-    assert gone.wait(60)
-    courier.stop()
-    assert not courier.is_alive()
-    courier.check()
+def test_the_sender_exchanges_when_woken_and_ends_when_stopped() -> None:
+    exchanged = threading.Event()
+    sender = BackgroundSender(exchanged.set)
+    assert not sender.is_alive()
+    sender.start()
+    sender.wake()
+    assert exchanged.wait(60)
+    sender.stop()
+    assert not sender.is_alive()
+    sender.check()
 
 
-def test_what_goes_wrong_is_told() -> None:
+def test_errors_of_the_thread_are_raised_by_check() -> None:
     def fail() -> None:
         raise ValueError("no such peer")
 
-    courier = BackgroundSender(fail)
-    courier.start()
-    courier.wake()
-    while courier.is_alive():
+    sender = BackgroundSender(fail)
+    sender.start()
+    sender.wake()
+    while sender.is_alive():
         time.sleep(0.001)
     with pytest.raises(ValueError, match="no such peer"):
-        courier.check()
-    courier.stop()
+        sender.check()
+    sender.stop()
 
 
-def test_a_running_trial_gets_known_though_its_rank_says_nothing_more() -> None:
+def test_a_running_trial_reaches_the_others_while_its_rank_is_busy() -> None:
     transports = network(2)
     transports[0].may_use_threads = True
     replications = [Replicator(transport) for transport in transports]

@@ -1,4 +1,4 @@
-"""What the living owe the dead."""
+"""Survivors end with the same records of failed ranks."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def _evaluation(rank: int, seq: int) -> Evaluation:
     deaths=st.integers(1, 2),
     data=st.data(),
 )
-def test_all_get_what_one_of_them_has(prefixes: list[int], deaths: int, data) -> None:
-    """Ranks die after sending each survivor a prefix of their streams of its own length."""
+def test_all_survivors_get_what_one_of_them_has(prefixes: list[int], deaths: int, data) -> None:
+    """Ranks die after sending prefixes of different lengths to the survivors."""
     n = len(prefixes)
     transports = network(n + deaths)
     histories = [History() for _ in range(n)]
-    survivors = [
+    failovers = [
         Failover(EvaluationStreams(history, 0, transport), transport)
         for history, transport in zip(histories, transports, strict=False)
     ]
@@ -39,36 +39,36 @@ def test_all_get_what_one_of_them_has(prefixes: list[int], deaths: int, data) ->
         longest[dead] = max(known)
         for history, length in zip(histories, known, strict=True):
             history.extend(to_batch(_evaluation(dead, seq)) for seq in range(length))
-    # They notice in any order, each at a time of its own.
+    # The survivors notice the deaths in any order.
     for rank in data.draw(st.permutations(range(n))):
         transports[rank].failed = set(range(n, n + deaths))
-        survivors[rank].attend()
+        failovers[rank].attend()
     for _ in range(4):
         for rank in data.draw(st.permutations(range(n))):
             received = transports[rank].receive()
             histories[rank].extend(received.batches)
-            survivors[rank].note(received.death_notices)
-            survivors[rank].attend()
-    for history, survivor in zip(histories, survivors, strict=True):
-        assert survivor.agreed
+            failovers[rank].note(received.death_notices)
+            failovers[rank].attend()
+    for history, failover in zip(histories, failovers, strict=True):
+        assert failover.agreed
         for dead, length in longest.items():
             assert int((history.column("rank") == dead).sum()) == length
 
 
-def test_nobody_agrees_before_all_have_spoken() -> None:
+def test_survivors_agree_only_after_all_have_reported() -> None:
     transports = network(3)
     histories = [History() for _ in range(2)]
-    survivors = [
+    failovers = [
         Failover(EvaluationStreams(h, 0, t), t)
         for h, t in zip(histories, transports, strict=False)
     ]
-    assert survivors[0].agreed
+    assert failovers[0].agreed
     transports[0].failed = {2}
-    survivors[0].attend()
-    assert not survivors[0].agreed
+    failovers[0].attend()
+    assert not failovers[0].agreed
     transports[1].failed = {2}
-    survivors[1].attend()
-    survivors[0].note(transports[0].receive().death_notices)
-    survivors[0].attend()
-    assert survivors[0].agreed
-    assert survivors[0].lowest == 0
+    failovers[1].attend()
+    failovers[0].note(transports[0].receive().death_notices)
+    failovers[0].attend()
+    assert failovers[0].agreed
+    assert failovers[0].lowest == 0

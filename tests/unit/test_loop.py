@@ -31,7 +31,7 @@ class Peers:
 
 
 class Script:
-    """A transport that hands out prepared batches, and takes notes."""
+    """An exchange that returns prepared batches, and records what is sent."""
 
     def __init__(self, arriving: list[list[Evaluation]]) -> None:
         self.arriving = arriving
@@ -52,12 +52,12 @@ def test_everything_that_arrived_is_known_before_each_ask() -> None:
     next(loop)
     for seq in range(2):
         loop.send(_evaluation(0, seq))
-    # One from a peer; then one's own; then one's own and two more.
+    # One from a peer; then the rank's own; then its own and two from peers.
     assert sizes == [1, 2, 5]
     assert [e.seq for e in transport.sent] == [0, 1]
 
 
-def test_stop_is_asked_before_each_ask_and_after_receiving() -> None:
+def test_stop_is_called_after_receiving_and_before_each_ask() -> None:
     transport = Script([[], [_evaluation(1, 0)]])
     history = History()
     loop = work(history, lambda h: np.zeros(1), transport, lambda: len(history) >= 2)

@@ -1,4 +1,4 @@
-"""The trial handed to the objective, and what its outcome means."""
+"""Loading an objective, the trial it is called with, and its evaluation."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_same_values_as_with_optunas_trial(params: dict[str, Any]) -> None:
     assert ours.distributions == theirs.distributions
 
 
-def test_an_evaluation_says_all_about_its_trial() -> None:
+def test_an_evaluation_has_everything_about_its_trial() -> None:
     def objective(trial):
         trial.set_user_attr("note", {"a": [1, 2]})
         trial.report(0.5, step=1)
@@ -81,7 +81,7 @@ def test_an_evaluation_says_all_about_its_trial() -> None:
     [(3, 3.0), ("2.5", 2.5), (np.float32(0.5), 0.5), ([4.0], 4.0), (np.array(2.0), 2.0),
      (math.inf, math.inf), (True, 1.0)],
 )  # fmt: skip
-def test_what_is_a_number(result: Any, value: float) -> None:
+def test_results_that_are_numbers(result: Any, value: float) -> None:
     evaluation = _outcome(lambda trial: result)
     assert evaluation.state == TrialState.COMPLETE
     assert evaluation.value == value
@@ -97,7 +97,7 @@ def test_what_is_a_number(result: Any, value: float) -> None:
         ({}, "could not be cast"),
     ],
 )
-def test_what_is_no_number_fails_with_a_reason(result: Any, reason: str) -> None:
+def test_results_that_are_no_numbers_fail_with_a_reason(result: Any, reason: str) -> None:
     evaluation = _outcome(lambda trial: result)
     assert evaluation.state == TrialState.FAIL
     assert math.isnan(evaluation.value)
@@ -132,7 +132,7 @@ def test_an_exception_without_text_fails_with_its_name() -> None:
 def test_an_attribute_that_json_cannot_name_fails() -> None:
     evaluation = _outcome(lambda trial: trial.set_user_attr((1, 2), 3))
     assert evaluation.extras.user_attrs[FAIL_REASON].startswith("TypeError: keys must be")
-    assert Encoder().frames(evaluation)  # and what is left can be sent
+    assert Encoder().frames(evaluation)  # the evaluation can still be sent
 
 
 def test_pruned_with_the_last_intermediate_value() -> None:
@@ -249,7 +249,7 @@ def test_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("hartmann6:3", "the dimension of hartmann6 is '3': it must be 6"),
     ],
 )
-def test_what_cannot_be_loaded(
+def test_objectives_that_cannot_be_loaded(
     text: str, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "neighbour.py").write_text("two = 2\n")

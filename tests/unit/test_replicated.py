@@ -1,4 +1,4 @@
-"""The replicated storage: Optuna's own tests of a storage, and what several ranks make of it."""
+"""The replicated storage: Optuna's tests of a storage, and several ranks that change it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _joined(size: int) -> tuple[list[ReplicatedStorage], list[optuna.Study]]:
 
 
 def _content(replica: Replica) -> dict[Key, Any]:
-    """Everything that must be equal, as text since NaN equals nothing."""
+    """Return all that must be equal, as text since NaN does not equal itself."""
     return {
         study.key: (study.directions, study.attrs, [str(trial) for trial in study.trials()])
         for study in sorted(replica.studies.values(), key=lambda study: study.key)
@@ -97,7 +97,7 @@ TRIAL_ACTIONS: list[Callable[[ReplicatedStorage, int, int], object]] = [
 
 
 def _act(storage: ReplicatedStorage, name: str, action: int, n: int) -> None:
-    """Do something that is allowed to this rank at this time, or nothing."""
+    """Do something that this rank may do at this time, or nothing."""
     study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)._study_id
     if action < len(ACTIONS):
         ACTIONS[action](storage, study, n)
@@ -107,7 +107,7 @@ def _act(storage: ReplicatedStorage, name: str, action: int, n: int) -> None:
     ]
     if unfinished:
         action -= len(ACTIONS)
-        with contextlib.suppress(RuntimeError):  # it is another's
+        with contextlib.suppress(RuntimeError):  # it belongs to another rank
             TRIAL_ACTIONS[action](storage, unfinished[n % len(unfinished)], n)
 
 
@@ -120,8 +120,8 @@ def _changes(frames: Iterable[bytes]) -> list[list[Any]]:
     return Decoder().decode([message(frames)]).changes
 
 
-class Distant:
-    """What happens between the ranks: records what they publish, and keeps news from them."""
+class Network:
+    """The network between ranks: records what is sent, and can delay what is received."""
 
     def __init__(self, storages: list[ReplicatedStorage]) -> None:
         self.published: list[bytes] = []
@@ -155,26 +155,26 @@ class Distant:
     ),
     random=st.randoms(use_true_random=False),
 )
-def test_copies_converge_under_any_order_and_duplication(actions, random) -> None:
+def test_replicas_converge_under_any_order_and_duplication(actions, random) -> None:
     storages = _storages(3)
-    between = Distant(storages)
+    between_ranks = Network(storages)
     for rank, is_deaf, name, action, n in actions:
-        between.is_deaf = is_deaf
+        between_ranks.is_deaf = is_deaf
         _act(storages[rank], name, action, n)
-    between.is_deaf = False
+    between_ranks.is_deaf = False
     content = _content(_replica(storages[0]))
     assert _content(_replica(storages[1])) == content
     assert _content(_replica(storages[2])) == content
-    # They came in one order from each rank, as the transport has it; now in any.
+    # The transport delivered the changes of a rank in order; a replica accepts any order.
     replica = Replica()
-    twice = 2 * between.published
+    twice = 2 * between_ranks.published
     random.shuffle(twice)
     for change in _changes(twice):
         replica.apply(change)
     assert _content(replica) == content
 
 
-def test_ids_and_numbers_are_unique_without_a_word() -> None:
+def test_ids_and_numbers_are_unique_without_communication() -> None:
     storages = _storages(3)
     seen = []
     for rank, storage in enumerate(storages):
@@ -216,12 +216,12 @@ def test_studies_without_a_name_are_the_same_in_the_order_of_creation() -> None:
 
 def test_a_deleted_study_stays_deleted_whatever_others_do_to_it() -> None:
     storages, studies = _joined(3)
-    between = Distant(storages)
-    between.is_deaf = True
+    between_ranks = Network(storages)
+    between_ranks.is_deaf = True
     storages[0].delete_study(studies[0]._study_id)
     studies[1].tell(studies[1].ask(), 1.0)
     studies[2].set_user_attr("a", 1)
-    between.is_deaf = False
+    between_ranks.is_deaf = False
     assert [storage.get_all_studies() for storage in storages] == [[], [], []]
     again = [optuna.create_study(storage=s, study_name="s") for s in (*storages[1:], storages[0])]
     assert [study.trials for study in again] == [[], [], []]
@@ -271,7 +271,7 @@ def test_enqueued_trials_go_round_and_run_once() -> None:
     }
 
 
-def test_what_a_rank_that_left_did_not_run_goes_back() -> None:
+def test_waiting_trials_of_a_rank_that_left_return_to_their_maker() -> None:
     storages, studies = _joined(2)
     for x in (0.1, 0.2):
         studies[0].enqueue_trial({"x": x})
@@ -280,7 +280,7 @@ def test_what_a_rank_that_left_did_not_run_goes_back() -> None:
     assert taken == [0.1, 0.2]
 
 
-def test_what_is_left_of_a_rank_that_left_is_taken_up() -> None:
+def test_others_run_the_trials_that_a_rank_enqueued_before_it_left() -> None:
     storages, studies = _joined(3)
     studies[2].enqueue_trial({"x": 0.1})
     storages[2].close(timeout=0)
@@ -302,7 +302,7 @@ def test_a_closed_storage_is_read_only() -> None:
         studies[0].ask()
 
 
-def test_what_is_no_json_is_refused_and_not_half_done() -> None:
+def test_values_that_json_cannot_hold_are_refused_without_effect() -> None:
     _, studies = _joined(2)
     trial = studies[0].ask()
     with pytest.raises(TypeError):
@@ -316,8 +316,10 @@ def test_what_is_no_json_is_refused_and_not_half_done() -> None:
     prefixes=st.lists(st.integers(0, 9), min_size=2, max_size=2),
     order=st.permutations([0, 1]),
 )
-def test_survivors_agree_on_what_the_dead_did(prefixes: list[int], order: list[int]) -> None:
-    """A rank dies after it sent each survivor a prefix of its stream of its own length."""
+def test_survivors_agree_on_the_changes_of_a_dead_rank(
+    prefixes: list[int], order: list[int]
+) -> None:
+    """A rank dies after sending prefixes of different lengths to the survivors."""
     storages, studies = _joined(3)
     _replica(storages[2])
     transport = storages[2]._replicator._transport
@@ -345,7 +347,7 @@ def test_survivors_agree_on_what_the_dead_did(prefixes: list[int], order: list[i
         assert trial.state is not TrialState.RUNNING
 
 
-def test_what_a_rank_took_over_from_the_dead_is_known_to_all() -> None:
+def test_a_trial_taken_over_from_a_dead_rank_is_known_to_all() -> None:
     storages, studies = _joined(3)
     for storage in storages:
         _replica(storage)
@@ -363,7 +365,7 @@ def test_what_a_rank_took_over_from_the_dead_is_known_to_all() -> None:
     studies[0].tell(trial, 1.0)
     assert studies[1].trials == studies[0].trials
     assert [t.state.name for t in studies[1].trials] == ["WAITING", "COMPLETE"]
-    # What nobody had taken up falls to the lowest that lives.
+    # A trial that nobody has started belongs to the lowest living rank.
     assert studies[1].ask().suggest_float("x", 0, 1) != 0.1
     assert studies[0].ask().suggest_float("x", 0, 1) == 0.1
 

@@ -48,7 +48,7 @@ def test_it_ends_with_the_trials_asked_for() -> None:
 
 
 class _Last(InProcessTransport):
-    """Of three ranks: rank 1 left, and its process has ended, rank 2 was never heard of again."""
+    """The transport of one of three ranks: rank 1 left and ended, rank 2 ended without leaving."""
 
     settled = True
 
@@ -66,7 +66,7 @@ class _Deserted(SingleRank):
         return transport
 
 
-def test_who_left_before_its_process_ended_did_not_die() -> None:
+def test_a_rank_that_left_before_its_process_ended_did_not_die() -> None:
     outcome = execute(_square, Settings(n_trials=5, seed=0), _Deserted(), Silence())
     assert outcome.failed == [1, 2]
     assert outcome.died == [2]
@@ -80,7 +80,7 @@ def test_a_seed_determines_the_run() -> None:
 
 
 def test_a_golden_trajectory() -> None:
-    """Points of seed 0: random, of the uniform start, proposed. They change only on purpose."""
+    """Points of seed 0: the first one, a uniform one, a proposed one; changed only on purpose."""
     points = _points(_run(n_trials=24, seed=0))
     found = [[points[i]["x"], points[i]["y"]] for i in (0, 1, 23)]
     np.testing.assert_allclose(found, GOLDEN, rtol=1e-6)
@@ -106,7 +106,7 @@ def test_resuming_goes_on_to_the_total(tmp_path: Path) -> None:
     assert len(second.history) == 40
     assert second.summary["n_before"] == 25
     assert _points(second)[:25] == _points(first)
-    # Not the same random numbers again.
+    # The random numbers of the first run are not repeated.
     assert not set(map(str, _points(second)[25:])) & set(map(str, _points(first)))
     assert len(numbers) == 15
     assert min(numbers) >= 25
@@ -124,7 +124,7 @@ def test_a_study_of_plain_optuna_is_continued(tmp_path: Path) -> None:
     assert len(trials) == 30
     assert [t.number for t in trials] == list(range(30))
     assert outcome.history.counts[TrialState.FAIL] == 1
-    study.optimize(_square, n_trials=3)  # and Optuna goes on in turn
+    study.optimize(_square, n_trials=3)  # and Optuna continues it
     assert len(study.get_trials()) == 33
 
 
@@ -139,11 +139,11 @@ def test_failures_neither_end_nor_poison_the_run() -> None:
     states = outcome.history.column("state")
     assert outcome.summary["n_fail"] > 0
     assert outcome.summary["best_value"] < 1e-2
-    # The region that always fails is left alone after a while.
+    # After a while, few points are proposed where every evaluation fails.
     assert np.mean(states[40:] == TrialState.FAIL.value) < 0.3
 
 
-def test_the_deadline_breaks_off_the_evaluation() -> None:
+def test_the_deadline_abandons_the_evaluation() -> None:
     def objective(trial: optuna.trial.BaseTrial) -> float:
         if trial.number == 3:
             time.sleep(60)
@@ -157,7 +157,7 @@ def test_the_deadline_breaks_off_the_evaluation() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_breaks_off_the_evaluation(number: signal.Signals) -> None:
+def test_a_signal_abandons_the_evaluation(number: signal.Signals) -> None:
     before = signal.getsignal(number)
 
     def objective(trial: optuna.trial.BaseTrial) -> float:
@@ -176,7 +176,7 @@ def test_a_signal_breaks_off_the_evaluation(number: signal.Signals) -> None:
 def test_a_signal_leaves_other_code_alone() -> None:
     with Interruption(None) as interruption:
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.05)  # not broken off
+        time.sleep(0.05)  # not interrupted
         assert interruption.check() is StopReason.SIGTERM
         with pytest.raises(EvaluationAbandoned), interruption.abandonable():
             raise AssertionError("must not be entered")
@@ -228,7 +228,7 @@ def test_names_and_numbers_are_new_in_every_run(runs, by_optuna: int, is_old: bo
         if is_old:
             numbering, is_old, bound = None, False, bound + 50 * (40 + 30)
     assert len({(e.rank, e.seq) for e in known}) == len(known)
-    # However often it was resumed: 32 bits have to do.
+    # Sequence numbers must fit into 32 bits, however often a study is resumed.
     assert max(numbers, default=0) <= bound
     assert max((e.seq for e in known), default=0) <= by_optuna + 6 * 30
 

@@ -1,4 +1,4 @@
-"""Stopping: what a signal or the deadline breaks off, and what it leaves alone."""
+"""Stopping: what a signal or the deadline interrupts, and what it does not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIGNALS = [(signal.SIGINT, StopReason.SIGINT), (signal.SIGTERM, StopReason.SIGTE
 
 
 @pytest.mark.parametrize(("number", "reason"), SIGNALS)
-def test_a_signal_breaks_off_the_objective(number: signal.Signals, reason: StopReason) -> None:
+def test_a_signal_abandons_the_objective(number: signal.Signals, reason: StopReason) -> None:
     with Interruption(None) as interruption:
         with pytest.raises(EvaluationAbandoned), interruption.abandonable():
             signal.raise_signal(number)
@@ -22,7 +22,7 @@ def test_a_signal_breaks_off_the_objective(number: signal.Signals, reason: StopR
 
 
 @pytest.mark.parametrize(("number", "reason"), SIGNALS)
-def test_outside_the_objective_a_signal_is_noted(
+def test_outside_the_objective_a_signal_is_recorded(
     number: signal.Signals, reason: StopReason
 ) -> None:
     with Interruption(None) as interruption:
@@ -35,8 +35,8 @@ def test_outside_the_objective_a_signal_is_noted(
             pytest.fail("an objective was begun after the signal")
 
 
-def test_a_signal_on_the_way_into_the_objective_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It arrives just after the last look at the reason."""
+def test_a_signal_just_before_the_objective_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal arrives just after the last check."""
     with Interruption(None) as interruption:
         look = interruption.check
 
@@ -61,7 +61,7 @@ def test_the_first_reason_counts_and_the_second_signal_does_not_raise() -> None:
         assert interruption.since == since
 
 
-def test_only_one_signal_breaks_off_an_objective_that_cleans_up() -> None:
+def test_only_one_signal_abandons_an_objective_that_cleans_up() -> None:
     cleaned = []
 
     def objective() -> None:
@@ -84,7 +84,7 @@ def test_no_except_exception_of_the_user_catches_it() -> None:
     assert not issubclass(EvaluationAbandoned, Exception)
 
 
-def test_the_deadline_breaks_off_the_objective() -> None:
+def test_the_deadline_abandons_the_objective() -> None:
     with Interruption(0.05) as interruption:
         with pytest.raises(EvaluationAbandoned), interruption.abandonable():
             time.sleep(60)
@@ -92,14 +92,14 @@ def test_the_deadline_breaks_off_the_objective() -> None:
     assert not StopReason.DEADLINE.is_signal
 
 
-def test_outside_the_objective_the_deadline_is_noted() -> None:
+def test_outside_the_objective_the_deadline_is_recorded() -> None:
     with Interruption(0.02) as interruption:
         time.sleep(0.05)
         assert interruption.check() is StopReason.DEADLINE
 
 
 @pytest.mark.parametrize("seconds", [None, 60])
-def test_the_handlers_of_before_come_back(seconds: float | None) -> None:
+def test_the_previous_handlers_are_restored(seconds: float | None) -> None:
     before = [signal.getsignal(number) for number, _ in SIGNALS]
     n_threads = threading.active_count()
     with pytest.raises(ZeroDivisionError), Interruption(seconds):
@@ -117,23 +117,23 @@ def test_in_another_thread_the_deadline_is_seen_and_no_handler_set() -> None:
             seen.append(signal.getsignal(signal.SIGTERM))
             with interruption.abandonable():
                 time.sleep(0.05)
-                seen.append("not broken off")
+                seen.append("not interrupted")
             seen.append(interruption.check())
 
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    assert seen == [before, "not broken off", StopReason.DEADLINE]
+    assert seen == [before, "not interrupted", StopReason.DEADLINE]
 
 
-def test_what_a_peer_says_stops_this_rank() -> None:
+def test_a_stop_requested_by_a_peer_stops_this_rank() -> None:
     with Interruption(None) as interruption:
         interruption.request_stop(StopReason.SIGTERM)
         interruption.request_stop(StopReason.DEADLINE)
         assert interruption.check() is StopReason.SIGTERM
 
 
-def test_what_must_not_be_broken_off() -> None:
+def test_ignored_signals() -> None:
     # A shell starts its background jobs with SIGINT ignored.
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

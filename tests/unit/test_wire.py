@@ -1,4 +1,4 @@
-"""The wire format: what goes in comes out, bit by bit, and nothing else does."""
+"""The wire format: decoding returns what was encoded, bit by bit, and refuses anything else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from adbo.core.wire import (
 
 
 def _flat(evaluation: Evaluation) -> tuple:
-    """An evaluation in a form that tells apart what == does not: NaN, -0.0."""
+    """Return an evaluation as text, which tells apart what == does not: NaN, -0.0 and 0.0."""
     floats = [evaluation.value, evaluation.started, evaluation.finished, *evaluation.internal]
     return (
         evaluation.rank,
@@ -39,7 +39,7 @@ def _flat(evaluation: Evaluation) -> tuple:
 
 
 def _evaluations(batches) -> list[Evaluation]:
-    """The rows of batches as objects, made without the history."""
+    """Return the rows of batches as evaluations, without the history."""
     found = []
     for layout, rows, extras in batches:
         for i, row in enumerate(rows):
@@ -154,7 +154,7 @@ def test_garbage_is_a_format_error(data: bytes, with_prefix: bool) -> None:
         received = Decoder().decode([data])
     except FormatError:
         return
-    # What got through can only have been empty or a notice.
+    # Only an empty message or a notice can be valid.
     assert data.startswith(b"adbo")
     assert received.batches == []
 
@@ -195,7 +195,7 @@ def test_a_layout_of_no_distribution_is_a_format_error(text: str) -> None:
     ],
     ids=lambda extras: repr(extras[:30]),
 )  # fmt: skip
-def test_what_is_attached_must_be_extras(extras: bytes) -> None:
+def test_bytes_after_a_record_must_be_extras(extras: bytes) -> None:
     layout = Layout({})
     evaluation = Evaluation(0, 0, TrialState.COMPLETE, 0, 0, 1, layout, ())
     record = to_batch(evaluation).rows.tobytes()
@@ -218,7 +218,7 @@ def test_a_notice_must_be_an_object(kind: int, notice: bytes) -> None:
 
 @given(st.integers(1, 255), json_values)
 def test_any_other_frame_is_a_format_error(kind: int, payload) -> None:
-    """No JSON without names in it is a layout, a record or a notice."""
+    """JSON without names is neither a layout nor a record nor a notice."""
     assume(kind != 1 or payload not in ([], ""))  # the layout without parameters
     with pytest.raises(FormatError):
         Decoder().decode([message([_framed(kind, json.dumps(payload).encode())])])
@@ -244,7 +244,7 @@ def test_a_truncated_message_is_a_format_error(evaluation: Evaluation, data) -> 
         received = Decoder().decode([whole[:cut]])
     except FormatError:
         return
-    # Cut between the layout's frame and the record's: no part of a record gets through.
+    # A cut between the two frames leaves a message with the layout only.
     assert received.batches == []
 
 
