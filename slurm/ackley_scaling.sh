@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The Ackley scaling experiment for real: one job for each number of ranks, half an hour each, with
-# evaluations that sleep N(60, 20) s. Run it on the login node; what is asked for, you are charged.
+# Run the Ackley scaling experiment on real ranks: one job of half an hour for each number of ranks,
+# with evaluations that sleep N(60, 20) s. Start it on the login node. You are charged for all nodes
+# that it requests.
 #
 #   WORKERS="128 256" PARTITION_OPTIONS="--partition=standard" bash slurm/ackley_scaling.sh
 #
-# Then: adbo report --storage sqlite:///ackley-128-seed14.db, and so on.
+# Then look at the studies, for example: adbo report --storage sqlite:///ackley-128-seed14.db
 
 WORKERS="${WORKERS:-128 256 512 1024 2048 4096}"
 SEEDS="${SEEDS:-14}"
