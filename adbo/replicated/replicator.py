@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 from adbo.comm.courier import Courier
 from adbo.comm.failover import Survivors
 from adbo.comm.in_process import network
+from adbo.core.trial_json import encode_trial
 from adbo.replicated.replica import Entry, Key, Replica, Study
-from adbo.replicated.trial_json import encode_trial
 
 #: Shortest and longest sleep, in seconds, between two looks at the network in the end.
 _PAUSES = (1e-4, 2e-2)
