@@ -101,20 +101,6 @@ class Extras:
     def __bool__(self) -> bool:
         return bool(self.user_attrs or self.system_attrs or self.intermediate_values)
 
-    def to_bytes(self) -> bytes:
-        """UTF-8 JSON; nothing at all for nothing."""
-        if not self:
-            return b""
-        steps = [[step, value] for step, value in self.intermediate_values.items()]
-        return json.dumps([dict(self.user_attrs), dict(self.system_attrs), steps]).encode()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Extras:
-        if not data:
-            return NO_EXTRAS
-        user_attrs, system_attrs, steps = json.loads(data)
-        return cls(dict(user_attrs), dict(system_attrs), {int(s): float(v) for s, v in steps})
-
 
 NO_EXTRAS = Extras()
 

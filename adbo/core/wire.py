@@ -19,7 +19,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from adbo.core.evaluation import Batch, Evaluation, Extras, Layout, to_batch
+from adbo.core.evaluation import Batch, Evaluation, Layout, to_batch
+from adbo.core.trial_json import decode_extras, encode_extras
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class Encoder:
 
     def frames(self, evaluation: Evaluation) -> bytes:
         """The bytes of one evaluation, preceded by its layout if that is new."""
-        extras = evaluation.extras.to_bytes()
+        extras = encode_extras(evaluation.extras)
         rows = to_batch(evaluation).rows
         rows["extras_bytes"] = len(extras)
         record = _frame(_RECORD, rows.tobytes() + extras)
@@ -133,7 +134,7 @@ def _batch(layout: Layout, payloads: Sequence[bytes]) -> Batch:
         return Batch(layout, np.frombuffer(b"".join(payloads), dtype=layout.dtype), {})
     rows = np.frombuffer(b"".join(payload[:size] for payload in payloads), dtype=layout.dtype)
     extras = {
-        i: _parsed(payload[size:], Extras.from_bytes)
+        i: _parsed(payload[size:], decode_extras)
         for i, payload in enumerate(payloads)
         if len(payload) > size
     }

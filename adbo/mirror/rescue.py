@@ -14,10 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from optuna.distributions import distribution_to_json, json_to_distribution
-from optuna.trial import TrialState
-
-from adbo.core.evaluation import Evaluation, Extras, Layout
+from adbo.core.evaluation import Evaluation
+from adbo.core.trial_json import decode_evaluation, encode_evaluation
 
 _FORMAT = "adbo rescued evaluations 1"
 
@@ -64,7 +62,7 @@ def write(place: Place, evaluations: Iterable[Evaluation]) -> Path:
     RescueError
         If no directory takes it.
     """
-    lines = [json.dumps(place.header), *(json.dumps(_to_json(e)) for e in evaluations)]
+    lines = [json.dumps(place.header), *(json.dumps(encode_evaluation(e)) for e in evaluations)]
     text = "\n".join(lines) + "\n"
     stem = re.sub(r"[^\w.-]+", "_", place.study_name)[:100]
     problem: OSError | None = None
@@ -96,8 +94,8 @@ def read(path: Path) -> list[Evaluation]:
         If it cannot be read.
     """
     try:
-        return [_from_json(json.loads(line)) for line in path.read_text().splitlines()[1:]]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        return [decode_evaluation(json.loads(line)) for line in path.read_text().splitlines()[1:]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise RescueError(f"cannot read {path}: {error}") from None
 
 
@@ -155,43 +153,3 @@ def _header(path: Path) -> Any:
             return json.loads(file.readline())
     except (OSError, ValueError):
         return None
-
-
-def _to_json(e: Evaluation) -> dict[str, Any]:
-    return {
-        "rank": e.rank,
-        "seq": e.seq,
-        "state": e.state.name,
-        "value": e.value,
-        "params": e.params,
-        "started": e.started,
-        "finished": e.finished,
-        "user_attrs": dict(e.extras.user_attrs),
-        "system_attrs": dict(e.extras.system_attrs),
-        "intermediate_values": [[s, v] for s, v in e.extras.intermediate_values.items()],
-        "internal": list(e.internal),
-        "distributions": {
-            name: json.loads(distribution_to_json(d)) for name, d in e.layout.distributions.items()
-        },
-    }
-
-
-def _from_json(line: dict[str, Any]) -> Evaluation:
-    distributions = {
-        name: json_to_distribution(json.dumps(d)) for name, d in line["distributions"].items()
-    }
-    return Evaluation(
-        rank=int(line["rank"]),
-        seq=int(line["seq"]),
-        state=TrialState[line["state"]],
-        value=float(line["value"]),
-        started=float(line["started"]),
-        finished=float(line["finished"]),
-        layout=Layout(distributions),
-        internal=tuple(float(value) for value in line["internal"]),
-        extras=Extras(
-            line["user_attrs"],
-            line["system_attrs"],
-            {int(step): float(value) for step, value in line["intermediate_values"]},
-        ),
-    )
