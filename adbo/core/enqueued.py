@@ -1,4 +1,4 @@
-"""A trial that somebody enqueued: what it has from them."""
+"""What somebody prescribed for a trial that they enqueued."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Enqueued:
-    """What a trial has from whoever enqueued it.
+    """What an enqueued trial has before it is evaluated.
 
     Parameters
     ----------
     fixed
-        Parameters that are not for the optimizer to choose.
+        Name to value of the parameters that the optimizer must not choose.
     user_attrs, system_attrs, intermediate_values
-        What it carries already.
+        What the trial carries already.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -25,5 +25,5 @@ class Enqueued:
     intermediate_values: Mapping[int, float] = field(default_factory=dict)
 
 
-#: Most trials are the optimizer's own.
+#: The value for a trial of the optimizer, for which nothing is prescribed.
 OWN = Enqueued()
