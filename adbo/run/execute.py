@@ -26,12 +26,13 @@ from adbo.core.wire import Decoder, Encoder, message
 from adbo.mirror import rescue
 from adbo.mirror.connection import StudyError, storage_name
 from adbo.mirror.filesystem import shared_kind
-from adbo.mirror.owner import PATIENCE, Keeper, rescue_place
+from adbo.mirror.owner import MirrorOwner
+from adbo.mirror.settings import DEFAULTS, MirrorSettings
 from adbo.mirror.study import (
     open_study,
-    read_enqueued,
     read_evaluations,
     read_numbering,
+    take_enqueued,
     write_numbering,
 )
 from adbo.objective.evaluate import Objective
@@ -141,7 +142,13 @@ class Outcome:
         return self.progress.history
 
 
-def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Reporter) -> Outcome:
+def execute(
+    objective: Objective,
+    settings: Settings,
+    ranks: Ranks,
+    reporter: Reporter,
+    mirror_settings: MirrorSettings = DEFAULTS,
+) -> Outcome:
     """Run one rank to the end of the study; all ranks must do so together.
 
     Raises
@@ -155,7 +162,11 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
         nonlocal study
         if settings.storage is not None:
             study = open_study(
-                settings.storage, settings.study_name, settings.direction, settings.resume
+                settings.storage,
+                settings.study_name,
+                settings.direction,
+                settings.resume,
+                mirror_settings.connection,
             )
         return _start(study, settings, ranks.size, reporter)
 
@@ -165,12 +176,13 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
     n_stored = len(history)
     history.extend(Decoder().decode(start.rescued).batches)
     progress = Progress(history, settings, start, ranks.size, len(history), time.time())
-    keeper = Keeper(
+    keeper = MirrorOwner(
         replace(settings, study_name=start.study_name),
         history,
         n_stored,
         reporter.say,
         study,
+        mirror_settings,
     )
     with Interruption(settings.timeout, settings.walltime) as interruption:
         transport = ranks.transport()
@@ -184,7 +196,7 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
         except BaseException:
             # A bug. The others would wait for this rank forever; what is known gets written.
             traceback.print_exc()
-            keeper.flush(PATIENCE)
+            keeper.flush(mirror_settings.interrupted_patience)
             ranks.abort(1)
             raise
         finally:
@@ -198,7 +210,7 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
         missing,
         sorted(transport.gone),
         sorted(transport.gone - transport.farewells.keys()),
-        keeper.on_duty,
+        keeper.is_owner,
         keeper.rescued,
     )
 
@@ -225,7 +237,7 @@ def _start(
         known = read_evaluations(study)
         if settings.resume:
             rescued = _read_rescued(settings, known, reporter)
-        enqueued = read_enqueued(study)
+        enqueued = take_enqueued(study)
         last = read_numbering(study)
         numbering = next_numbering([*known, *rescued], n_ranks, last and Numbering(*last))
         write_numbering(study, astuple(numbering))
@@ -251,9 +263,9 @@ def _read_rescued(
 ) -> list[Evaluation]:
     """What an earlier run could not store."""
     rescued: list[Evaluation] = []
-    for path in rescue.find(rescue_place(settings)):
+    for path in rescue.find(rescue.location(settings)):
         try:
-            new = rescue.renamed(rescue.read(path), [*known, *rescued])
+            new = rescue.with_unique_names(rescue.read(path), [*known, *rescued])
         except rescue.RescueError as error:
             raise StudyError(str(error)) from None
         reporter.say(f"{len(new)} evaluations that the database had not taken are from {path}")

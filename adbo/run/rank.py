@@ -18,7 +18,7 @@ from adbo.core.enqueued import OWN
 from adbo.core.history import History
 from adbo.core.space import FloatArray
 from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason
-from adbo.mirror.owner import LONG_PATIENCE, PATIENCE, Keeper
+from adbo.mirror.owner import MirrorOwner
 from adbo.objective.evaluate import Objective, evaluate
 from adbo.objective.trial import Trial
 from adbo.optimizer.ask import propose
@@ -85,7 +85,7 @@ class Rank:
         progress: Progress,
         transport: FinalTransport,
         interruption: Interruption,
-        keeper: Keeper,
+        keeper: MirrorOwner,
     ) -> None:
         self._objective = objective
         self._progress = progress
@@ -93,6 +93,7 @@ class Rank:
         self._transport = transport
         self._interruption = interruption
         self._keeper = keeper
+        self._mirror_settings = keeper.mirror_settings
         evaluations = Evaluations(self._history, progress.n_before, transport)
         self._survivors = Survivors(evaluations, transport)
         self._listener = Listener(self._receive) if transport.may_use_threads else None
@@ -126,12 +127,16 @@ class Rank:
         in their sleep and not in `MPI_Finalize`, which spins.
         """
         self._listen()
-        if not self._keeper.on_duty:
+        if not self._keeper.is_owner:
             self._leave()
-        self._wait(lambda: self._settled or self._keeper.on_duty)
-        if self._keeper.on_duty:
+        self._wait(lambda: self._settled or self._keeper.is_owner)
+        if self._keeper.is_owner:
             self._wait(lambda: not self._others - self._transport.farewells.keys())
-            self._keeper.flush(LONG_PATIENCE if self.stopped_early is None else PATIENCE)
+            self._keeper.flush(
+                self._mirror_settings.patience
+                if self.stopped_early is None
+                else self._mirror_settings.interrupted_patience
+            )
             self._leave()
             self._wait(lambda: self._settled)
         missing = sorted(self._others - self._transport.farewells.keys())
@@ -203,7 +208,7 @@ class Rank:
         """Attend to what peers said about themselves and the dead."""
         self._survivors.attend()
         if self._survivors.lowest == self._rank:
-            self._keeper.take_up()
+            self._keeper.take_over()
         # A rank that was told to stop tells the others by its farewell.
         for statistics_ in self._transport.farewells.values():
             if statistics_["reason"] is not None:
@@ -229,8 +234,11 @@ class Rank:
         while not done():
             news = self._receive()
             since = self._interruption.since
-            patient = since is None or time.monotonic() - since < PATIENCE
-            if self._keeper.on_duty and not patient:
+            patient = (
+                since is None
+                or time.monotonic() - since < self._mirror_settings.interrupted_patience
+            )
+            if self._keeper.is_owner and not patient:
                 return
             pause = shortest if news else min(2 * pause, longest)
             time.sleep(pause)

@@ -18,7 +18,7 @@ import adbo
 from adbo.comm.in_process import Alone
 from adbo.core.optuna_trials import ENQUEUED
 from adbo.core.settings import Settings
-from adbo.mirror.study import open_study, queue_of
+from adbo.mirror.study import open_study, queue_for
 from adbo.run.execute import Silence, execute
 
 
@@ -129,8 +129,8 @@ def test_what_a_killed_run_had_taken_is_taken_by_the_next(storage) -> None:
     study = open_study(storage, "s", "minimize", resume=False)
     for x in (1.0, 2.0, 3.0):
         study.enqueue_trial({"x": x})
-    assert len(queue_of(study).take()) == 3  # and then nothing more is heard of it
-    assert queue_of(study).take() == []
+    assert len(queue_for(study).take()) == 3  # and then nothing more is heard of it
+    assert queue_for(study).take() == []
     adbo.optimize(_objective, 3, storage=storage, study_name="s", resume=True)
     trials = optuna.load_study(study_name="s", storage=study._storage).get_trials()
     assert [t.params["x"] for t in trials] == [1.0, 2.0, 3.0]
@@ -151,7 +151,7 @@ def test_each_is_taken_once_by_whoever_comes(url: str) -> None:
 
     def by_adbo() -> None:
         own = optuna.load_study(study_name="s", storage=optuna.storages.RDBStorage(url))
-        taken.extend(e.fixed["x"] for e in queue_of(own).take())
+        taken.extend(e.fixed["x"] for e in queue_for(own).take())
 
     work = [by_adbo, by_adbo]
     if not url.startswith("sqlite"):  # on which Optuna looks and takes without a lock in between

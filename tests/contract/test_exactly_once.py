@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from servers import Server, mariadb, postgresql
 
 from adbo.core.evaluation import Evaluation
-from adbo.mirror.mirror import Mirror, Pace, Writer
-from adbo.mirror.schema import DatabaseError
+from adbo.mirror.errors import DatabaseError
+from adbo.mirror.mirror import Mirror, Writer
+from adbo.mirror.settings import Pace
 from adbo.mirror.study import open_study, read_evaluations, writer_for
 
 PACE = Pace(batch=20, interval=0.01, first_pause=0.01, longest_pause=0.2)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from adbo.core.evaluation import Evaluation, Layout
-from adbo.mirror.mirror import LostError, Mirror, Pace
+from adbo.mirror.mirror import DataLossError, Mirror
+from adbo.mirror.settings import Pace
 
 PACE = Pace(batch=8, interval=0.005, first_pause=0.001, longest_pause=0.004)
 
@@ -117,7 +118,7 @@ def test_what_the_database_lost_is_written_again() -> None:
     def strike(attempt: int, _: Sequence[Evaluation]) -> None:
         if attempt == 2:
             database.stored.clear()
-            raise LostError("all of them")
+            raise DataLossError("all of them")
 
     database = _Database(strike)
     unwritten, lines = _mirrored(database, 30)

@@ -17,8 +17,8 @@ from adbo.core.evaluation import Evaluation, Layout
 from adbo.mirror import rescue
 
 
-def _place(*directories: Path, name: str = "a study/1") -> rescue.Place:
-    return rescue.Place(name, "sqlite:///s.db", directories)
+def _place(*directories: Path, name: str = "a study/1") -> rescue.Location:
+    return rescue.Location(name, "sqlite:///s.db", directories)
 
 
 @given(st.lists(evaluations(), max_size=5))
@@ -69,7 +69,7 @@ def test_names_that_were_used_again(n_others: int) -> None:
     """The study went on without its file: another evaluation has the name now."""
     layout = Layout({"x": FloatDistribution(0, 1)})
     mine = Evaluation(3, 2, TrialState.COMPLETE, 0.5, 1.0, 2.0, layout, (0.25,))
-    assert rescue.renamed([mine, mine], [mine]) == []
+    assert rescue.with_unique_names([mine, mine], [mine]) == []
     others = [dataclasses.replace(mine, seq=2 + i, internal=(0.75,)) for i in range(n_others)]
     expected = dataclasses.replace(mine, seq=2 + n_others)
-    assert rescue.renamed([mine], others) == [expected]
+    assert rescue.with_unique_names([mine], others) == [expected]

@@ -64,7 +64,7 @@ def test_several_directions_are_refused(tmp_path: Path) -> None:
     [
         ("sqlite:////no/such/directory/s.db", "unable to open database file"),
         ("oracel://u:secret@host/d", "no such kind of database"),
-        ("nonsense", "nonsense is no URL of a database"),
+        ("nonsense", "nonsense is not a database URL"),
         ("postgresql://u:secret@127.0.0.1:1/d", "postgresql://u:***@127.0.0.1:1/d: connection"),
         ("mysql://u:secret@127.0.0.1:1/d", "Can't connect to MySQL server"),
         ("postgresql+nothing://u:secret@h/d", "no such kind of database"),
