@@ -33,7 +33,6 @@ from adbo.core.optuna_trials import (
     user_attrs,
 )
 from adbo.mirror.bulk_insert import Row, insert
-from adbo.mirror.errors import DatabaseError, RefusedError, translated
 from adbo.mirror.mirror import DataLossError
 from adbo.mirror.schema import (
     PARAMS,
@@ -46,6 +45,7 @@ from adbo.mirror.schema import (
     check,
     locked,
 )
+from adbo.mirror.storage_errors import DatabaseError, RefusedError, translated
 
 
 class BulkWriter:
@@ -80,11 +80,11 @@ class BulkWriter:
 
         Raises
         ------
-        adbo.mirror.errors.RefusedError
+        adbo.mirror.storage_errors.RefusedError
             If the database will never take one of them.
         adbo.mirror.mirror.DataLossError
             If the database no longer has what it had confirmed.
-        adbo.mirror.errors.DatabaseError
+        adbo.mirror.storage_errors.DatabaseError
             If the database fails. Whether the transaction was committed may be unknown.
         """
         for evaluation in evaluations:

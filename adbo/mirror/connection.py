@@ -51,7 +51,7 @@ def connect(
     StudyError
         If the URL is not a database URL.
     Exception
-        Whatever the database and its driver raise; see `adbo.mirror.errors.explained`.
+        Whatever the database and its driver raise; see `adbo.mirror.storage_errors.explained`.
     """
     if not isinstance(storage, str):
         return optuna.storages.get_storage(storage)

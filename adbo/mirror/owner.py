@@ -17,10 +17,10 @@ from adbo.core.history import History
 from adbo.core.settings import Settings
 from adbo.mirror import rescue
 from adbo.mirror.connection import StudyError
-from adbo.mirror.errors import DatabaseError, RefusedError
 from adbo.mirror.mirror import Mirror, Writer
 from adbo.mirror.queue import Queue
 from adbo.mirror.settings import ConnectionSettings, MirrorSettings
+from adbo.mirror.storage_errors import DatabaseError, RefusedError
 from adbo.mirror.study import open_study, queue_for, unsupported_revision, writer_for
 
 

@@ -20,9 +20,9 @@ from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Extras
 from adbo.core.optuna_trials import ENQUEUED
 from adbo.core.trial_json import decode_distribution
-from adbo.mirror.errors import translated
 from adbo.mirror.reader import read_details
 from adbo.mirror.schema import SYSTEM_ATTRS, TRIALS, locked
+from adbo.mirror.storage_errors import translated
 
 #: The system attribute in which Optuna keeps the parameters of an enqueued trial.
 _FIXED_PARAMS = "fixed_params"
@@ -31,7 +31,7 @@ _FIXED_PARAMS = "fixed_params"
 class Queue(Protocol):
     """The trials of a study that wait to be evaluated.
 
-    All methods raise `adbo.mirror.errors.DatabaseError` if the storage fails.
+    All methods raise `adbo.mirror.storage_errors.DatabaseError` if the storage fails.
     """
 
     def take(self) -> list[Enqueued]:

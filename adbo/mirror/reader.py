@@ -21,8 +21,8 @@ from sqlalchemy.engine import Connection, Engine
 from adbo.core.evaluation import FINISHED_STATES, Evaluation, Extras
 from adbo.core.optuna_trials import named
 from adbo.core.trial_json import decode_layout
-from adbo.mirror.errors import translated
 from adbo.mirror.schema import PARAMS, STEPS, SYSTEM_ATTRS, TRIALS, USER_ATTRS, VALUES
+from adbo.mirror.storage_errors import translated
 
 #: Rows that are fetched at once; fetched one by one, they take twice as long.
 _ROWS = 10_000
@@ -54,7 +54,7 @@ def read_finished(engine: Engine, study_id: int) -> list[Evaluation]:
 
     Raises
     ------
-    adbo.mirror.errors.DatabaseError
+    adbo.mirror.storage_errors.DatabaseError
         If the database fails.
     """
     finished = (TRIALS.c.study_id == study_id) & TRIALS.c.state.in_(FINISHED_STATES)

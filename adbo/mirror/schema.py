@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import Connection, Engine
 
 from adbo.core.evaluation import Evaluation
-from adbo.mirror.errors import DatabaseError, RefusedError
+from adbo.mirror.storage_errors import DatabaseError, RefusedError
 
 #: The revision of Optuna's schema that adbo reads and writes with its own statements.
 REVISION = "v3.2.0.a"

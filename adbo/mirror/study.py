@@ -26,11 +26,11 @@ from adbo.mirror.connection import (
     storage_name,
     uncached,
 )
-from adbo.mirror.errors import DatabaseError, RefusedError, explained, translated
 from adbo.mirror.mirror import Writer
 from adbo.mirror.queue import Queue, RdbQueue, StudyQueue
 from adbo.mirror.reader import read_finished
 from adbo.mirror.settings import DEFAULTS, ConnectionSettings
+from adbo.mirror.storage_errors import DatabaseError, RefusedError, explained, translated
 from adbo.mirror.trial_writer import TrialWriter
 
 #: Evaluations that `store` writes in one transaction.
@@ -145,7 +145,7 @@ def writer_for(study: optuna.Study) -> Writer:
 
     Raises
     ------
-    adbo.mirror.errors.DatabaseError
+    adbo.mirror.storage_errors.DatabaseError
         If the database fails.
     """
     database = _supported_database(study)
@@ -159,7 +159,7 @@ def queue_for(study: optuna.Study) -> Queue:
 
     Raises
     ------
-    adbo.mirror.errors.DatabaseError
+    adbo.mirror.storage_errors.DatabaseError
         If the database fails.
     """
     database = _supported_database(study)
@@ -171,7 +171,7 @@ def unsupported_revision(study: optuna.Study) -> str | None:
 
     Raises
     ------
-    adbo.mirror.errors.DatabaseError
+    adbo.mirror.storage_errors.DatabaseError
         If the database fails.
     """
     storage = uncached(study._storage)

@@ -9,8 +9,8 @@ from optuna.trial import TrialState
 
 from adbo.core.evaluation import FINISHED_STATES, Evaluation
 from adbo.core.optuna_trials import ENQUEUED, enqueued_id, name_of, trial_of
-from adbo.mirror.errors import translated
 from adbo.mirror.schema import NameSet, check
+from adbo.mirror.storage_errors import translated
 
 
 class TrialWriter:
@@ -31,9 +31,9 @@ class TrialWriter:
 
         Raises
         ------
-        adbo.mirror.errors.RefusedError
+        adbo.mirror.storage_errors.RefusedError
             If the storage will never take one of them.
-        adbo.mirror.errors.DatabaseError
+        adbo.mirror.storage_errors.DatabaseError
             If the storage fails in any other way.
         """
         for evaluation in evaluations:

@@ -234,10 +234,8 @@ class Rank:
         while not done():
             news = self._receive()
             since = self._interruption.since
-            patient = (
-                since is None
-                or time.monotonic() - since < self._mirror_settings.interrupted_patience
-            )
+            patience = self._mirror_settings.interrupted_patience
+            patient = since is None or time.monotonic() - since < patience
             if self._keeper.is_owner and not patient:
                 return
             pause = shortest if news else min(2 * pause, longest)

@@ -1,4 +1,4 @@
-"""No password of a URL is ever shown."""
+"""Messages never show a password of a URL."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from adbo.mirror.redaction import redact, without_password
 
-#: What passwords are made of, what URLs give a meaning to among it. No part of a password is a
-#: part of the rest of the URL, so that a test can tell them apart.
+#: Passwords with characters that have a meaning in URLs. The letters do not occur elsewhere in the
+#: URLs, so that a test finds any part of a password.
 _PASSWORDS = st.text("QXZ7:/@%?#&=+ [].$'\"\\", min_size=4, max_size=12).filter(
     lambda text: sum(c in "QXZ7" for c in text) >= 3
 )
@@ -20,7 +20,7 @@ _PASSWORDS = st.text("QXZ7:/@%?#&=+ [].$'\"\\", min_size=4, max_size=12).filter(
 
 @given(_PASSWORDS, st.sampled_from([str, quote_plus, lambda text: quote(text, safe="")]))
 def test_a_password_is_not_shown(password: str, form) -> None:
-    """However badly it is quoted."""
+    """It is hidden even if it is badly quoted."""
     text = without_password(f"postgresql://user:{form(password)}@host:5432/data")
     assert not any(c in text for c in "QXZ7")
     assert text.startswith("postgresql://")
