@@ -29,7 +29,7 @@ def encode_distribution(distribution: BaseDistribution) -> str:
     return distribution_to_json(distribution)
 
 
-# Trials share their distributions and layouts, and Optuna takes 10 microseconds to parse one.
+# Cached, since thousands of trials share a few distributions, which are slow to parse.
 @functools.lru_cache(maxsize=4096)
 def decode_distribution(text: str) -> BaseDistribution:
     """Return the distribution of a JSON text; equal texts give the same object."""

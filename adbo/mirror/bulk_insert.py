@@ -29,7 +29,7 @@ def insert(
     columns
         The names of its columns, in the order of the values in a row.
     rows
-        The rows; none is allowed.
+        The rows; may be empty.
     """
     if rows:
         _INSERTERS.get(connection.dialect.driver, _insert_any)(connection, table, columns, rows)

@@ -24,10 +24,10 @@ from adbo.core.trial_json import decode_layout
 from adbo.mirror.schema import PARAMS, STEPS, SYSTEM_ATTRS, TRIALS, USER_ATTRS, VALUES
 from adbo.mirror.storage_errors import translated
 
-#: Rows that are fetched at once; fetched one by one, they take twice as long.
+#: Rows that are fetched at once; fetching them one by one is slower.
 _ROWS = 10_000
 
-#: `json.loads` would first look for blanks around the text; Optuna writes none.
+#: Unlike `json.loads`, this does not look for blanks around the text. Optuna writes none.
 _decode = json.JSONDecoder().raw_decode
 
 
@@ -138,7 +138,7 @@ def _rows(
 def _garbage_collection_paused() -> Iterator[None]:
     """Pause the garbage collector.
 
-    It would scan millions of new rows again and again, for half of the time, and find nothing.
+    It would scan millions of new rows again and again, and find no garbage.
     """
     is_enabled = gc.isenabled()
     gc.disable()
