@@ -1,4 +1,4 @@
-"""What is given with an enqueued trial."""
+"""What somebody prescribed for a trial that they enqueued."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Enqueued:
-    """What was given with a trial when it was enqueued (`optuna.study.Study.enqueue_trial`).
+    """What an enqueued trial has before it is evaluated.
 
     Parameters
     ----------
     fixed
-        Parameters with given values, which the optimizer does not choose.
+        Name to value of the parameters that the optimizer must not choose.
     user_attrs, system_attrs, intermediate_values
-        What the trial already has.
+        What the trial carries already.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -25,5 +25,5 @@ class Enqueued:
     intermediate_values: Mapping[int, float] = field(default_factory=dict)
 
 
-#: The value for trials that nobody enqueued.
+#: The value for a trial of the optimizer, for which nothing is prescribed.
 OWN = Enqueued()

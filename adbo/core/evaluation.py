@@ -142,21 +142,6 @@ class Extras:
     def __bool__(self) -> bool:
         return bool(self.user_attrs or self.system_attrs or self.intermediate_values)
 
-    def to_bytes(self) -> bytes:
-        """Return the extras as UTF-8 JSON, or no bytes if there are none."""
-        if not self:
-            return b""
-        steps = [[step, value] for step, value in self.intermediate_values.items()]
-        return json.dumps([dict(self.user_attrs), dict(self.system_attrs), steps]).encode()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Extras:
-        """Return what `to_bytes` encoded."""
-        if not data:
-            return NO_EXTRAS
-        user_attrs, system_attrs, steps = json.loads(data)
-        return cls(dict(user_attrs), dict(system_attrs), {int(s): float(v) for s, v in steps})
-
 
 NO_EXTRAS = Extras()
 

@@ -1,4 +1,4 @@
-"""Evaluations as Optuna's trials, and back.
+"""Evaluations as trials of Optuna, and back.
 
 Notation: a trial's *name* is ``(rank, seq)``, stored as two user attributes.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,13 +18,13 @@ from adbo.core.evaluation import Evaluation, Extras, Layout
 #: The user attributes that hold a trial's name.
 RANK, SEQ = "adbo:rank", "adbo:seq"
 
-#: The system attribute of a trial that was enqueued by somebody and is being evaluated by adbo:
-#: its id. It is gone when the trial is finished.
+#: The system attribute of a trial that somebody enqueued and adbo is evaluating. Its value is the
+#: id of the trial; a finished trial does not have it.
 ENQUEUED = "adbo:enqueued"
 
 
 def evaluation_of(trial: FrozenTrial) -> Evaluation:
-    """A finished Optuna trial as an evaluation."""
+    """Return a finished trial as an evaluation."""
     distributions = {name: trial.distributions[name] for name in trial.params}
     times = [t.timestamp() for t in (trial.datetime_start, trial.datetime_complete) if t]
     return named(
@@ -34,7 +35,7 @@ def evaluation_of(trial: FrozenTrial) -> Evaluation:
             value=math.nan if trial.values is None else float(trial.values[0]),
             started=min(times, default=0.0),
             finished=max(times, default=0.0),
-            layout=Layout(distributions),
+            layout=Layout.of(distributions),
             internal=tuple(
                 d.to_internal_repr(trial.params[name]) for name, d in distributions.items()
             ),
@@ -44,8 +45,8 @@ def evaluation_of(trial: FrozenTrial) -> Evaluation:
 
 
 def trial_of(evaluation: Evaluation) -> FrozenTrial:
-    """An evaluation as a finished Optuna trial; its number is for a storage to give."""
-    named = evaluation.rank >= 0
+    """Return an evaluation as a finished trial; the storage will give it a number."""
+    is_named = evaluation.rank >= 0
     return FrozenTrial(
         number=-1,
         trial_id=-1,
@@ -55,37 +56,54 @@ def trial_of(evaluation: Evaluation) -> FrozenTrial:
         datetime_complete=datetime.datetime.fromtimestamp(evaluation.finished),
         params=evaluation.params,
         distributions=dict(evaluation.layout.distributions),
-        user_attrs=user_attrs(evaluation) if named else dict(evaluation.extras.user_attrs),
+        user_attrs=user_attrs(evaluation) if is_named else dict(evaluation.extras.user_attrs),
         system_attrs=system_attrs(evaluation),
         intermediate_values=dict(evaluation.extras.intermediate_values),
     )
 
 
 def has_value(evaluation: Evaluation) -> bool:
-    """Whether its trial has a value: Optuna gives none to a failed one."""
+    """Return whether the trial of an evaluation has a value; in Optuna a failed trial has none."""
     return evaluation.state != TrialState.FAIL and not math.isnan(evaluation.value)
 
 
 def user_attrs(evaluation: Evaluation) -> dict[str, Any]:
-    """The user attributes of its trial: its own, then its name."""
+    """Return the user attributes of the trial: those of the evaluation, then its name."""
     return {**evaluation.extras.user_attrs, RANK: evaluation.rank, SEQ: evaluation.seq}
 
 
 def system_attrs(evaluation: Evaluation) -> dict[str, Any]:
-    """The system attributes of its trial when it is finished."""
+    """Return the system attributes of the finished trial."""
     return {k: v for k, v in evaluation.extras.system_attrs.items() if k != ENQUEUED}
 
 
+def enqueued_id(evaluation: Evaluation) -> int | None:
+    """Return the id of the enqueued trial of an evaluation; None if nobody enqueued it."""
+    trial_id = evaluation.extras.system_attrs.get(ENQUEUED)
+    return trial_id if isinstance(trial_id, int) else None
+
+
 def is_name(rank: object, seq: object) -> bool:
-    """Whether two user attributes are the name of a trial that adbo made."""
+    """Return whether the values of two user attributes are the name of a trial of adbo."""
     return all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in (rank, seq))
 
 
+def name_of(user_attrs: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the name that user attributes hold, or None if adbo did not make the trial."""
+    rank, seq = user_attrs.get(RANK), user_attrs.get(SEQ)
+    return (rank, seq) if is_name(rank, seq) else None  # type: ignore[return-value]
+
+
 def named(evaluation: Evaluation) -> Evaluation:
-    """A trial as it was read, under the name that its user attributes tell, if they do."""
-    attrs = evaluation.extras.user_attrs
-    if not is_name(attrs.get(RANK), attrs.get(SEQ)):
+    """Return a trial that was read, under the name in its user attributes if they hold one."""
+    extras = evaluation.extras
+    name = name_of(extras.user_attrs)
+    if name is None:
         return evaluation
-    others = {key: value for key, value in attrs.items() if key not in (RANK, SEQ)}
-    extras = Extras(others, evaluation.extras.system_attrs, evaluation.extras.intermediate_values)
-    return replace(evaluation, rank=attrs[RANK], seq=attrs[SEQ], extras=extras)
+    others = {key: value for key, value in extras.user_attrs.items() if key not in (RANK, SEQ)}
+    return replace(
+        evaluation,
+        rank=name[0],
+        seq=name[1],
+        extras=Extras(others, extras.system_attrs, extras.intermediate_values),
+    )

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from adbo.core.evaluation import Batch, Evaluation, Extras, Layout, to_batch
+from adbo.core.evaluation import Batch, Evaluation, Layout, to_batch
+from adbo.core.trial_json import decode_extras, encode_extras
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ class Encoder:
     def frames(self, evaluation: Evaluation) -> bytes:
         """Return the frame of one evaluation, preceded by its layout if that is new."""
         layout, rows, _ = to_batch(evaluation)
-        record = _frame(_RECORD, rows.tobytes() + evaluation.extras.to_bytes())
+        record = _frame(_RECORD, rows.tobytes() + encode_extras(evaluation.extras))
         if layout.key in self._announced:
             return record
         self._announced.add(layout.key)
@@ -133,7 +134,7 @@ def _batch(layout: Layout, payloads: Sequence[bytes]) -> Batch:
         return Batch(layout, np.frombuffer(b"".join(payloads), dtype=layout.dtype), {})
     rows = np.frombuffer(b"".join(payload[:size] for payload in payloads), dtype=layout.dtype)
     extras = {
-        i: _parsed(payload[size:], Extras.from_bytes)
+        i: _parsed(payload[size:], decode_extras)
         for i, payload in enumerate(payloads)
         if len(payload) > size
     }

@@ -1,8 +1,4 @@
-"""Many rows into a table, the fastest way that each driver has.
-
-SQLAlchemy's own way costs 14 rows of one trial 20 us on SQLite for their preparation alone, and
-PostgreSQL parses and plans what it is sent as text: ``COPY`` takes twice as many rows per second.
-"""
+"""Inserting many rows into a table, in the fastest way of each database driver."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 
-#: One row, its values as the drivers know them: enumerations and times as text.
+#: One row. Its values are what every driver takes: enumerations and times are text.
 Row = tuple[int | float | str | None, ...]
 
 
@@ -27,13 +23,13 @@ def insert(
     Parameters
     ----------
     connection
-        In a transaction.
+        A connection in a transaction.
     table
-        Where they go.
+        The table.
     columns
-        What the values of a row are.
+        The names of its columns, in the order of the values in a row.
     rows
-        The rows, perhaps none.
+        The rows; may be empty.
     """
     if rows:
         _INSERTERS.get(connection.dialect.driver, _insert_any)(connection, table, columns, rows)
@@ -42,14 +38,14 @@ def insert(
 def _insert_any(
     connection: Connection, table: sa.Table, columns: tuple[str, ...], rows: Sequence[Row]
 ) -> None:
-    """By any driver, through SQLAlchemy."""
+    """Insert by any driver, through SQLAlchemy."""
     connection.execute(table.insert(), [dict(zip(columns, row, strict=True)) for row in rows])
 
 
 def _insert_many(
     connection: Connection, table: sa.Table, columns: tuple[str, ...], rows: Sequence[Row]
 ) -> None:
-    """By a driver that makes something good of many rows for one statement."""
+    """Insert by a driver whose ``executemany`` is fast."""
     connection.exec_driver_sql(_statement(connection.dialect, table, columns), list(rows))
 
 
@@ -63,7 +59,7 @@ def _statement(dialect: Dialect, table: sa.Table, columns: tuple[str, ...]) -> s
 def _insert_text(
     connection: Connection, table: sa.Table, columns: tuple[str, ...], rows: Sequence[Row]
 ) -> None:
-    """By one text with all values, as PyMySQL would make it in twice the time."""
+    """Insert by one statement with all values, which PyMySQL itself would build more slowly."""
     names = ", ".join(map(connection.dialect.identifier_preparer.quote, columns))
     driver: Any = connection.connection
     texts = [f"({','.join(texts)})" for texts in _texts(rows, driver.escape, _double, "NULL")]
@@ -76,12 +72,12 @@ def _insert_text(
         del texts[:number]
 
 
-#: Characters in one statement; a server of MySQL takes 4 MB or more.
+#: Characters in one statement. MySQL takes 4 MB or more, depending on its configuration.
 _PACKET = 1_000_000
 
 
 def _double(number: float) -> str:
-    """A number that MySQL does not take for a decimal one."""
+    """Return a number as a text that MySQL reads as a double and not as a decimal number."""
     text = repr(number)
     return text if "e" in text else f"{text}e0"
 
@@ -89,7 +85,7 @@ def _double(number: float) -> str:
 def _copy(
     connection: Connection, table: sa.Table, columns: tuple[str, ...], rows: Sequence[Row]
 ) -> None:
-    """By PostgreSQL's ``COPY``."""
+    """Insert by PostgreSQL's ``COPY``, which need not parse and plan a statement."""
     text = "".join(["\t".join(texts) + "\n" for texts in _texts(rows, _copied, repr, "\\N")])
     names = ", ".join(columns)
     cursor: Any = connection.connection.cursor()
@@ -97,7 +93,7 @@ def _copy(
         cursor.copy_expert(f"COPY {table.name} ({names}) FROM STDIN", io.StringIO(text))
 
 
-#: What ``COPY`` reads as something else than itself.
+#: Escapes of the characters that have a meaning in the text format of ``COPY``.
 _SPECIAL = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -108,11 +104,8 @@ def _copied(text: str) -> str:
 def _texts(
     rows: Sequence[Row], string: Callable[[str], str], number: Callable[[float], str], null: str
 ) -> Iterator[list[str]]:
-    """The values of each row as a database reads them; floats keep all their digits.
-
-    Most strings are names and distributions that come thousands of times.
-    """
-    known: dict[str, str] = {}
+    """Yield the values of each row as texts; floats keep all their digits."""
+    known: dict[str, str] = {}  # most strings are names and distributions, repeated in many rows
 
     def text(value: int | float | str | None) -> str:
         if isinstance(value, str):

@@ -1,8 +1,8 @@
-"""Finished trials into Optuna's tables, by the thousand.
+"""Writing finished trials to Optuna's tables, thousands in one transaction.
 
-Optuna stores a trial with a dozen statements and a commit; here a batch of trials is a handful of
-statements and one commit, and what they leave behind is the same to the byte. This module does not
-know threads, retries or MPI. The words are those of `adbo.mirror.schema`.
+Optuna stores a trial with a dozen statements and a commit. Here a batch of trials takes a handful
+of statements and one commit, and the rows are the same. This module does not know threads, retries
+or MPI. The notation is that of `adbo.mirror.schema`.
 """
 
 from __future__ import annotations
@@ -24,31 +24,42 @@ from sqlalchemy.engine import Connection, Engine
 
 from adbo.core.evaluation import Evaluation, Layout
 from adbo.core.optuna_trials import (
-    ENQUEUED,
     RANK,
     SEQ,
+    enqueued_id,
     has_value,
     is_name,
     system_attrs,
     user_attrs,
 )
-from adbo.mirror import schema
 from adbo.mirror.bulk_insert import Row, insert
-from adbo.mirror.mirror import LostError
-from adbo.mirror.schema import PARAMS, STEPS, SYSTEM_ATTRS, TRIALS, USER_ATTRS, VALUES
+from adbo.mirror.mirror import DataLossError
+from adbo.mirror.schema import (
+    PARAMS,
+    STEPS,
+    SYSTEM_ATTRS,
+    TRIALS,
+    USER_ATTRS,
+    VALUES,
+    NameSet,
+    check,
+    locked,
+)
+from adbo.mirror.storage_errors import DatabaseError, RefusedError, translated
 
 
 class BulkWriter:
-    """Stores evaluations as trials of one study, a batch in a transaction.
+    """Stores evaluations as trials of one study, each batch in one transaction.
 
-    Every transaction locks the study, as Optuna does to number a trial, and then looks at the
-    trials beyond its frontier, up to which it knows all. So it meets what others added, and also
-    what it added itself by a commit whose answer was lost, and stores nothing twice.
+    The writer remembers the names of all trials up to a *frontier*, the id of the last trial it
+    has seen. Each transaction locks the study, as Optuna does to number a trial, and first reads
+    the names beyond the frontier: those of trials that others added, and of its own trials if the
+    answer to a commit was lost. So no evaluation is stored twice.
 
     Parameters
     ----------
     engine
-        Of the database; shared with Optuna's storage, whose pool gives each thread a connection.
+        The engine of Optuna's storage, whose pool gives each thread a connection.
     study_id
         The study.
     """
@@ -56,102 +67,101 @@ class BulkWriter:
     def __init__(self, engine: Engine, study_id: int) -> None:
         self._engine = engine
         self._study_id = study_id
-        self._stored = schema.Names()
+        self._stored = NameSet()
         self._n_confirmed = 0
         self._forget()
         self._distributions: dict[str, BaseDistribution] = {}
         self._layouts: dict[int, list[tuple[str, str]]] = {}
 
     def write(self, evaluations: Sequence[Evaluation]) -> None:
-        """Store those of the evaluations that are not stored yet, all or none.
+        """Store those of the evaluations that are not stored yet; all of them or none.
 
-        Evaluations of rank -1 came from the database and are never written to it.
+        Evaluations of rank -1 came from the database and are left alone.
 
         Raises
         ------
-        adbo.mirror.schema.RefusedError
+        adbo.mirror.storage_errors.RefusedError
             If the database will never take one of them.
-        adbo.mirror.mirror.LostError
+        adbo.mirror.mirror.DataLossError
             If the database no longer has what it had confirmed.
-        adbo.mirror.schema.DatabaseError
-            If the database fails. What became of the transaction may be unknown.
+        adbo.mirror.storage_errors.DatabaseError
+            If the database fails. Whether the transaction was committed may be unknown.
         """
         for evaluation in evaluations:
-            schema.check(evaluation)
+            check(evaluation)
         own = {(e.rank, e.seq): e for e in evaluations if e.rank >= 0}
         if all(name in self._stored for name in own):
             return
         try:
-            with (
-                schema.translated(self._engine),
-                schema.locked(self._engine, self._study_id) as connection,
-            ):
+            with translated(self._engine), locked(self._engine, self._study_id) as connection:
                 batch, last_id, count = self._store(connection, own)
-        except schema.DatabaseError:
+        except DatabaseError:
             self._forget()
             raise
-        # Committed: only now is any of it known to be stored.
+        # Only after the commit is anything known to be stored.
         self._last_id, self._count = last_id, count
         for evaluation in batch:
             self._stored.add(evaluation.rank, evaluation.seq)
 
     def _forget(self) -> None:
-        """Know nothing of what is stored, but how much it must be.
+        """Forget the names of stored trials, but not how many there must be at least.
 
-        A commit that failed may have happened, and a server that crashed may have lost others.
+        A commit that failed may have succeeded on the server, and a server that crashed may have
+        lost earlier ones.
         """
         self._n_confirmed = max(self._n_confirmed, len(self._stored))
-        self._stored = schema.Names()
+        self._stored = NameSet()
         self._last_id = 0
         self._count = 0
 
     def _store(
         self, connection: Connection, own: Mapping[tuple[int, int], Evaluation]
     ) -> tuple[list[Evaluation], int, int]:
-        """Store what is not stored yet; return it, the new frontier, and the trials up to it."""
+        """Store what is not stored yet; return it, the new frontier, and the number of trials."""
         self._advance(connection)
         n_lost, self._n_confirmed = self._n_confirmed - len(self._stored), 0
         if n_lost > 0:
-            raise LostError(f"{n_lost} of them")
+            raise DataLossError(f"{n_lost} of them")
         open_ids = self._look_up_enqueued(connection, own.values())
         batch = [e for name, e in own.items() if name not in self._stored]
         for layout in {e.layout.key: e.layout for e in batch}.values():
-            self._admit(connection, layout)
-        taken = [(i, e) for e in batch if (i := _enqueued_id(e)) in open_ids]
-        new = [e for e in batch if _enqueued_id(e) not in open_ids]
+            self._prepare(connection, layout)
+        taken = [(i, e) for e in batch if (i := enqueued_id(e)) in open_ids]
+        new = [e for e in batch if enqueued_id(e) not in open_ids]
         _finish(connection, taken)
         trials, last_id = self._insert(connection, new)
         self._insert_children(connection, [*taken, *trials])
         return batch, last_id, self._count + len(new)
 
     def _advance(self, connection: Connection) -> None:
-        """Take note of the trials beyond the frontier, and move it there."""
+        """Move the frontier to the last trial, and remember the names of those in between."""
         beyond = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id > self._last_id)
         count, last_id = connection.execute(
             sa.select(sa.func.count(), sa.func.max(TRIALS.c.trial_id)).where(beyond)
         ).one()
         if count:
-            self._note_names(connection, beyond)
+            self._remember_names(connection, beyond)
             self._last_id, self._count = last_id, self._count + count
 
     def _look_up_enqueued(
         self, connection: Connection, evaluations: Iterable[Evaluation]
     ) -> set[int]:
-        """Which of the trials that others enqueued wait for their evaluation.
+        """Return the ids of enqueued trials that are still RUNNING and get these evaluations.
 
-        Those that are finished already, perhaps by a commit whose answer was lost, are noted.
+        The names of those that are finished, perhaps by a commit whose answer was lost, are
+        remembered.
         """
-        ids = [i for e in evaluations if (i := _enqueued_id(e)) is not None]
+        ids = [i for e in evaluations if (i := enqueued_id(e)) is not None]
         if not ids:
             return set()
         asked = (TRIALS.c.study_id == self._study_id) & TRIALS.c.trial_id.in_(ids)
         running = sa.select(TRIALS.c.trial_id).where(asked, TRIALS.c.state == TrialState.RUNNING)
         open_ids = set(connection.scalars(running))
         if len(open_ids) < len(ids):
-            self._note_names(connection, asked & ~TRIALS.c.trial_id.in_(open_ids))
+            self._remember_names(connection, asked & ~TRIALS.c.trial_id.in_(open_ids))
         return open_ids
 
-    def _note_names(self, connection: Connection, which: sa.ColumnElement[bool]) -> None:
+    def _remember_names(self, connection: Connection, which: sa.ColumnElement[bool]) -> None:
         rank, seq = USER_ATTRS.alias(), USER_ATTRS.alias()
         names = (
             sa.select(rank.c.value_json, seq.c.value_json)
@@ -165,8 +175,14 @@ class BulkWriter:
             if is_name(*name):
                 self._stored.add(*name)
 
-    def _admit(self, connection: Connection, layout: Layout) -> None:
-        """Prepare a layout's constant columns; refuse it where Optuna would."""
+    def _prepare(self, connection: Connection, layout: Layout) -> None:
+        """Prepare the columns that are constant for a layout.
+
+        Raises
+        ------
+        RefusedError
+            If a distribution is incompatible with the one that its parameter has in the study.
+        """
         if layout.key in self._layouts:
             return
         known = dict(self._distributions)
@@ -176,7 +192,7 @@ class BulkWriter:
                 try:
                     check_distribution_compatibility(previous, distribution)
                 except ValueError as error:
-                    raise schema.RefusedError(f"parameter {name!r}: {error}") from None
+                    raise RefusedError(f"parameter {name!r}: {error}") from None
             known[name] = previous or distribution
         self._distributions = known
         self._layouts[layout.key] = [
@@ -203,7 +219,7 @@ class BulkWriter:
             for number, e in enumerate(batch, self._count)
         ]
         insert(connection, TRIALS, _TRIAL_COLUMNS, rows)
-        # Read back by number: how a database hands out ids to many rows is its own affair.
+        # Read the ids back by number: databases differ in the ids they give to many rows.
         ids: dict[int, int] = {
             number: trial_id
             for trial_id, number in connection.execute(
@@ -213,13 +229,13 @@ class BulkWriter:
             )
         }
         if ids.keys() != {row[0] for row in rows}:
-            raise schema.DatabaseError("another program writes to the study without locking it")
+            raise DatabaseError("another program writes to the study without locking it")
         return [(ids[number], e) for number, e in enumerate(batch, self._count)], max(ids.values())
 
     def _insert_children(
         self, connection: Connection, trials: Sequence[tuple[int, Evaluation]]
     ) -> None:
-        """Insert all that belongs to trials."""
+        """Insert the values, parameters, attributes and intermediate values of trials."""
         insert(connection, VALUES, _VALUE_COLUMNS, _value_rows(trials))
         insert(connection, PARAMS, _PARAM_COLUMNS, self._param_rows(trials))
         for table, attributes in (
@@ -249,14 +265,8 @@ _ATTR_COLUMNS = ("trial_id", "key", "value_json")
 _STEP_COLUMNS = ("trial_id", "step", "intermediate_value", "intermediate_value_type")
 
 
-def _enqueued_id(evaluation: Evaluation) -> int | None:
-    """The id of the trial that somebody enqueued and this evaluation is the outcome of."""
-    trial_id = evaluation.extras.system_attrs.get(ENQUEUED)
-    return trial_id if isinstance(trial_id, int) else None
-
-
 def _finish(connection: Connection, trials: Sequence[tuple[int, Evaluation]]) -> None:
-    """Finish trials that are in the database; what belonged to them is told anew."""
+    """Finish enqueued trials; remove their rows in other tables, which are inserted anew."""
     if not trials:
         return
     ids = [trial_id for trial_id, _ in trials]
@@ -294,10 +304,10 @@ def _step_rows(trials: Iterable[tuple[int, Evaluation]]) -> list[Row]:
 
 
 def _moment(seconds: float) -> datetime.datetime:
-    """Seconds since the epoch as Optuna stores times: UTC without saying so."""
+    """Return seconds since the epoch as Optuna stores times: in UTC, without a time zone."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(tzinfo=None)
 
 
 def _utc(seconds: float) -> str:
-    """The same as text, which every database reads as a time."""
+    """Return seconds since the epoch as a text that every database reads as a time in UTC."""
     return _moment(seconds).isoformat(" ", "microseconds")

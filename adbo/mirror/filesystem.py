@@ -1,4 +1,4 @@
-"""What kind of file system a file is on: on some, SQLite's locks do not hold."""
+"""The type of the file system that a file is on; on shared ones SQLite's locks are unreliable."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-#: File systems that several machines write at once (as `mount` names them). SQLite's authors on
-#: their locks: https://www.sqlite.org/howtocorrupt.html, section 2.1.
+#: File systems that several machines can write at once, as `mount` names them. On their locks:
+#: https://www.sqlite.org/howtocorrupt.html, section 2.1.
 _SHARED = re.compile(
     r"9p|afs|ceph|cifs|daos|gfs2|gpfs|lustre|nfs4?|ocfs2|orangefs|panfs|pvfs2|smb3|smbfs|wekafs"
     r"|(fuse\.)?(beegfs|glusterfs)|fuse\.(ceph|sshfs)"
@@ -15,14 +15,14 @@ _SHARED = re.compile(
 
 
 def shared_kind(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
-    """The kind of the file system of a path, if other machines may write it too.
+    """Return the type of the file system of a path if other machines may write it, else None.
 
     Parameters
     ----------
     path
-        Of a file or directory; it need not exist.
+        A file or directory; it need not exist.
     mounts
-        The kernel's list; where there is none, nothing is known.
+        The kernel's list of mounts. If it cannot be read, the result is None.
     """
     try:
         lines = mounts.read_text().splitlines()
@@ -35,7 +35,7 @@ def shared_kind(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str 
         words = left.split()
         if len(words) < 5 or not right:
             continue
-        # The kernel writes blanks in names as octal numbers.
+        # The kernel writes a blank in a name as an octal escape sequence.
         point = words[4].encode().decode("unicode_escape")
         if os.path.commonpath([real, point]) == point and len(point) >= depth:
             found, depth = right.split()[0], len(point)

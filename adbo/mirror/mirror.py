@@ -1,7 +1,7 @@
-"""Copies finished evaluations to a database from a thread, and falls behind rather than wait.
+"""Copies finished evaluations to a database from a thread, which lags behind rather than blocks.
 
 This module knows a cursor, batches, pauses and patience. It does not know SQL, Optuna or MPI: the
-source gives it evaluations, the writer stores them, ``report`` takes its few lines for people.
+source gives it evaluations, the writer stores them, and ``report`` takes lines for the user.
 """
 
 from __future__ import annotations
@@ -13,87 +13,54 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from adbo.core.evaluation import Evaluation
-
-#: How often the closing thread looks whether the mirror still makes progress, in seconds.
-_LOOK = 0.05
+from adbo.mirror.settings import DEFAULTS, Pace
 
 
-#: So often an evaluation may fail alone while others are stored, until it is taken for the cause.
-_CHANCES = 8
-
-#: After so many batches that were stored, a batch that had become smaller may grow.
-_GROWTH = 100
-
-
-class LostError(Exception):
-    """The database no longer has what it had confirmed, as one that crashed may."""
+class DataLossError(Exception):
+    """The database no longer has evaluations that it had confirmed, perhaps after a crash."""
 
 
 class Writer(Protocol):
     """Stores evaluations, each one once."""
 
     def write(self, evaluations: Sequence[Evaluation]) -> None:
-        """Store all of them, or none; those that are stored already are left alone.
+        """Store those of the evaluations that are not stored yet.
 
         Raises
         ------
         ValueError
             If one of them can never be stored as it is, so that trying again is pointless.
-        LostError
+        DataLossError
             If evaluations of earlier calls are missing and must be written again.
         Exception
-            Any other: trouble that may pass. Whether anything was stored may then be unknown;
-            the writer finds out when it is called again.
+            Any other error is trouble that may pass. Whether anything was stored may then be
+            unknown; the writer finds out when it is called again.
         """
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How much at once, and how often.
-
-    Parameters
-    ----------
-    batch
-        Evaluations per write. The cost per evaluation is flat from about 500 on; more would only
-        make others wait longer for the database.
-    interval
-        Seconds between two looks at the source: people see an evaluation after that time.
-    first_pause, longest_pause
-        Seconds before the first and before late new attempts at a failing database; in between
-        each pause is twice the one before it.
-    """
-
-    batch: int = 1000
-    interval: float = 1.0
-    first_pause: float = 0.5
-    longest_pause: float = 30.0
-
-
-#: While closing, somebody waits for the mirror: it tries again at least this often, in seconds.
-_CLOSING_PAUSE = 2.0
-
-
 class Mirror:
-    """Writes what a source has to offer, from its own thread, until it is closed.
+    """Writes the evaluations of a source from its own thread until it is closed.
 
-    Nothing that happens to the database reaches the run: a failing one is reported once and tried
-    again with growing pauses, and an evaluation that it refuses is set aside.
+    Errors of the database do not reach the run. A failing database is reported once and tried
+    again with growing pauses; an evaluation that the database refuses is set aside.
 
     Parameters
     ----------
     writer
         Stores evaluations.
     source
-        Gives the next evaluations from a cursor on, in the order in which they were appended, as
-        many as it likes to make at once; none if there are none. It is called from the mirror's
-        thread, and from the beginning again if the database lost what it had.
+        Returns the next evaluations from a cursor on, in the order in which they were appended;
+        none if there are no more. It is called from the mirror's thread, and from the initial
+        cursor again if the database lost evaluations.
     report
-        Takes one line for people. It is called from the mirror's thread.
+        Takes one line for the user. It is called from the mirror's thread.
     cursor
-        Where in the source to begin.
+        The initial cursor.
+    pace
+        How many evaluations are written at once, and how often.
     attend
-        Called from the mirror's thread whenever all that there is has been written: for what else
-        is to be done about the database from time to time.
+        Other work with the database. It is called from the mirror's thread whenever all
+        evaluations of the source are written, and again after a pause if it raises.
     """
 
     def __init__(
@@ -103,7 +70,7 @@ class Mirror:
         *,
         report: Callable[[str], None],
         cursor: int = 0,
-        pace: Pace = Pace(),
+        pace: Pace = DEFAULTS.pace,
         attend: Callable[[], None] = lambda: None,
     ) -> None:
         self._writer = writer
@@ -111,12 +78,12 @@ class Mirror:
         self._report = report
         self._start = self._cursor = cursor
         self._pace = pace
-        self._size = pace.batch
+        self._batch = pace.batch
         self._attend = attend
         self._pending: list[Evaluation] = []
         self._postponed: list[Evaluation] = []
-        self._failed_alone: dict[tuple[int, int], list[int]] = {}
-        self._n_good = 0
+        self._failed_alone: dict[tuple[int, int], set[int]] = {}
+        self._n_successes = 0  # batches since the batch size was reduced
         self._refused: dict[tuple[int, int], Evaluation] = {}
         self._trouble: _Trouble | None = None
         self._reason = ""
@@ -128,7 +95,7 @@ class Mirror:
         self._thread = threading.Thread(target=self._run, name="adbo-mirror", daemon=True)
 
     def start(self) -> None:
-        """Begin to copy.
+        """Start the thread.
 
         Raises
         ------
@@ -138,19 +105,19 @@ class Mirror:
         self._thread.start()
 
     def flush_and_close(self, patience: float) -> list[Evaluation]:
-        """Write what is left and end; return what could not be written.
+        """Write all evaluations and end the thread; return those that could not be written.
 
-        A database that answers is given all the time it needs.
+        A database that makes progress is given all the time it needs.
 
         Parameters
         ----------
         patience
-            Seconds without any progress after which the rest is given up.
+            Seconds without progress after which the remaining evaluations are given up.
         """
         self._closing.set()
         progress, deadline = self._progress, time.monotonic() + patience
         while self._thread.is_alive() and time.monotonic() < deadline:
-            self._thread.join(_LOOK)
+            self._thread.join(self._pace.poll)
             if self._progress != progress:
                 progress, deadline = self._progress, time.monotonic() + patience
         self._abandoned.set()
@@ -163,7 +130,7 @@ class Mirror:
         return unwritten
 
     def unwritten(self) -> list[Evaluation]:
-        """What is not known to be stored: refused, waiting, or being written right now."""
+        """Return what is not known to be stored: refused, waiting, or being written right now."""
         with self._lock:
             rest = [*self._refused.values(), *self._pending, *self._postponed]
             cursor = self._cursor
@@ -174,86 +141,80 @@ class Mirror:
 
     def _run(self) -> None:
         while not self._abandoned.is_set():
-            # Read before the source: what was appended before closing must not be missed.
-            closing = self._closing.is_set()
+            # Read before the source, so that nothing appended before closing is missed.
+            is_closing = self._closing.is_set()
             try:
                 self._copy()
-            except Exception as error:  # whatever it is, the run goes on without its mirror
-                self._rest(error)
+            except Exception as error:  # the run must go on without its mirror, whatever it is
+                self._pause_after(error)
                 continue
-            if closing:
+            if is_closing:
                 return
             self._closing.wait(self._pace.interval)
 
     def _copy(self) -> None:
-        """Write all that the source has now."""
+        """Write all evaluations that the source has now, then attend to other work."""
         while not self._abandoned.is_set():
             if not self._pending:
-                self._turn_page()
+                self._take_page()
             if not self._pending:
                 self._attend()
+                if not self._closing.is_set():
+                    self._recover()
                 return
-            batch = self._pending[: self._size]
+            batch = self._pending[: self._batch]
             try:
                 self._write(batch)
-            except LostError as error:
-                self._report(
-                    f"the database has lost evaluations; they are written again ({error})"
-                )
-                with self._lock:
-                    self._pending, self._postponed, self._cursor = [], [], self._start
+            except DataLossError as error:
+                self._start_again(error)
                 continue
             except Exception as error:
-                self._try_others_first(batch, error)
+                self._reduce_batch(batch, error)
                 raise
             with self._lock:
                 del self._pending[: len(batch)]
             self._progress += 1
-            self._n_good += 1
-            if self._n_good % _GROWTH == 0:
-                self._size = min(2 * self._size, self._pace.batch)
+            self._n_successes += 1
+            if self._n_successes % self._pace.growth_after == 0:
+                self._batch = min(2 * self._batch, self._pace.batch)
             self._recover()
 
-    def _recover(self) -> None:
-        """The database works; the trouble is over if nothing is left of it."""
-        if self._trouble is None:
-            return
-        self._trouble.pause = self._pace.first_pause
-        if not self._postponed:
-            seconds = time.monotonic() - self._trouble.since
-            self._report(f"the database takes evaluations again, after {seconds:.0f} s")
-            self._trouble = None
-
-    def _turn_page(self) -> None:
-        """Take the next evaluations from the source, or those that failed before."""
+    def _take_page(self) -> None:
+        """Take the next evaluations from the source; if it has none, those that were postponed."""
         with self._lock:
             self._pending = list(self._source(self._cursor))
             self._cursor += len(self._pending)
             if not self._pending:
                 self._pending, self._postponed = self._postponed, []
 
-    def _try_others_first(self, batch: Sequence[Evaluation], error: Exception) -> None:
-        """Make batches smaller; one that failed alone waits until others have been tried.
+    def _start_again(self, error: DataLossError) -> None:
+        """Return to the initial cursor; the writer skips what is stored."""
+        self._report(f"the database has lost evaluations; they are written again ({error})")
+        with self._lock:
+            self._pending, self._postponed, self._cursor = [], [], self._start
 
-        If others are stored and it fails again and again, it is the cause: a packet that is too
-        big for the server, say.
+    def _reduce_batch(self, batch: Sequence[Evaluation], error: Exception) -> None:
+        """Halve the batch size after a failure; postpone an evaluation that failed alone.
+
+        An evaluation that fails again and again while others are stored is the cause itself, such
+        as a packet that is too big for the server. It is set aside.
         """
-        self._size = max(1, self._size // 2)
-        self._n_good = 0
+        self._batch = max(1, self._batch // 2)
+        self._n_successes = 0
         if len(batch) > 1:
             return
-        failures = self._failed_alone.setdefault((batch[0].rank, batch[0].seq), [])
-        if self._progress not in failures:
-            failures.append(self._progress)
+        failures = self._failed_alone.setdefault((batch[0].rank, batch[0].seq), set())
+        failures.add(self._progress)
+        is_cause = len(failures) > self._pace.max_failures_alone
         with self._lock:
             del self._pending[0]
-            if len(failures) <= _CHANCES:
+            if not is_cause:
                 self._postponed += batch
-        if len(failures) > _CHANCES:
+        if is_cause:
             self._refuse(batch[0], error)
 
     def _write(self, evaluations: Sequence[Evaluation]) -> None:
-        """Write evaluations; find those that the database refuses by halving, set them aside."""
+        """Write evaluations; find those that the database refuses by bisection, set them aside."""
         evaluations = [e for e in evaluations if (e.rank, e.seq) not in self._refused]
         try:
             self._writer.write(evaluations)
@@ -267,16 +228,16 @@ class Mirror:
                 self._refuse(evaluation, error)
 
     def _refuse(self, evaluation: Evaluation, error: Exception) -> None:
-        """Set one aside."""
-        self._reason = _line(error)
+        """Set an evaluation aside that the database does not take."""
+        self._reason = _first_line(error)
         if not self._refused:
             self._report(f"the database refuses an evaluation: {self._reason}")
         with self._lock:
             self._refused[evaluation.rank, evaluation.seq] = evaluation
 
-    def _rest(self, error: Exception) -> None:
+    def _pause_after(self, error: Exception) -> None:
         """Report the first of a series of failures, and pause."""
-        self._reason = _line(error)
+        self._reason = _first_line(error)
         if self._trouble is None:
             self._trouble = _Trouble(time.monotonic(), self._pace.first_pause)
             self._report(
@@ -287,17 +248,29 @@ class Mirror:
         self._trouble.pause = min(2 * pause, self._pace.longest_pause)
         if not self._closing.wait(pause):
             return
-        self._abandoned.wait(min(pause, _CLOSING_PAUSE))
+        self._abandoned.wait(min(pause, self._pace.longest_closing_pause))
+
+    def _recover(self) -> None:
+        """Reset the pause after a success; end the trouble if nothing is postponed."""
+        if self._trouble is None:
+            return
+        self._trouble.pause = self._pace.first_pause
+        if not self._postponed:
+            seconds = time.monotonic() - self._trouble.since
+            self._report(f"the database takes evaluations again, after {seconds:.0f} s")
+            self._trouble = None
 
 
 @dataclass
 class _Trouble:
-    """A series of failures: its beginning, and the pause before the next attempt."""
+    """A series of failures."""
 
     since: float
+    """When it began, on the monotonic clock."""
     pause: float
+    """Seconds before the next attempt."""
 
 
-def _line(error: Exception) -> str:
-    """The first line of an error, never empty."""
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or the name of its class."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

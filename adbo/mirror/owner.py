@@ -1,4 +1,7 @@
-"""The duty to keep the mirror: it falls to one rank, and to the next one when that dies."""
+"""The mirror owner: the rank that copies the history to the study.
+
+Every rank can become the owner; the lowest living rank is.
+"""
 
 from __future__ import annotations
 
@@ -7,45 +10,37 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import optuna
-import sqlalchemy as sa
 
 from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
 from adbo.core.settings import Settings
 from adbo.mirror import rescue
-from adbo.mirror.connection import StudyError, storage_name, storage_url
+from adbo.mirror.connection import StudyError
 from adbo.mirror.mirror import Mirror, Writer
 from adbo.mirror.queue import Queue
-from adbo.mirror.schema import DatabaseError
-from adbo.mirror.study import open_study, queue_of, unknown_schema, writer_for
-
-#: How long, in seconds, the end of an interrupted run waits for a database that makes no progress.
-#: Slurm kills a job 30 s after its SIGTERM unless configured otherwise.
-PATIENCE = 10.0
-
-#: The same for the end of a run that nobody interrupted.
-LONG_PATIENCE = 60.0
-
-#: Evaluations that the mirror takes at once.
-PAGE = 1000
+from adbo.mirror.settings import ConnectionSettings, MirrorSettings
+from adbo.mirror.storage_errors import DatabaseError, RefusedError
+from adbo.mirror.study import open_study, queue_for, unsupported_revision, writer_for
 
 
-class Keeper:
-    """Copies a history to the study, from when the duty falls to this rank.
+class MirrorOwner:
+    """Copies a history to the study from the moment at which this rank becomes the owner.
 
     Parameters
     ----------
     settings
-        Where the study is.
+        Name, storage and direction of the study.
     history
-        What is copied.
+        The history.
     n_stored
-        Rows that came from the study.
+        The number of rows, at the beginning of the history, that came from the study.
     report
-        Takes one line for people; from any thread.
+        Takes one line for the user; called from any thread.
     study
-        The study, where it was opened already.
+        The study, if this rank has opened it.
+    mirror_settings
+        The tunables.
     """
 
     def __init__(
@@ -55,54 +50,58 @@ class Keeper:
         n_stored: int,
         report: Callable[[str], None],
         study: optuna.Study | None,
+        mirror_settings: MirrorSettings,
     ) -> None:
+        self.mirror_settings = mirror_settings
         self._settings = settings
-        self._stored = _Stored(settings, study, report)
+        self._stored = _StoredStudy(settings, study, report, mirror_settings.connection)
         self._mirror: Mirror | None = None
         self._history = history
         self._n_stored = n_stored
         self._report = report
         self._enqueued: deque[Enqueued] = deque()
-        self._is_taking = True
-        self.on_duty = False
+        self._takes_enqueued = True
+        self.is_owner = False
+        #: Evaluations that the database did not take.
         self.n_unwritten = 0
-        #: Where they are kept instead, if they are.
+        #: The file that holds them.
         self.rescued: Path | None = None
 
     @property
     def study(self) -> optuna.Study | None:
-        """The study, on the rank that keeps it."""
+        """The study, if this rank has opened it."""
         return self._stored.study
 
-    def take_up(self) -> None:
-        """From now on this rank keeps the mirror; what is stored already is not stored again."""
-        if self.on_duty:
+    def take_over(self) -> None:
+        """Become the owner; what is stored already is not stored again."""
+        if self.is_owner:
             return
-        self.on_duty = True
+        self.is_owner = True
         if self._settings.storage is not None:
-            history = self._history
+            history, page = self._history, self.mirror_settings.page
             self._mirror = Mirror(
                 self._stored,
-                lambda cursor: history.evaluations(cursor, cursor + PAGE),
+                lambda cursor: history.evaluations(cursor, cursor + page),
                 report=self._report,
                 cursor=self._n_stored,
-                attend=self._attend,
+                pace=self.mirror_settings.pace,
+                attend=self._take_enqueued,
             )
             self._mirror.start()
 
     def next_enqueued(self) -> Enqueued | None:
-        """A trial that somebody enqueued during the run, for this rank to evaluate."""
+        """Return a trial that somebody enqueued during the run, for this rank to evaluate."""
         return self._enqueued.popleft() if self._enqueued else None
 
     def flush(self, patience: float) -> None:
-        """Write what is left, and stop; what the database does not take goes into a file.
+        """Write all evaluations and stop; write those that the database does not take to a file.
 
         Parameters
         ----------
         patience
-            Seconds without any progress after which the database is given up.
+            Seconds without progress after which the database is given up.
         """
-        self._is_taking = False
+        self._takes_enqueued = False
         if self._mirror is None:
             return
         unwritten = self._mirror.flush_and_close(patience)
@@ -112,37 +111,32 @@ class Keeper:
         else:
             self._stored.conclude()
 
-    def _attend(self) -> None:
-        if self._is_taking:
+    def _take_enqueued(self) -> None:
+        if self._takes_enqueued:
             self._enqueued.extend(self._stored.queue().take())
 
     def _rescue(self, unwritten: Sequence[Evaluation]) -> None:
         try:
-            self.rescued = rescue.write(rescue_place(self._settings), unwritten)
+            self.rescued = rescue.write(rescue.location(self._settings), unwritten)
         except rescue.RescueError as error:
             self._report(str(error))
         else:
             self._report(f"they are in {self.rescued}: --resume reads them from there")
 
 
-def rescue_place(settings: Settings) -> rescue.Place:
-    """Where evaluations are kept that the database of a run did not take."""
-    assert settings.storage is not None
-    name, beside = storage_name(settings.storage), None
-    if name.startswith("sqlite"):
-        path = Path(sa.make_url(storage_url(settings.storage)).database or "").absolute()
-        name, beside = f"sqlite:///{path}", path.parent
-    return rescue.Place(settings.study_name, name, rescue.usual_directories(beside))
-
-
-class _Stored:
-    """A study that is opened when it is first needed, and again until that succeeds."""
+class _StoredStudy:
+    """A study that is opened when it is first needed, and tried again until that succeeds."""
 
     def __init__(
-        self, settings: Settings, study: optuna.Study | None, report: Callable[[str], None]
+        self,
+        settings: Settings,
+        study: optuna.Study | None,
+        report: Callable[[str], None],
+        connection: ConnectionSettings,
     ) -> None:
         self._settings = settings
         self._report = report
+        self._connection = connection
         self.study = study
         self._writer: Writer | None = None
         self._queue: Queue | None = None
@@ -151,30 +145,29 @@ class _Stored:
         """Store evaluations; see `adbo.mirror.mirror.Writer`."""
         if self._writer is None:
             study = self._opened()
-            version = unknown_schema(study)
+            revision = unsupported_revision(study)
             writer = writer_for(study)
-            if version is not None:
+            if revision is not None:
                 self._report(
-                    f"the database has version {version} of Optuna's tables, which this adbo does"
+                    f"the database has version {revision} of Optuna's tables, which this adbo does"
                     " not know: it writes trial by trial, slowly, as Optuna does"
                 )
             self._writer = writer
         self._writer.write(evaluations)
 
     def queue(self) -> Queue:
-        """The trials that others enqueue."""
+        """Return the queue of the trials that somebody enqueued."""
         if self._queue is None:
-            self._queue = queue_of(self._opened())
+            self._queue = queue_for(self._opened())
         return self._queue
 
     def conclude(self) -> None:
-        """Everything is stored: nothing needs to be rescued, and nobody evaluates any more."""
-        place = rescue_place(self._settings)
-        for path in rescue.find(place):
+        """Clean up when all is stored: remove rescue files, let unfinished trials wait again."""
+        for path in rescue.find(rescue.location(self._settings)):
             path.unlink(missing_ok=True)
         try:
             self.queue().give_back()
-        except Exception as error:
+        except (DatabaseError, RefusedError) as error:
             self._report(f"enqueued trials that were not evaluated remain RUNNING ({error})")
 
     def _opened(self) -> optuna.Study:
@@ -183,7 +176,11 @@ class _Stored:
             assert settings.storage is not None
             try:
                 self.study = open_study(
-                    settings.storage, settings.study_name, settings.direction, resume=True
+                    settings.storage,
+                    settings.study_name,
+                    settings.direction,
+                    resume=True,
+                    connection=self._connection,
                 )
             except StudyError as error:
                 raise DatabaseError(str(error)) from None

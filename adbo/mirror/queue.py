@@ -1,7 +1,7 @@
-"""Trials that somebody enqueued (`optuna.study.Study.enqueue_trial`): who takes one, has it alone.
+"""Trials that somebody enqueued (`optuna.study.Study.enqueue_trial`), each taken by one run only.
 
-A trial is taken as Optuna takes one, by making it RUNNING. It carries the mark
-`adbo.mirror.trials.ENQUEUED` until its evaluation is stored, by which a resumed run finds those
+A trial is taken as Optuna takes one, by making it RUNNING. Until its evaluation is stored, it has
+the system attribute `adbo.core.optuna_trials.ENQUEUED`, by which a resumed run finds the trials
 whose evaluation was lost.
 """
 
@@ -9,35 +9,39 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable
 from typing import Any, Protocol
 
 import optuna
 import sqlalchemy as sa
-from optuna.distributions import json_to_distribution
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection, Engine
 
 from adbo.core.enqueued import Enqueued
+from adbo.core.evaluation import Extras
 from adbo.core.optuna_trials import ENQUEUED
-from adbo.mirror.schema import PARAMS, STEPS, SYSTEM_ATTRS, TRIALS, USER_ATTRS, locked, translated
+from adbo.core.trial_json import decode_distribution
+from adbo.mirror.reader import read_details
+from adbo.mirror.schema import SYSTEM_ATTRS, TRIALS, locked
+from adbo.mirror.storage_errors import translated
 
-#: Where Optuna keeps the parameters of a trial that was enqueued.
+#: The system attribute in which Optuna keeps the parameters of an enqueued trial.
 _FIXED_PARAMS = "fixed_params"
 
 
 class Queue(Protocol):
-    """The trials of a study that wait for somebody."""
+    """The trials of a study that wait to be evaluated.
+
+    All methods raise `adbo.mirror.storage_errors.DatabaseError` if the storage fails.
+    """
 
     def take(self) -> list[Enqueued]:
-        """Take all that are new, in the order of their numbers."""
+        """Take all trials that wait, in the order of their numbers."""
 
     def take_lost(self) -> list[Enqueued]:
-        """Take those that an earlier run took and did not finish."""
+        """Return the trials that an earlier run took and did not finish."""
 
     def give_back(self) -> None:
-        """Let everything wait again that was taken and is not finished."""
+        """Make all trials wait again that were taken and are not finished."""
 
 
 class RdbQueue:
@@ -46,7 +50,7 @@ class RdbQueue:
     Parameters
     ----------
     engine
-        Of the database.
+        The engine of the database.
     study_id
         The study.
     """
@@ -57,27 +61,30 @@ class RdbQueue:
         self._last_id = 0
 
     def take(self) -> list[Enqueued]:
-        """Take all that are new; without any, one statement that looks at new trials only."""
-        beyond = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id > self._last_id)
+        """Take all trials that wait; if there are none, this is one cheap statement.
+
+        Only trials that were added since the last call are looked at.
+        """
+        is_new = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id > self._last_id)
         waiting = sa.case((TRIALS.c.state == TrialState.WAITING, 1), else_=0)
         with translated(self._engine):
             with self._engine.connect() as connection:
                 last_id, n_waiting = connection.execute(
-                    sa.select(sa.func.max(TRIALS.c.trial_id), sa.func.sum(waiting)).where(beyond)
+                    sa.select(sa.func.max(TRIALS.c.trial_id), sa.func.sum(waiting)).where(is_new)
                 ).one()
-            taken = self._take(beyond) if n_waiting else []
+            taken = self._take(is_new) if n_waiting else []
         self._last_id = last_id or self._last_id
         return taken
 
     def take_lost(self) -> list[Enqueued]:
-        """Take those that an earlier run took and did not finish."""
+        """Return the trials that an earlier run took and did not finish."""
         with translated(self._engine), locked(self._engine, self._study_id) as connection:
-            return _read(connection, list(connection.scalars(self._marked())))
+            return _read(connection, list(connection.scalars(self._taken())))
 
     def give_back(self) -> None:
-        """Let everything wait again that was taken and is not finished."""
+        """Make all trials wait again that were taken and are not finished."""
         with translated(self._engine), locked(self._engine, self._study_id) as connection:
-            ids = list(connection.scalars(self._marked()))
+            ids = list(connection.scalars(self._taken()))
             connection.execute(
                 SYSTEM_ATTRS.delete().where(
                     SYSTEM_ATTRS.c.trial_id.in_(ids), SYSTEM_ATTRS.c.key == ENQUEUED
@@ -91,7 +98,7 @@ class RdbQueue:
 
     def _take(self, which: sa.ColumnElement[bool]) -> list[Enqueued]:
         with locked(self._engine, self._study_id) as connection:
-            # Optuna locks the one trial that it takes, not the study.
+            # Optuna locks the trial that it takes, not the study.
             waiting = sa.select(TRIALS.c.trial_id).where(
                 which, TRIALS.c.state == TrialState.WAITING
             )
@@ -110,7 +117,8 @@ class RdbQueue:
             )
             return _read(connection, ids)
 
-    def _marked(self) -> sa.Select[tuple[int]]:
+    def _taken(self) -> sa.Select[tuple[int]]:
+        """Select the ids of the trials that were taken and are not finished."""
         return (
             sa.select(TRIALS.c.trial_id)
             .join(SYSTEM_ATTRS, SYSTEM_ATTRS.c.trial_id == TRIALS.c.trial_id)
@@ -123,33 +131,15 @@ class RdbQueue:
         )
 
 
-def _read(connection: Connection, ids: Iterable[int]) -> list[Enqueued]:
-    to_value = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
+def _read(connection: Connection, ids: list[int]) -> list[Enqueued]:
+    details = read_details(connection, TRIALS.c.trial_id.in_(ids))
     enqueued = []
     for trial_id in sorted(ids):
-
-        def rows(table: sa.Table, *columns: sa.Column[Any], of: int = trial_id) -> Any:
-            key = next(iter(table.primary_key))
-            chosen = sa.select(*columns).where(table.c.trial_id == of).order_by(key)
-            return connection.execute(chosen)
-
         params = {
-            name: json_to_distribution(text).to_external_repr(value)
-            for name, value, text in rows(
-                PARAMS, PARAMS.c.param_name, PARAMS.c.param_value, PARAMS.c.distribution_json
-            )
+            name: decode_distribution(text).to_external_repr(value)
+            for name, value, text in details.params.get(trial_id, [])
         }
-        user, system = (
-            {key: json.loads(text) for key, text in rows(table, table.c.key, table.c.value_json)}
-            for table in (USER_ATTRS, SYSTEM_ATTRS)
-        )
-        steps = {
-            step: to_value(value, kind)
-            for step, value, kind in rows(
-                STEPS, STEPS.c.step, STEPS.c.intermediate_value, STEPS.c.intermediate_value_type
-            )
-        }
-        enqueued.append(_enqueued(params, user, system, steps))
+        enqueued.append(_enqueued(params, details.extras(trial_id)))
     return enqueued
 
 
@@ -164,32 +154,45 @@ class StudyQueue:
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
+        self._storage = study._storage
+        self._claimed: list[int] = []  # ids of trials that `take` took and has not returned yet
 
     def take(self) -> list[Enqueued]:
-        """Take all that wait."""
-        storage, taken = self._study._storage, []
-        for trial in self._trials(TrialState.WAITING):
-            try:
-                is_mine = storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-            except optuna.exceptions.UpdateFinishedTrialError:
-                continue
-            if is_mine:
-                storage.set_trial_system_attr(trial._trial_id, ENQUEUED, trial._trial_id)
-                taken.append(_enqueued_of(storage.get_trial(trial._trial_id)))
+        """Take all trials that wait; after an error, also those that the last call had taken."""
+        with translated(self._storage):
+            for trial_id in self._claimed:
+                self._mark(trial_id)
+            for trial in self._trials(TrialState.WAITING):
+                if self._claim(trial._trial_id):
+                    self._claimed.append(trial._trial_id)
+                    self._mark(trial._trial_id)
+            taken = [_enqueued_of(self._storage.get_trial(i)) for i in self._claimed]
+        self._claimed = []
         return taken
 
     def take_lost(self) -> list[Enqueued]:
-        """Take those that an earlier run took and did not finish."""
-        return [_enqueued_of(trial) for trial in self._marked()]
+        """Return the trials that an earlier run took and did not finish."""
+        with translated(self._storage):
+            return [_enqueued_of(trial) for trial in self._taken()]
 
     def give_back(self) -> None:
-        """Let everything wait again that was taken and is not finished."""
-        for trial in self._marked():
-            storage = self._study._storage
-            storage.set_trial_system_attr(trial._trial_id, ENQUEUED, None)
-            storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        """Make all trials wait again that were taken and are not finished."""
+        with translated(self._storage):
+            for trial in self._taken():
+                self._storage.set_trial_system_attr(trial._trial_id, ENQUEUED, None)
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
-    def _marked(self) -> list[FrozenTrial]:
+    def _claim(self, trial_id: int) -> bool:
+        """Make a trial RUNNING; return whether nobody else did so first."""
+        try:
+            return self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return False
+
+    def _mark(self, trial_id: int) -> None:
+        self._storage.set_trial_system_attr(trial_id, ENQUEUED, trial_id)
+
+    def _taken(self) -> list[FrozenTrial]:
         running = self._trials(TrialState.RUNNING)
         return [t for t in running if t.system_attrs.get(ENQUEUED) is not None]
 
@@ -198,14 +201,14 @@ class StudyQueue:
 
 
 def _enqueued_of(trial: FrozenTrial) -> Enqueued:
-    return _enqueued(trial.params, trial.user_attrs, trial.system_attrs, trial.intermediate_values)
+    extras = Extras(trial.user_attrs, trial.system_attrs, trial.intermediate_values)
+    return _enqueued(trial.params, extras)
 
 
-def _enqueued(
-    params: dict[str, Any],
-    user_attrs: dict[str, Any],
-    system_attrs: dict[str, Any],
-    steps: dict[int, float],
-) -> Enqueued:
-    fixed = {**params, **system_attrs.get(_FIXED_PARAMS, {})}
-    return Enqueued(fixed, dict(user_attrs), dict(system_attrs), dict(steps))
+def _enqueued(params: dict[str, Any], extras: Extras) -> Enqueued:
+    return Enqueued(
+        {**params, **extras.system_attrs.get(_FIXED_PARAMS, {})},
+        dict(extras.user_attrs),
+        dict(extras.system_attrs),
+        dict(extras.intermediate_values),
+    )

@@ -1,4 +1,4 @@
-"""URLs and error messages without the passwords in them."""
+"""Removing passwords from URLs and error messages."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from urllib.parse import quote, quote_plus, unquote
 
 import sqlalchemy as sa
 
-#: Options of a URL that hold a secret, such as ``?password=`` and ``?sslpassword=``.
+#: Names of URL options that hold a secret, such as ``?password=`` and ``?sslpassword=``.
 _SECRET_OPTION = re.compile("pass|pwd|secret|token", re.IGNORECASE)
 
-#: Shorter secrets are hidden only where they are words of their own: the rest of a message must
-#: stay readable, and who has such a password hides nothing by it.
+#: Secrets of fewer characters are hidden only where they are whole words, so that the message
+#: stays readable.
 _SHORT = 4
 
 _HIDDEN = "***"
 
 
-def shown(url: str) -> str:
-    """A URL, or what was meant to be one, as one may print it.
+def without_password(url: str) -> str:
+    """Return a URL, or a text that was meant to be one, without its passwords.
 
-    Passwords that should have been quoted are hidden, too, at the price of what may belong to
-    them.
+    In a password that should have been quoted, special characters look like the end of it.
+    Whatever may still belong to it is hidden, too.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
@@ -33,19 +33,19 @@ def shown(url: str) -> str:
     user = re.split("[:/@]", login)[0]
     if login != user:
         user = f"{user}:{_HIDDEN}"
-    pairs = [_shown_option(option) for option in options.split("&")]
+    pairs = [_option_without_secret(option) for option in options.split("&")]
     return f"{scheme}://{user}{at}{place}{mark}{'&'.join(pairs)}"
 
 
 def redact(text: str, url: str) -> str:
-    """A message on one line, without what is secret in a URL.
+    """Return a message on one line, without the secrets of a URL.
 
     Parameters
     ----------
     text
-        What a driver said: some repeat what they were given.
+        The message of a driver, which may repeat the URL or parts of it.
     url
-        What it was given.
+        The URL that the driver was given.
     """
     for secret in _secrets(url):
         pattern = re.escape(secret)
@@ -56,7 +56,7 @@ def redact(text: str, url: str) -> str:
 
 
 def _secrets(url: str) -> list[str]:
-    """What must not be shown, as it is and as it may be quoted; longest first."""
+    """Return the secrets of a URL in all forms in which messages show them, longest first."""
     hidden: list[str] = []
     login = url.partition("://")[2].rpartition("@")[0]
     if ":" in login:
@@ -75,7 +75,7 @@ def _secrets(url: str) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    """As Python shows it within quotes."""
+    """Return a text as Python shows it within quotes."""
     return repr(text)[1:-1]
 
 
@@ -86,6 +86,6 @@ def _quoted(text: str) -> str:
 _FORMS = (str, quote, _quoted, quote_plus, unquote, _escaped)
 
 
-def _shown_option(option: str) -> str:
+def _option_without_secret(option: str) -> str:
     key, equals, _ = option.partition("=")
     return f"{key}{equals}{_HIDDEN}" if equals and _SECRET_OPTION.search(key) else option

@@ -1,6 +1,6 @@
-"""Evaluations that the database did not take, kept in a file until the study is resumed.
+"""Files of evaluations that the database did not take, kept until the study is resumed.
 
-One line of JSON each, for people and other programs to read, below a line that names the study.
+The first line of a file names the study; each other line is an evaluation as JSON.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from optuna.distributions import distribution_to_json, json_to_distribution
-from optuna.trial import TrialState
+import sqlalchemy as sa
 
-from adbo.core.evaluation import Evaluation, Extras, Layout
+from adbo.core.evaluation import Evaluation
+from adbo.core.settings import Settings
+from adbo.core.trial_json import decode_evaluation, encode_evaluation
+from adbo.mirror.connection import storage_name, storage_url
 
 _FORMAT = "adbo rescued evaluations 1"
 
@@ -27,17 +29,17 @@ class RescueError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """Where the files of a study are.
+class Location:
+    """Where the rescue files of a study are.
 
     Parameters
     ----------
     study_name
-        The study.
+        The name of the study.
     storage
-        Its storage as one may print it: studies of one name are not always one study.
+        The name of its storage, without password; another storage may have a study of that name.
     directories
-        Where to look, and where to write: into the first that takes it.
+        Where files are looked for. A new file goes to the first directory that can be written.
     """
 
     study_name: str
@@ -50,25 +52,35 @@ class Place:
         return {"format": _FORMAT, "study": self.study_name, "storage": self.storage}
 
 
-def usual_directories(beside: Path | None) -> list[Path]:
-    """Beside the study if it is a file, the current directory, the user's, the system's."""
-    places = [*([] if beside is None else [beside]), Path.cwd(), Path.home()]
-    return [*places, Path(tempfile.gettempdir())]
+def location(settings: Settings) -> Location:
+    """Return where the rescue files of a run's study are.
+
+    The directories are that of the study, if it is an SQLite file, the current one, the user's
+    home and the one for temporary files.
+    """
+    assert settings.storage is not None
+    directories = [Path.cwd(), Path.home(), Path(tempfile.gettempdir())]
+    name = storage_name(settings.storage)
+    if name.startswith("sqlite"):
+        path = Path(sa.make_url(storage_url(settings.storage)).database or "").absolute()
+        name = f"sqlite:///{path}"
+        directories.insert(0, path.parent)
+    return Location(settings.study_name, name, directories)
 
 
-def write(place: Place, evaluations: Iterable[Evaluation]) -> Path:
-    """Write a new file, whole or not at all.
+def write(location: Location, evaluations: Iterable[Evaluation]) -> Path:
+    """Write evaluations to a new file, which is complete once it has its name.
 
     Raises
     ------
     RescueError
-        If no directory takes it.
+        If no directory can be written.
     """
-    lines = [json.dumps(place.header), *(json.dumps(_to_json(e)) for e in evaluations)]
+    lines = [json.dumps(location.header), *(json.dumps(encode_evaluation(e)) for e in evaluations)]
     text = "\n".join(lines) + "\n"
-    stem = re.sub(r"[^\w.-]+", "_", place.study_name)[:100]
+    stem = re.sub(r"[^\w.-]+", "_", location.study_name)[:100]
     problem: OSError | None = None
-    for directory in place.directories:
+    for directory in location.directories:
         try:
             return _write_new(directory, stem, text)
         except OSError as error:
@@ -76,35 +88,38 @@ def write(place: Place, evaluations: Iterable[Evaluation]) -> Path:
     raise RescueError(f"they could not be written to a file either: {problem}")
 
 
-def find(place: Place) -> list[Path]:
-    """The files of a study, oldest first."""
+def find(location: Location) -> list[Path]:
+    """Return the files of a study, oldest first."""
     found = {
         path.resolve(): path
-        for directory in place.directories
+        for directory in location.directories
         for path in _listed(directory)
-        if _header(path) == place.header
+        if _header(path) == location.header
     }
     return sorted(found.values(), key=lambda path: path.stat().st_mtime)
 
 
 def read(path: Path) -> list[Evaluation]:
-    """The evaluations of a file.
+    """Return the evaluations of a file.
 
     Raises
     ------
     RescueError
-        If it cannot be read.
+        If the file cannot be read.
     """
     try:
-        return [_from_json(json.loads(line)) for line in path.read_text().splitlines()[1:]]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        return [decode_evaluation(json.loads(line)) for line in path.read_text().splitlines()[1:]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise RescueError(f"cannot read {path}: {error}") from None
 
 
-def renamed(rescued: Iterable[Evaluation], known: Iterable[Evaluation]) -> list[Evaluation]:
-    """Those of rescued evaluations that are not known, under names that no other one has.
+def with_unique_names(
+    rescued: Iterable[Evaluation], known: Iterable[Evaluation]
+) -> list[Evaluation]:
+    """Return the rescued evaluations that are not among the known ones.
 
-    A name was used twice if the study was resumed without its file in between.
+    If the study was resumed without the file in between, its run used the same names again. A
+    rescued evaluation whose name is taken gets the next ``seq`` of its rank.
     """
     taken = {(e.rank, e.seq): e for e in known}
     new = []
@@ -134,7 +149,7 @@ def _write_new(directory: Path, stem: str, text: str) -> Path:
         while True:
             path = directory / f"{stem}.rescued{f'-{number}' if number else ''}.jsonl"
             try:
-                os.link(temporary, path)  # unlike a renaming, it replaces nothing
+                os.link(temporary, path)  # unlike renaming, this replaces no other file
                 return path
             except FileExistsError:
                 number += 1
@@ -155,43 +170,3 @@ def _header(path: Path) -> Any:
             return json.loads(file.readline())
     except (OSError, ValueError):
         return None
-
-
-def _to_json(e: Evaluation) -> dict[str, Any]:
-    return {
-        "rank": e.rank,
-        "seq": e.seq,
-        "state": e.state.name,
-        "value": e.value,
-        "params": e.params,
-        "started": e.started,
-        "finished": e.finished,
-        "user_attrs": dict(e.extras.user_attrs),
-        "system_attrs": dict(e.extras.system_attrs),
-        "intermediate_values": [[s, v] for s, v in e.extras.intermediate_values.items()],
-        "internal": list(e.internal),
-        "distributions": {
-            name: json.loads(distribution_to_json(d)) for name, d in e.layout.distributions.items()
-        },
-    }
-
-
-def _from_json(line: dict[str, Any]) -> Evaluation:
-    distributions = {
-        name: json_to_distribution(json.dumps(d)) for name, d in line["distributions"].items()
-    }
-    return Evaluation(
-        rank=int(line["rank"]),
-        seq=int(line["seq"]),
-        state=TrialState[line["state"]],
-        value=float(line["value"]),
-        started=float(line["started"]),
-        finished=float(line["finished"]),
-        layout=Layout(distributions),
-        internal=tuple(float(value) for value in line["internal"]),
-        extras=Extras(
-            line["user_attrs"],
-            line["system_attrs"],
-            {int(step): float(value) for step, value in line["intermediate_values"]},
-        ),
-    )

@@ -1,13 +1,13 @@
-"""Optuna studies: opening them, reading them, and how evaluations get into them.
+"""Optuna studies: opening them, reading their trials, and choosing how to write to them.
 
-What is wrong with a storage becomes one line for the user. Tables of databases are the affair of
-`adbo.mirror.schema`.
+Whatever is wrong with a storage becomes a `StudyError`, one line for the user.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
@@ -22,43 +22,51 @@ from adbo.mirror.connection import (
     StudyError,
     check_exists,
     connect,
-    explained,
     quietly,
     storage_name,
     uncached,
 )
 from adbo.mirror.mirror import Writer
 from adbo.mirror.queue import Queue, RdbQueue, StudyQueue
+from adbo.mirror.reader import read_finished
+from adbo.mirror.settings import DEFAULTS, ConnectionSettings
+from adbo.mirror.storage_errors import DatabaseError, RefusedError, explained, translated
 from adbo.mirror.trial_writer import TrialWriter
 
-#: Evaluations that are written at once.
+#: Evaluations that `store` writes in one transaction.
 _PAGE = 1000
 
 
 def open_study(
-    storage: str | BaseStorage, name: str, direction: str, resume: bool
+    storage: str | BaseStorage,
+    name: str,
+    direction: str,
+    resume: bool,
+    connection: ConnectionSettings = DEFAULTS.connection,
 ) -> optuna.Study:
-    """Create a study, or take up an existing one.
+    """Create a study, or open an existing one to continue it.
 
     Parameters
     ----------
     storage
-        A URL that Optuna knows, or a storage.
+        A database URL, or a storage of Optuna.
     name
-        Of the study.
+        The name of the study.
     direction
         ``"minimize"`` or ``"maximize"``.
     resume
-        Whether it may exist already.
+        Whether the study may exist already.
+    connection
+        How persistently the database is opened.
 
     Raises
     ------
     StudyError
-        If the storage cannot be used, the study exists and shall not be resumed, or it has other
-        directions.
+        If the storage cannot be used, the study exists and `resume` is False, or the study has
+        other directions.
     """
     with explained(storage), quietly():
-        opened = connect(storage)
+        opened = connect(storage, connection)
         try:
             return optuna.create_study(
                 storage=opened, study_name=name, direction=StudyDirection[direction.upper()]
@@ -79,7 +87,7 @@ def open_study(
 
 
 def load_study(storage: str | BaseStorage, name: str | None) -> optuna.Study:
-    """An existing study; without a name the one that was created last.
+    """Load an existing study; without a name, the one that was created last.
 
     Raises
     ------
@@ -101,79 +109,107 @@ def load_study(storage: str | BaseStorage, name: str | None) -> optuna.Study:
 
 
 def read_evaluations(study: optuna.Study) -> list[Evaluation]:
-    """All finished trials of a study as evaluations, in the order of their numbers.
+    """Return all finished trials of a study as evaluations, in the order of their numbers.
 
-    Trials that adbo did not make get rank -1 and their number as ``seq``.
+    Trials that adbo did not make have rank -1 and their number as ``seq``.
 
     Raises
     ------
     StudyError
-        If the database fails.
+        If the storage fails.
     """
-    try:
-        database = _database(study)
+    with _accessed("read"):
+        database = _supported_database(study)
         if database is not None:
-            return schema.read(database.engine, study._study_id)
-    except schema.DatabaseError as error:
-        raise StudyError(f"cannot read the study: {error}") from None
-    with explained(study._storage):
-        trials = study.get_trials(deepcopy=False, states=FINISHED_STATES)
-    return [evaluation_of(trial) for trial in trials]
+            return read_finished(database.engine, study._study_id)
+        with translated(study._storage):
+            trials = study.get_trials(deepcopy=False, states=FINISHED_STATES)
+        return [evaluation_of(trial) for trial in trials]
 
 
-def writer_for(study: optuna.Study) -> Writer:
-    """The fastest way to store evaluations in a study.
-
-    Raises
-    ------
-    adbo.mirror.schema.DatabaseError
-        If the database fails.
-    """
-    database = _database(study)
-    if database is not None:
-        return BulkWriter(database.engine, study._study_id)
-    return TrialWriter(study)
-
-
-def queue_of(study: optuna.Study) -> Queue:
-    """The trials that somebody enqueued.
-
-    Raises
-    ------
-    adbo.mirror.schema.DatabaseError
-        If the database fails.
-    """
-    database = _database(study)
-    return StudyQueue(study) if database is None else RdbQueue(database.engine, study._study_id)
-
-
-def read_enqueued(study: optuna.Study) -> list[Enqueued]:
+def take_enqueued(study: optuna.Study) -> list[Enqueued]:
     """Take all trials that wait, and those that an earlier run took and did not finish.
 
     Raises
     ------
     StudyError
+        If the storage fails.
+    """
+    with _accessed("read"):
+        queue = queue_for(study)
+        return [*queue.take_lost(), *queue.take()]
+
+
+def writer_for(study: optuna.Study) -> Writer:
+    """Return the fastest way to store evaluations in a study.
+
+    Raises
+    ------
+    adbo.mirror.storage_errors.DatabaseError
         If the database fails.
     """
-    try:
-        queue = queue_of(study)
-        with explained(study._storage):
-            return [*queue.take_lost(), *queue.take()]
-    except schema.DatabaseError as error:
-        raise StudyError(f"cannot read the study: {error}") from None
+    database = _supported_database(study)
+    if database is not None:
+        return BulkWriter(database.engine, study._study_id)
+    return TrialWriter(study)
 
 
-#: The study's system attribute that tells how its last run numbered its trials.
-_NUMBERING = "adbo:numbering"
+def queue_for(study: optuna.Study) -> Queue:
+    """Return the queue of the trials that somebody enqueued.
+
+    Raises
+    ------
+    adbo.mirror.storage_errors.DatabaseError
+        If the database fails.
+    """
+    database = _supported_database(study)
+    return StudyQueue(study) if database is None else RdbQueue(database.engine, study._study_id)
 
 
-def read_numbering(study: optuna.Study) -> tuple[int, int, int] | None:
-    """What the last run wrote by `write_numbering`, if it is known.
+def unsupported_revision(study: optuna.Study) -> str | None:
+    """Return the revision of a database's schema if adbo does not know it and is slow with it.
+
+    Raises
+    ------
+    adbo.mirror.storage_errors.DatabaseError
+        If the database fails.
+    """
+    storage = uncached(study._storage)
+    if isinstance(storage, RDBStorage) and _supported_database(study) is None:
+        return str(storage.get_current_version())
+    return None
+
+
+def store(study: optuna.Study, evaluations: Sequence[Evaluation], epoch: float) -> None:
+    """Write evaluations whose times count from `epoch`, in seconds since the Unix epoch.
 
     Raises
     ------
     StudyError
-        If the database fails.
+        If the storage does not take them.
+    """
+    with _accessed("write"):
+        writer = writer_for(study)
+        for page in range(0, len(evaluations), _PAGE):
+            writer.write(
+                [
+                    dataclasses.replace(e, started=epoch + e.started, finished=epoch + e.finished)
+                    for e in evaluations[page : page + _PAGE]
+                ]
+            )
+
+
+#: The system attribute of a study that holds the numbering of its last run.
+_NUMBERING = "adbo:numbering"
+
+
+def read_numbering(study: optuna.Study) -> tuple[int, int, int] | None:
+    """Return what the last run wrote by `write_numbering`, None if there is nothing.
+
+    Raises
+    ------
+    StudyError
+        If the storage fails.
     """
     with explained(study._storage):
         found = study._storage.get_study_system_attrs(study._study_id).get(_NUMBERING)
@@ -181,59 +217,30 @@ def read_numbering(study: optuna.Study) -> tuple[int, int, int] | None:
 
 
 def write_numbering(study: optuna.Study, numbering: Sequence[int]) -> None:
-    """Remember the numbers by which this run names and numbers its trials.
+    """Store the numbers by which this run names and numbers its trials.
 
     Raises
     ------
     StudyError
-        If the database fails.
+        If the storage fails.
     """
     with explained(study._storage):
         study._storage.set_study_system_attr(study._study_id, _NUMBERING, list(numbering))
 
 
-def unknown_schema(study: optuna.Study) -> str | None:
-    """The version of a database's tables if adbo does not know them, and so cannot be fast.
-
-    Raises
-    ------
-    adbo.mirror.schema.DatabaseError
-        If the database fails.
-    """
-    storage = uncached(study._storage)
-    if isinstance(storage, RDBStorage) and _database(study) is None:
-        return str(storage.get_current_version())
-    return None
-
-
-def store(study: optuna.Study, evaluations: Sequence[Evaluation], epoch: float) -> None:
-    """Write evaluations whose times count from the given one, in seconds since the epoch.
-
-    Raises
-    ------
-    StudyError
-        If the database does not take them.
-    """
-    try:
-        with explained(study._storage):
-            writer = writer_for(study)
-            for page in range(0, len(evaluations), _PAGE):
-                writer.write(
-                    [
-                        dataclasses.replace(
-                            e, started=epoch + e.started, finished=epoch + e.finished
-                        )
-                        for e in evaluations[page : page + _PAGE]
-                    ]
-                )
-    except (schema.DatabaseError, schema.RefusedError) as error:
-        raise StudyError(f"cannot write the study: {error}") from None
-
-
-def _database(study: optuna.Study) -> RDBStorage | None:
-    """The database behind a study, if it is one whose tables are known."""
+def _supported_database(study: optuna.Study) -> RDBStorage | None:
+    """Return the database behind a study, if it is one whose tables are known."""
     storage = uncached(study._storage)
     if isinstance(storage, RDBStorage):
-        with schema.translated(storage.engine):
+        with translated(storage.engine):
             return storage if schema.is_supported(storage) else None
     return None
+
+
+@contextlib.contextmanager
+def _accessed(verb: str) -> Iterator[None]:
+    """Raise an error of the storage as a message for the user."""
+    try:
+        yield
+    except (DatabaseError, RefusedError) as error:
+        raise StudyError(f"cannot {verb} the study: {error}") from None

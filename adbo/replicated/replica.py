@@ -22,7 +22,8 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adbo.replicated.trial_json import changed, decode_trial, encode_trial
+from adbo.core.trial_json import decode_trial, encode_trial
+from adbo.replicated.trial_changes import changed
 
 #: The name and the incarnation of a study.
 Key = tuple[str, int]

@@ -18,9 +18,9 @@ from adbo.comm.backoff import Backoff
 from adbo.comm.failover import Failover
 from adbo.comm.in_process import network
 from adbo.comm.protocols import Transport
+from adbo.core.trial_json import encode_trial
 from adbo.core.wire import change as change_frame
 from adbo.replicated.replica import Key, Replica, ReplicatedStudy, ReplicatedTrial
-from adbo.replicated.trial_json import encode_trial
 
 #: Kinds of changes that are sent at once. Others, such as a parameter, wait for the background
 #: sender, so that the ten or so changes of a trial need only two messages.

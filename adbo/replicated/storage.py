@@ -24,9 +24,9 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from adbo.comm.launch import find_ranks
+from adbo.core.trial_json import encode_distribution, encode_time, encode_values
 from adbo.replicated.replica import Key, ReplicatedStudy, ReplicatedTrial
 from adbo.replicated.replicator import Replicator
-from adbo.replicated.trial_json import encode_distribution, encode_time, encode_values
 
 _logger = logging.getLogger("optuna.adbo")
 

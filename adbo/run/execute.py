@@ -27,12 +27,13 @@ from adbo.core.wire import Decoder, Encoder, message
 from adbo.mirror import rescue
 from adbo.mirror.connection import StudyError, storage_name
 from adbo.mirror.filesystem import shared_kind
-from adbo.mirror.owner import PATIENCE, Keeper, rescue_place
+from adbo.mirror.owner import MirrorOwner
+from adbo.mirror.settings import DEFAULTS, MirrorSettings
 from adbo.mirror.study import (
     open_study,
-    read_enqueued,
     read_evaluations,
     read_numbering,
+    take_enqueued,
     write_numbering,
 )
 from adbo.objective.evaluate import Objective
@@ -117,7 +118,13 @@ class Outcome:
         return self.state.history
 
 
-def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Reporter) -> Outcome:
+def execute(
+    objective: Objective,
+    settings: Settings,
+    ranks: Ranks,
+    reporter: Reporter,
+    mirror_settings: MirrorSettings = DEFAULTS,
+) -> Outcome:
     """Run one rank to the end of the study; collective.
 
     Raises
@@ -131,7 +138,11 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
         nonlocal study
         if settings.storage is not None:
             study = open_study(
-                settings.storage, settings.study_name, settings.direction, settings.resume
+                settings.storage,
+                settings.study_name,
+                settings.direction,
+                settings.resume,
+                mirror_settings.connection,
             )
         return _start(study, settings, ranks.size, reporter)
 
@@ -141,12 +152,13 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
     n_stored = len(history)
     history.extend(Decoder().decode(start.rescued).batches)
     state = RunState(history, settings, start, ranks.size, len(history), time.time())
-    owner = Keeper(
+    owner = MirrorOwner(
         replace(settings, study_name=start.study_name),
         history,
         n_stored,
         reporter.say,
         study,
+        mirror_settings,
     )
     with Interruption(settings.timeout, settings.walltime) as interruption:
         transport = ranks.transport()
@@ -160,7 +172,7 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
         except BaseException:
             # A bug. The other ranks would wait for this one forever, so write what is known.
             traceback.print_exc()
-            owner.flush(PATIENCE)
+            owner.flush(mirror_settings.interrupted_patience)
             ranks.abort(1)
             raise
         finally:
@@ -174,7 +186,7 @@ def execute(objective: Objective, settings: Settings, ranks: Ranks, reporter: Re
         missing,
         sorted(transport.failed),
         sorted(transport.failed - transport.farewells.keys()),
-        owner.on_duty,
+        owner.is_owner,
         owner.rescued,
     )
 
@@ -201,7 +213,7 @@ def _start(
         known = read_evaluations(study)
         if settings.resume:
             rescued = _read_rescued(settings, known, reporter)
-        enqueued = read_enqueued(study)
+        enqueued = take_enqueued(study)
         last = read_numbering(study)
         numbering = next_numbering([*known, *rescued], n_ranks, last and Numbering(*last))
         write_numbering(study, astuple(numbering))
@@ -227,9 +239,9 @@ def _read_rescued(
 ) -> list[Evaluation]:
     """Return the evaluations that an earlier run could not store."""
     rescued: list[Evaluation] = []
-    for path in rescue.find(rescue_place(settings)):
+    for path in rescue.find(rescue.location(settings)):
         try:
-            new = rescue.renamed(rescue.read(path), [*known, *rescued])
+            new = rescue.with_unique_names(rescue.read(path), [*known, *rescued])
         except rescue.RescueError as error:
             raise StudyError(str(error)) from None
         reporter.say(f"{len(new)} evaluations that the database had not taken are from {path}")

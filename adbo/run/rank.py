@@ -21,7 +21,7 @@ from adbo.core.evaluation import Batch, Evaluation
 from adbo.core.history import History
 from adbo.core.space import FloatArray
 from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason
-from adbo.mirror.owner import LONG_PATIENCE, PATIENCE, Keeper
+from adbo.mirror.owner import MirrorOwner
 from adbo.objective.evaluate import Objective, evaluate
 from adbo.objective.trial import Trial
 from adbo.optimizer.ask import propose
@@ -58,7 +58,7 @@ class Rank:
         state: RunState,
         transport: Transport,
         interruption: Interruption,
-        owner: Keeper,
+        owner: MirrorOwner,
     ) -> None:
         self._objective = objective
         self._state = state
@@ -99,12 +99,16 @@ class Rank:
         asleep, and not in `MPI_Finalize`, which keeps a processor busy.
         """
         self._attend()
-        if not self._owner.on_duty:
+        if not self._owner.is_owner:
             self._leave()
-        self._wait(lambda: self._settled or self._owner.on_duty)
-        if self._owner.on_duty:
+        self._wait(lambda: self._settled or self._owner.is_owner)
+        if self._owner.is_owner:
             self._wait(lambda: not self._silent)
-            self._owner.flush(LONG_PATIENCE if self.stopped_early is None else PATIENCE)
+            settings = self._owner.mirror_settings
+            is_interrupted = self.stopped_early is not None
+            self._owner.flush(
+                settings.interrupted_patience if is_interrupted else settings.patience
+            )
             self._leave()
             self._wait(lambda: self._settled)
         missing = sorted(self._silent)
@@ -187,7 +191,7 @@ class Rank:
         """React to what peers said about themselves and about failed ranks."""
         self._failover.attend()
         if self._failover.lowest == self._rank:
-            self._owner.take_up()
+            self._owner.take_over()
         # A rank that was told to stop tells the others by its farewell.
         for farewell in self._transport.farewells.values():
             if farewell["reason"] is not None:
@@ -213,8 +217,9 @@ class Rank:
             if self._receive():
                 backoff.reset()
             since = self._interruption.since
-            patient = since is None or time.monotonic() - since < PATIENCE
-            if self._owner.on_duty and not patient:
+            patience = self._owner.mirror_settings.interrupted_patience
+            patient = since is None or time.monotonic() - since < patience
+            if self._owner.is_owner and not patient:
                 return
             backoff.pause()
 

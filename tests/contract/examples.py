@@ -1,4 +1,4 @@
-"""Evaluations of every kind that there is."""
+"""Evaluations with all kinds of parameters, outcomes, attributes and intermediate values."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ _EXTRAS = [
     Extras({"adbo:fail_reason": "ValueError: no"}, {}, {7: math.nan, 2**31 - 1: 1e-300}),
 ]
 
-#: So many evaluations have every combination of outcome, extras and layout.
+#: The number of combinations of outcome, extras and layout.
 TRIALS = len(_OUTCOMES) * len(_EXTRAS) * len(_LAYOUTS)
 
 
 def evaluations(number: int, ranks: int = 7) -> list[Evaluation]:
-    """So many evaluations, by ranks in turn."""
+    """Return evaluations, made by the ranks in turn, that cycle through the combinations."""
     combinations = itertools.cycle(itertools.product(_OUTCOMES, _EXTRAS, _LAYOUTS))
     return [
         Evaluation(

@@ -1,4 +1,4 @@
-"""Databases that fail when they are told to."""
+"""Databases that fail at chosen points, or that adbo does not know."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import threading
 from collections.abc import Callable, Iterator
 
 import sqlalchemy as sa
+from optuna.storages import RDBStorage
 from sqlalchemy.engine import Engine
 
 
 @contextlib.contextmanager
 def interposed(engine: Engine, strike: Callable[[int], None]) -> Iterator[None]:
-    """Call ``strike`` before and after every statement and every commit, with a running number.
+    """Call ``strike`` before and after each statement and each commit, with a running number.
 
-    Even numbers are before, odd ones after.
+    Numbers before an operation are even, those after it odd.
     """
     dialect = engine.dialect
     number = 0
@@ -45,7 +46,7 @@ def interposed(engine: Engine, strike: Callable[[int], None]) -> Iterator[None]:
 
 
 class Counter:
-    """Counts what happens, for a first run in which nothing strikes."""
+    """Counts the points at which a fault could strike, in a first run without faults."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -55,7 +56,7 @@ class Counter:
 
 
 def losing(engine: Engine, *points: int) -> Callable[[int], None]:
-    """Loses the connection at some points."""
+    """Return a fault that loses the connection at the given points."""
     error = engine.dialect.loaded_dbapi.OperationalError  # type: ignore[union-attr]
 
     def strike(number: int) -> None:
@@ -66,7 +67,7 @@ def losing(engine: Engine, *points: int) -> Callable[[int], None]:
 
 
 def killed_at(point: int, work: Callable[[Callable[[int], None]], None]) -> bool:
-    """Whether a process that does some work was killed at a point of it."""
+    """Do some work in a process that is killed at a point of it; return whether it was."""
 
     def strike(number: int) -> None:
         if number == point:
@@ -82,8 +83,16 @@ def killed_at(point: int, work: Callable[[Callable[[int], None]], None]) -> bool
     return os.WIFSIGNALED(status)
 
 
+def of_unknown_revision(url: str) -> RDBStorage:
+    """Open a new database and mark its tables as those of an unknown version of Optuna."""
+    storage = RDBStorage(url)
+    with storage.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'v0.0.0'")
+    return storage
+
+
 class Relay:
-    """Passes on what a client says to a server, and cuts the line when it is told to."""
+    """Forwards requests of a client to a server, and cuts the connection at a chosen one."""
 
     def __init__(self, url: str) -> None:
         self._server = sa.make_url(url)
@@ -95,13 +104,13 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self, request: int, answer_is_lost: bool) -> None:
-        """Cut the line at a request from now on, before the server gets it or after."""
+        """Cut the connection before or after the server gets a request, counted from now."""
         self.requests = 0
         self._cut_at = request
         self._answer_is_lost = answer_is_lost
 
     def close(self) -> None:
-        """Take no more clients."""
+        """Accept no more clients."""
         self._listener.close()
 
     def _accept(self) -> None:

@@ -1,4 +1,4 @@
-"""What people look at a running study with: optuna-dashboard in a browser, Optuna's plots."""
+"""Looking at a running study: optuna-dashboard in a browser, Optuna's plots."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def objective(trial):
 
 @pytest.fixture
 def running_study(tmp_path: Path) -> Iterator[optuna.Study]:
-    """A study that is being made by another process."""
+    """Return a study that another process is running."""
     (tmp_path / "slow.py").write_text(SLOW)
     job = subprocess.Popen(
         [
@@ -50,12 +50,12 @@ def running_study(tmp_path: Path) -> Iterator[optuna.Study]:
 
 
 def _load(path: Path) -> optuna.Study:
-    assert (path / "adbo.db").exists()  # or it would be made here
+    assert (path / "adbo.db").exists()  # otherwise loading would create it
     return optuna.load_study(study_name="watched study", storage=f"sqlite:///{path}/adbo.db")
 
 
 def _wait_for(look: Callable[[], object]) -> object:
-    """What there is to see, as soon as there is."""
+    """Return the first true result; ignore errors for a minute."""
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -70,7 +70,7 @@ def _wait_for(look: Callable[[], object]) -> object:
 
 @pytest.fixture
 def dashboard(running_study: optuna.Study, tmp_path: Path) -> Iterator[str]:
-    """The address of a dashboard of it."""
+    """Start a dashboard; return the address of the study in it."""
     port = free_port()
     arguments = ["--port", str(port), "--server", "wsgiref", f"sqlite:///{tmp_path}/adbo.db"]
     server = subprocess.Popen(
@@ -85,7 +85,7 @@ def dashboard(running_study: optuna.Study, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def read_page(tmp_path: Path) -> Callable[[str], str]:
-    """What a browser shows of a page after its scripts have run."""
+    """Return a function that reads the text a browser shows after the scripts have run."""
     chromium = installed("chromium", lambda: shutil.which("chromium"))
 
     def read(address: str) -> str:
@@ -124,7 +124,7 @@ def test_the_dashboard_of_a_running_study(
     assert running_study.trials[number].params == {"x": pytest.approx(x)}
     assert value <= min(t.value for t in running_study.trials[:before])
     _wait_for(lambda: len(running_study.trials) > n_trials + 10)
-    _wait_for(lambda: n_shown() > n_trials)  # the dashboard keeps what it has read for a while
+    _wait_for(lambda: n_shown() > n_trials)  # the dashboard caches for a while
 
 
 def _objective(trial: optuna.trial.BaseTrial) -> float:

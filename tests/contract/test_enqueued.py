@@ -1,4 +1,4 @@
-"""Trials that somebody enqueued: evaluated first, each once, in the row that they have."""
+"""Enqueued trials are evaluated first, each once, and their outcome goes to their own row."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from faults import of_unknown_revision
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -18,7 +19,7 @@ import adbo
 from adbo.comm.in_process import SingleRank
 from adbo.core.optuna_trials import ENQUEUED
 from adbo.core.settings import Settings
-from adbo.mirror.study import open_study, queue_of
+from adbo.mirror.study import open_study, queue_for
 from adbo.run.execute import Silence, execute
 
 
@@ -29,15 +30,13 @@ def storage(
     request: pytest.FixtureRequest,
     make_url: Callable[[str], str],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> str | BaseStorage:
-    """Databases in the two ways to write them, and a storage of another kind."""
+    """Each database, written by adbo's statements and through Optuna, and a journal file."""
     kind, _, is_slow = request.param.partition(" ")
     if kind == "journal":
         return JournalStorage(JournalFileBackend(str(tmp_path / "journal")))
-    if is_slow:
-        monkeypatch.setattr("adbo.mirror.schema.REVISION", "v0")
-    return make_url(kind)
+    url = make_url(kind)
+    return of_unknown_revision(url) if is_slow else url
 
 
 def _objective(trial: optuna.trial.BaseTrial) -> float:
@@ -47,12 +46,12 @@ def _objective(trial: optuna.trial.BaseTrial) -> float:
     return x**2
 
 
-def test_they_are_taken_first_and_keep_their_rows(storage) -> None:
+def test_enqueued_trials_come_first_and_keep_their_rows(storage) -> None:
     study = open_study(storage, "s", "minimize", resume=False)
     study.optimize(_objective, n_trials=2)
     study.enqueue_trial({"x": 1.5}, user_attrs={"note": "mine"})
     study.enqueue_trial({"x": -2.0, "kind": "b"})
-    study.ask()  # Optuna takes one of them itself
+    study.ask()  # Optuna itself takes the first of them
     study.enqueue_trial({"x": 2.5, "kind": "a", "unknown": 3})
     adbo.optimize(_objective, 8, storage=storage, study_name="s", resume=True)
     trials = optuna.load_study(study_name="s", storage=study._storage).get_trials()
@@ -71,7 +70,7 @@ def test_they_are_taken_first_and_keep_their_rows(storage) -> None:
 
 
 def test_one_of_optuna_cannot_be_told_from_one_of_adbo(url: str) -> None:
-    """What belongs to an enqueued trial: the same as if Optuna had finished it."""
+    """An enqueued trial has the same content as if Optuna had finished it."""
     study = open_study(url, "s", "minimize", resume=False)
     for _ in range(2):
         study.enqueue_trial({"x": 1.5, "kind": "b"}, user_attrs={"note": "mine"})
@@ -113,32 +112,32 @@ def test_trials_enqueued_during_the_run(storage) -> None:
             raise KeyboardInterrupt
         return value
 
-    # The timeout is for a failure; on a busy machine it may take a while.
+    # The timeout only ends a failing test.
     adbo.optimize(recorded, timeout=120, storage=storage, study_name="s", resume=True)
     thread.join()
     trials = optuna.load_study(study_name="s", storage=study._storage).get_trials()
     assert [t.number for t in trials] == list(range(len(trials)))
     found = [t for t in trials if t.params.get("x") == 4.5]
     assert [t.state for t in found] == [TrialState.COMPLETE]
-    # The other one was broken off by the end of the run, and waits again.
+    # The end of the run interrupted the other one, which waits again.
     assert sum(t.state == TrialState.WAITING for t in trials) == 1
     assert not any(t.state == TrialState.RUNNING for t in trials)
 
 
-def test_what_a_killed_run_had_taken_is_taken_by_the_next(storage) -> None:
+def test_trials_that_a_killed_run_had_taken_go_to_the_next_run(storage) -> None:
     study = open_study(storage, "s", "minimize", resume=False)
     for x in (1.0, 2.0, 3.0):
         study.enqueue_trial({"x": x})
-    assert len(queue_of(study).take()) == 3  # and then nothing more is heard of it
-    assert queue_of(study).take() == []
+    assert len(queue_for(study).take()) == 3  # by a run that is killed then
+    assert queue_for(study).take() == []
     adbo.optimize(_objective, 3, storage=storage, study_name="s", resume=True)
     trials = optuna.load_study(study_name="s", storage=study._storage).get_trials()
     assert [t.params["x"] for t in trials] == [1.0, 2.0, 3.0]
     assert all(t.state == TrialState.COMPLETE for t in trials)
 
 
-def test_each_is_taken_once_by_whoever_comes(url: str) -> None:
-    """Optuna's workers and queues of adbo at the same time."""
+def test_each_is_taken_once(url: str) -> None:
+    """Workers of Optuna and queues of adbo take trials at the same time."""
     study = open_study(url, "s", "minimize", resume=False)
     for number in range(24):
         study.enqueue_trial({"x": number / 10})
@@ -151,10 +150,10 @@ def test_each_is_taken_once_by_whoever_comes(url: str) -> None:
 
     def by_adbo() -> None:
         own = optuna.load_study(study_name="s", storage=optuna.storages.RDBStorage(url))
-        taken.extend(e.fixed["x"] for e in queue_of(own).take())
+        taken.extend(e.fixed["x"] for e in queue_for(own).take())
 
     work = [by_adbo, by_adbo]
-    if not url.startswith("sqlite"):  # on which Optuna looks and takes without a lock in between
+    if not url.startswith("sqlite"):  # Optuna takes trials without a lock there
         work += [by_optuna, by_optuna]
     threads = [threading.Thread(target=one) for one in work]
     for thread in threads:
@@ -165,7 +164,7 @@ def test_each_is_taken_once_by_whoever_comes(url: str) -> None:
     assert sorted(enqueued) == [number / 10 for number in range(24)]
 
 
-def test_what_remains_waits_again(storage) -> None:
+def test_trials_that_were_not_evaluated_wait_again(storage) -> None:
     study = open_study(storage, "s", "minimize", resume=False)
     for x in (1.0, 2.0, 3.0):
         study.enqueue_trial({"x": x})

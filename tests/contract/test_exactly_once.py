@@ -1,4 +1,4 @@
-"""Every evaluation once, whatever dies at whatever moment."""
+"""Every evaluation is stored once, whatever fails at whatever moment."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from hypothesis import strategies as st
 from servers import Server, mariadb, postgresql
 
 from adbo.core.evaluation import Evaluation
-from adbo.mirror.mirror import Mirror, Pace, Writer
-from adbo.mirror.schema import DatabaseError
+from adbo.mirror.mirror import Mirror, Writer
+from adbo.mirror.settings import Pace
+from adbo.mirror.storage_errors import DatabaseError
 from adbo.mirror.study import open_study, read_evaluations, writer_for
 
 PACE = Pace(batch=20, interval=0.01, first_pause=0.01, longest_pause=0.2)
 
 
 def _check(study: optuna.Study, wanted: Sequence[Evaluation], others: int = 0) -> None:
-    """All of them once, nothing else of ours, dense numbers."""
+    """Check that the study has each evaluation once, no other of adbo, and dense numbers."""
     study = optuna.load_study(study_name=study.study_name, storage=study._storage._backend.url)
     trials = study.get_trials(deepcopy=False)
     assert [t.number for t in trials] == list(range(len(trials)))
@@ -61,9 +62,9 @@ def shared_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_any_crash_points(
     shared_url: str, sizes: list[int], points: list[int], is_replaced: bool
 ) -> None:
-    """The connection is lost at any statements, before or after; commits are among them.
+    """The connection is lost before or after any statements or commits.
 
-    The writer goes on, or another one takes over that knows nothing of it.
+    Then the same writer goes on, or a new one that does not know what is stored.
     """
     study = open_study(shared_url, next(names), "minimize", resume=False)
     source = evaluations(sum(sizes))
@@ -94,7 +95,7 @@ def test_a_process_killed_between_any_two_statements(url: str) -> None:
     study = open_study(url, "s", "minimize", resume=False)
     _engine(study).dispose()
     for point in range(counter.number):
-        # Batches overlap: each new process has again what the one before it did not confirm.
+        # Batches overlap: each process also writes what the one before it did not confirm.
         batch = source[point : point + 10]
 
         def work(strike: Callable[[int], None], batch: Sequence[Evaluation] = batch) -> None:
@@ -135,7 +136,7 @@ def test_a_connection_cut_at_any_request(relay: Relay, answer_is_lost: bool) -> 
             cuts += 1
             writer.write(batch)
     relay.cut(-1, answer_is_lost)
-    assert cuts > n_requests // 2  # the cut of a ping of the pool goes unnoticed
+    assert cuts > n_requests // 2  # if a ping of the pool is cut, the writer does not notice
     _check(study, source[: 20 + 5 * n_requests])
 
 
@@ -187,7 +188,7 @@ def test_a_server_that_crashes_and_comes_back(server: Server) -> None:
     finally:
         server.start()
     assert run.end() == [], run.lines
-    # One line when it began, one when it was over, however many attempts there were.
+    # One line when the failures began, one when they ended, for any number of attempts.
     assert len(run.lines) == 2
     assert "the run goes on" in run.lines[0]
     assert "takes evaluations again" in run.lines[1]
@@ -195,7 +196,7 @@ def test_a_server_that_crashes_and_comes_back(server: Server) -> None:
 
 
 def test_a_server_that_lost_what_it_had_confirmed(tmp_path: Path) -> None:
-    """As those do that are told not to wait for their disk."""
+    """A server does so after a crash if it does not wait for its disk."""
     study = open_study(f"sqlite:///{tmp_path}/s.db", "s", "minimize", resume=False)
     path, earlier = tmp_path / "s.db", tmp_path / "earlier.db"
     source = evaluations(90)
@@ -226,7 +227,7 @@ def test_a_server_that_lost_what_it_had_confirmed(tmp_path: Path) -> None:
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
-    """The file may not grow; later it may."""
+    """The database file cannot grow until a limit is lifted."""
     url = f"sqlite:///{tmp_path}/s.db"
     study = open_study(url, "s", "minimize", resume=False)
     engine = _engine(study)
@@ -249,7 +250,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A directory on a disk of its own that is soon full."""
+    """Return a directory on a small disk of its own."""
     path = Path(tempfile.mkdtemp(prefix="adbo-disk-"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", path], check=True)
     yield path
@@ -258,7 +259,7 @@ def small_disk() -> Iterator[Path]:
 
 
 def _database_on(disk: Path, server: Server) -> str:
-    """The URL of a database that has its files on a disk."""
+    """Return the URL of a database whose files are on a disk."""
     if server.url.get_backend_name() == "postgresql":
         place = disk / "tablespace"
         place.mkdir()
@@ -278,7 +279,7 @@ def _database_on(disk: Path, server: Server) -> str:
 
 @pytest.mark.parametrize("make_server", [postgresql, mariadb])
 def test_a_full_disk_of_a_server(make_server: Callable, small_disk: Path) -> None:
-    # A server of its own: it could not be started again once the disk is gone.
+    # A server of this test alone, since it could not start again after the disk is unmounted.
     with make_server() as server:
         _fill_and_free(_database_on(small_disk, server), small_disk)
 
@@ -306,7 +307,7 @@ def test_other_programs_write_at_the_same_time(url: str) -> None:
     counts = [0, 0]
 
     def optimize(worker: int) -> None:
-        """Optuna in its own connection, all of its statements, as any other process has it."""
+        """Write trials by Optuna on a connection of its own, as another process would."""
         own = optuna.load_study(study_name="s", storage=optuna.storages.RDBStorage(url))
         both_connected.wait()
         while counts[worker] < 3 or not over.is_set():
@@ -324,5 +325,5 @@ def test_other_programs_write_at_the_same_time(url: str) -> None:
     for worker in workers:
         worker.join()
     assert unwritten == []
-    assert min(counts) >= 3  # an error ends the thread of a worker
+    assert min(counts) >= 3  # an error would have ended the thread of a worker
     _check(study, run.source, others=sum(counts))

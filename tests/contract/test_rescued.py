@@ -1,4 +1,4 @@
-"""What the database never took is in a file, and the next run reads it from there."""
+"""Evaluations that the database never took are in a file, from which the next run reads them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from pathlib import Path
 
 import optuna
 import pytest
+from faults import of_unknown_revision
 from servers import PASSWORD, Server
 
 import adbo
-import adbo.mirror.owner
 from adbo.comm.in_process import SingleRank
 from adbo.core.settings import Settings
+from adbo.mirror.settings import DEFAULTS, ConnectionSettings, MirrorSettings
 from adbo.run.execute import Outcome, execute
 
 
 class _Lines:
-    """Remembers what is said."""
+    """A reporter that remembers the lines."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -31,9 +32,14 @@ class _Lines:
     def end(self) -> None: ...
 
 
-def _run(objective, **settings) -> tuple[Outcome, list[str]]:
+#: A run gives up a database after half a second.
+IMPATIENT = MirrorSettings(patience=0.5, connection=ConnectionSettings(busy_seconds=0.1))
+
+
+def _run(objective, mirror_settings=IMPATIENT, **settings) -> tuple[Outcome, list[str]]:
+    """Return the outcome of a run and the lines for the user."""
     reporter = _Lines()
-    outcome = execute(objective, Settings(**settings), SingleRank(), reporter)
+    outcome = execute(objective, Settings(**settings), SingleRank(), reporter, mirror_settings)
     return outcome, reporter.lines
 
 
@@ -42,21 +48,19 @@ def _square(trial: optuna.trial.BaseTrial) -> float:
 
 
 @pytest.fixture(autouse=True)
-def short_patience(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("adbo.run.rank.LONG_PATIENCE", 0.5)
+def _own_directories(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 
 def _locked(path: Path) -> sqlite3.Connection:
-    """A connection that lets nobody else write."""
+    """Lock a database against all other connections."""
     connection = sqlite3.connect(path, check_same_thread=False)
     connection.execute("BEGIN EXCLUSIVE")
     return connection
 
 
-def test_a_file_that_is_locked_to_the_end(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("adbo.mirror.connection._BUSY_SECONDS", 0.1)
+def test_a_file_that_is_locked_to_the_end(tmp_path: Path) -> None:
     path = tmp_path / "data" / "s.db"
     path.parent.mkdir()
     settings = {"storage": f"sqlite:///{path}", "study_name": "s"}
@@ -90,7 +94,7 @@ def test_a_file_that_is_locked_to_the_end(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_a_server_that_is_gone(server: Server, tmp_path: Path) -> None:
-    """Neither what is said nor what is kept has the password in it."""
+    """Neither the messages nor the file contain the password."""
     settings = {"storage": server.new_database(), "study_name": "s"}
     n_evaluations = 0
 
@@ -118,11 +122,11 @@ def test_a_server_that_is_gone(server: Server, tmp_path: Path) -> None:
 
 
 def test_an_evaluation_that_the_database_refuses(tmp_path: Path) -> None:
-    """It is kept for people to look at; the others are stored."""
+    """It goes to the file; the others are stored."""
 
     def objective(trial: optuna.trial.BaseTrial) -> float:
         if trial.number == 3:
-            trial.report(1.0, 2**70)  # more than any database has room for
+            trial.report(1.0, 2**70)  # no database has room for this step
         return _square(trial)
 
     settings = {"storage": f"sqlite:///{tmp_path}/s.db", "study_name": "s"}
@@ -135,15 +139,14 @@ def test_an_evaluation_that_the_database_refuses(tmp_path: Path) -> None:
         adbo.optimize(_square, 6, resume=True, **settings)
 
 
-def test_an_unknown_version_of_the_tables(url: str, monkeypatch) -> None:
+def test_an_unknown_version_of_the_tables(url: str) -> None:
     """They are written through Optuna, and a line says so."""
-    monkeypatch.setattr("adbo.mirror.schema.REVISION", "v0.0.0")
-    monkeypatch.setattr("adbo.run.rank.LONG_PATIENCE", 60.0)
-    settings = {"storage": url, "study_name": "s"}
+    storage = of_unknown_revision(url)
+    settings = {"storage": storage, "study_name": "s", "mirror_settings": DEFAULTS}
     outcome, lines = _run(_square, n_trials=5, **settings)
     assert outcome.n_unwritten == 0
     assert len([line for line in lines if "does not know: it writes trial by trial" in line]) == 1
     outcome, _ = _run(_square, n_trials=8, resume=True, **settings)
-    trials = optuna.load_study(study_name="s", storage=url).get_trials()
+    trials = optuna.load_study(study_name="s", storage=storage).get_trials()
     assert [t.number for t in trials] == list(range(8))
     assert len({(t.user_attrs["adbo:rank"], t.user_attrs["adbo:seq"]) for t in trials}) == 8

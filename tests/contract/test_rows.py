@@ -1,4 +1,4 @@
-"""What the mirror writes cannot be told from what Optuna writes of the same trials."""
+"""The mirror writes the same rows as Optuna does for the same trials."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adbo.mirror.study import open_study, read_evaluations, writer_for
 
 
 def _rows(study: optuna.Study) -> dict[str, list[tuple]]:
-    """Every row of every table, in the order of its key."""
+    """Return every row of every table, in the order of its key."""
     with sa.create_engine(study._storage._backend.url).connect() as connection:
         return {
             table.name: [
@@ -28,7 +28,7 @@ def _rows(study: optuna.Study) -> dict[str, list[tuple]]:
 
 
 def test_the_rows_are_those_of_optuna(url: str, new_url) -> None:
-    """The same in one batch and in several, with trials of Optuna in between."""
+    """That holds in one batch and in several, with trials of Optuna in between."""
     expected = open_study(url, "s", "minimize", resume=False)
     written = open_study(new_url(), "s", "minimize", resume=False)
     writer = writer_for(written)
@@ -46,7 +46,7 @@ def test_optuna_reads_what_was_written(url: str) -> None:
     study = open_study(url, "s", "minimize", resume=False)
     batch = evaluations(TRIALS)
     writer_for(study).write(batch)
-    # MariaDB keeps times by the second.
+    # MariaDB stores times to the second.
     second = datetime.timedelta(seconds=1 if url.startswith("mysql") else 0)
     for number, (trial, e) in enumerate(zip(study.get_trials(), batch, strict=True)):
         wanted = trial_of(e)

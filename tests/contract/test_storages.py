@@ -1,4 +1,4 @@
-"""Any storage of Optuna's through the Python API, behind a proxy server or without a database."""
+"""Storages of Optuna other than databases: a journal file, memory, a proxy server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _serve(url: str, port: int) -> None:
 
 
 class _Proxy:
-    """A proxy server in a process of its own; forked, it would not be fit for gRPC."""
+    """A proxy server in a process of its own; gRPC does not survive a fork, hence spawn."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -63,7 +63,7 @@ def proxy(tmp_path: Path) -> Iterator[_Proxy]:
 
 @pytest.fixture(params=["journal", "memory", "proxy"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], BaseStorage]:
-    """Opens the same storage, as a new process would."""
+    """Return a function that opens the same storage, as a new process would."""
     if request.param == "journal":
         return lambda: JournalStorage(JournalFileBackend(str(tmp_path / "journal")))
     if request.param == "memory":
@@ -139,7 +139,8 @@ def test_a_proxy_that_is_gone_for_a_while(proxy: _Proxy) -> None:
 
     def objective(trial: optuna.trial.BaseTrial) -> float:
         if trial.number == 20:
-            time.sleep(1.5)  # until the mirror has written something
+            while not optuna.load_study(study_name="s", storage=proxy.client()).get_trials():
+                time.sleep(0.05)  # until the mirror has written something
             proxy.kill()
         if trial.number == 30:
             deadline = time.monotonic() + 30

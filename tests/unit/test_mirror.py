@@ -1,4 +1,4 @@
-"""The mirror: every evaluation once, whatever the writer does, and few words about it."""
+"""The mirror writes every evaluation once, whatever the writer does, and reports little."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from adbo.core.evaluation import Evaluation, Layout
-from adbo.mirror.mirror import LostError, Mirror, Pace
+from adbo.mirror.mirror import DataLossError, Mirror
+from adbo.mirror.settings import Pace
+from adbo.mirror.storage_errors import DatabaseError
 
 PACE = Pace(batch=8, interval=0.005, first_pause=0.001, longest_pause=0.004)
 
@@ -26,7 +28,7 @@ def _evaluations(number: int) -> list[Evaluation]:
 
 
 class _Database:
-    """A writer that stores, or does what it is told to instead."""
+    """A writer that stores, unless `strike` raises."""
 
     def __init__(self, strike: Callable[[int, Sequence[Evaluation]], None]) -> None:
         self.stored: list[int] = []
@@ -42,7 +44,7 @@ class _Database:
 def _mirrored(
     database: _Database, number: int, pace: Pace = PACE, patience: float = 10
 ) -> tuple[list[Evaluation], list[str]]:
-    """What was not written, and what was said."""
+    """Return what was not written, and the lines for the user."""
     lines: list[str] = []
     source = _evaluations(number)
     mirror = Mirror(database, lambda cursor: source[cursor:], report=lines.append, pace=pace)
@@ -52,7 +54,7 @@ def _mirrored(
 
 @given(st.integers(0, 40), st.sets(st.integers(0, 12)), st.booleans())
 def test_a_database_that_fails_now_and_then(number: int, bad: set[int], is_stored: bool) -> None:
-    """Before it stored a batch, or after, when only the answer is lost."""
+    """It fails before it stores a batch, or afterwards, so that only the answer is lost."""
 
     def strike(attempt: int, evaluations: Sequence[Evaluation]) -> None:
         if attempt in bad:
@@ -81,7 +83,7 @@ def test_what_is_refused_is_set_aside(refused: set[int]) -> None:
 
 
 def test_one_that_always_fails_does_not_keep_the_others_out() -> None:
-    """It is no value error: a packet that is too big for the server, say."""
+    """An example is a packet that is too big for the server, which is no value error."""
 
     def strike(_: int, evaluations: Sequence[Evaluation]) -> None:
         if any(e.seq == 3 for e in evaluations):
@@ -117,7 +119,7 @@ def test_what_the_database_lost_is_written_again() -> None:
     def strike(attempt: int, _: Sequence[Evaluation]) -> None:
         if attempt == 2:
             database.stored.clear()
-            raise LostError("all of them")
+            raise DataLossError("all of them")
 
     database = _Database(strike)
     unwritten, lines = _mirrored(database, 30)
@@ -126,7 +128,7 @@ def test_what_the_database_lost_is_written_again() -> None:
     assert len(lines) == 1
 
 
-def test_pauses_grow_and_one_line_is_said() -> None:
+def test_pauses_grow_and_one_line_is_reported() -> None:
     def strike(attempt: int, _: Sequence[Evaluation]) -> None:
         if attempt < 6:
             raise ConnectionError("down\nwith details")
@@ -146,6 +148,31 @@ def test_pauses_grow_and_one_line_is_said() -> None:
         assert pause >= at_least
     assert len(lines) == 2
     assert lines[0].startswith("the database does not take evaluations (down);")
+
+
+def test_other_work_that_fails_is_tried_again() -> None:
+    """It is trouble like that of the writer: one line when it begins, one when it is over."""
+    over = threading.Event()
+    failures = [DatabaseError("gone")] * 3
+
+    def attend() -> None:
+        if failures:
+            raise failures.pop()
+        if len(lines) == 2:
+            over.set()
+
+    database, lines = _Database(lambda *_: None), list[str]()
+    source = _evaluations(5)
+    mirror = Mirror(
+        database, lambda cursor: source[cursor:], report=lines.append, pace=PACE, attend=attend
+    )
+    mirror.start()
+    assert over.wait(10), lines
+    assert mirror.flush_and_close(10) == []
+    assert database.stored == list(range(5))
+    assert lines[0].startswith("the database does not take evaluations (gone);")
+    assert lines[1].startswith("the database takes evaluations again")
+    assert len(lines) == 2
 
 
 def test_the_end_gives_up_a_database_that_makes_no_progress() -> None:

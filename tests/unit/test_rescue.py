@@ -1,4 +1,4 @@
-"""Files of evaluations that no database took."""
+"""Files of evaluations that the database did not take."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from adbo.core.evaluation import Evaluation, Layout
 from adbo.mirror import rescue
 
 
-def _place(*directories: Path, name: str = "a study/1") -> rescue.Place:
-    return rescue.Place(name, "sqlite:///s.db", directories)
+def _location(*directories: Path, name: str = "a study/1") -> rescue.Location:
+    return rescue.Location(name, "sqlite:///s.db", directories)
 
 
 @given(st.lists(evaluations(), max_size=5))
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, written) -> None:
-    place = _place(tmp_path_factory.mktemp("rescue"))
-    path = rescue.write(place, written)
-    assert rescue.find(place) == [path]
+    location = _location(tmp_path_factory.mktemp("rescue"))
+    path = rescue.write(location, written)
+    assert rescue.find(location) == [path]
     assert repr(rescue.read(path)) == repr(written)  # NaN is not itself
 
 
 @given(st.lists(evaluations(), min_size=1, max_size=3))
-def test_people_can_read_it(tmp_path_factory: pytest.TempPathFactory, written) -> None:
-    path = rescue.write(_place(tmp_path_factory.mktemp("rescue")), written)
+def test_people_can_read_a_file(tmp_path_factory: pytest.TempPathFactory, written) -> None:
+    path = rescue.write(_location(tmp_path_factory.mktemp("rescue")), written)
     header, *lines = map(json.loads, path.read_text().splitlines())
     assert header["study"] == "a study/1"
     for line, e in zip(lines, written, strict=True):
@@ -40,25 +40,25 @@ def test_people_can_read_it(tmp_path_factory: pytest.TempPathFactory, written) -
 
 
 def test_files_of_other_studies_are_left_alone(tmp_path: Path) -> None:
-    place = _place(tmp_path)
-    other = rescue.write(_place(tmp_path, name="a study_1"), [])
-    mine = [rescue.write(place, []) for _ in range(3)]
+    location = _location(tmp_path)
+    other = rescue.write(_location(tmp_path, name="a study_1"), [])
+    mine = [rescue.write(location, []) for _ in range(3)]
     (tmp_path / "x.rescued.jsonl").write_text("no JSON\n")
-    assert sorted(rescue.find(place)) == sorted(mine)
+    assert sorted(rescue.find(location)) == sorted(mine)
     assert other not in mine
-    assert rescue.find(_place(tmp_path, name="another")) == []
+    assert rescue.find(_location(tmp_path, name="another")) == []
 
 
-def test_the_first_directory_that_takes_it(tmp_path: Path) -> None:
-    place = _place(tmp_path / "missing", tmp_path)
-    assert rescue.write(place, []).parent == tmp_path
+def test_the_first_directory_that_can_be_written(tmp_path: Path) -> None:
+    location = _location(tmp_path / "missing", tmp_path)
+    assert rescue.write(location, []).parent == tmp_path
     with pytest.raises(rescue.RescueError, match="could not be written to a file either"):
-        rescue.write(_place(tmp_path / "missing"), [])
+        rescue.write(_location(tmp_path / "missing"), [])
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_broken_file_is_told(tmp_path: Path) -> None:
-    path = rescue.write(_place(tmp_path), [])
+def test_a_broken_file_is_an_error(tmp_path: Path) -> None:
+    path = rescue.write(_location(tmp_path), [])
     path.write_text(path.read_text() + '{"rank": 0}\n')
     with pytest.raises(rescue.RescueError, match=f"cannot read {path}"):
         rescue.read(path)
@@ -66,10 +66,10 @@ def test_a_broken_file_is_told(tmp_path: Path) -> None:
 
 @given(st.integers(0, 5))
 def test_names_that_were_used_again(n_others: int) -> None:
-    """The study went on without its file: another evaluation has the name now."""
+    """If the study went on without its file, other evaluations may have the names."""
     layout = Layout({"x": FloatDistribution(0, 1)})
     mine = Evaluation(3, 2, TrialState.COMPLETE, 0.5, 1.0, 2.0, layout, (0.25,))
-    assert rescue.renamed([mine, mine], [mine]) == []
+    assert rescue.with_unique_names([mine, mine], [mine]) == []
     others = [dataclasses.replace(mine, seq=2 + i, internal=(0.75,)) for i in range(n_others)]
     expected = dataclasses.replace(mine, seq=2 + n_others)
-    assert rescue.renamed([mine], others) == [expected]
+    assert rescue.with_unique_names([mine], others) == [expected]

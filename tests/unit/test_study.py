@@ -1,4 +1,4 @@
-"""Opening studies: what can go wrong is one line, without a password in it."""
+"""Opening studies; errors are one line without a password."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from adbo.mirror.study import load_study, open_study, read_evaluations
 
 
 def _poll(url: str, path: Path, over) -> None:
-    """What a dashboard does that waits for the database."""
+    """Load the study again and again, as a dashboard does that waits for the database."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     while not over.is_set():
         if path.exists():
             try:
                 optuna.load_study(study_name="s", storage=url)
-            except Exception:  # not there yet
+            except Exception:  # it does not exist yet
                 continue
 
 
@@ -64,7 +64,7 @@ def test_several_directions_are_refused(tmp_path: Path) -> None:
     [
         ("sqlite:////no/such/directory/s.db", "unable to open database file"),
         ("oracel://u:secret@host/d", "no such kind of database"),
-        ("nonsense", "nonsense is no URL of a database"),
+        ("nonsense", "nonsense is not a database URL"),
         ("postgresql://u:secret@127.0.0.1:1/d", "postgresql://u:***@127.0.0.1:1/d: connection"),
         ("mysql://u:secret@127.0.0.1:1/d", "Can't connect to MySQL server"),
         ("postgresql+nothing://u:secret@h/d", "no such kind of database"),
@@ -107,5 +107,5 @@ def test_loading(tmp_path: Path) -> None:
         (optuna.storages.InMemoryStorage(), "InMemoryStorage"),
     ],
 )
-def test_names_of_storages_have_no_password(storage, name: str) -> None:
+def test_names_of_storages_contain_no_password(storage, name: str) -> None:
     assert storage_name(storage) == name

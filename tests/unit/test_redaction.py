@@ -1,4 +1,4 @@
-"""No password of a URL is ever shown."""
+"""Messages never show a password of a URL."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adbo.mirror.redaction import redact, shown
+from adbo.mirror.redaction import redact, without_password
 
-#: What passwords are made of, what URLs give a meaning to among it. No part of a password is a
-#: part of the rest of the URL, so that a test can tell them apart.
+#: Passwords with characters that have a meaning in URLs. The letters do not occur elsewhere in the
+#: URLs, so that a test finds any part of a password.
 _PASSWORDS = st.text("QXZ7:/@%?#&=+ [].$'\"\\", min_size=4, max_size=12).filter(
     lambda text: sum(c in "QXZ7" for c in text) >= 3
 )
@@ -20,8 +20,8 @@ _PASSWORDS = st.text("QXZ7:/@%?#&=+ [].$'\"\\", min_size=4, max_size=12).filter(
 
 @given(_PASSWORDS, st.sampled_from([str, quote_plus, lambda text: quote(text, safe="")]))
 def test_a_password_is_not_shown(password: str, form) -> None:
-    """However badly it is quoted."""
-    text = shown(f"postgresql://user:{form(password)}@host:5432/data")
+    """It is hidden even if it is badly quoted."""
+    text = without_password(f"postgresql://user:{form(password)}@host:5432/data")
     assert not any(c in text for c in "QXZ7")
     assert text.startswith("postgresql://")
     if form is not str:
@@ -33,7 +33,7 @@ def test_an_option_with_a_password_is_not_shown(password: str) -> None:
     url = sa.make_url("postgresql://user@host/data").set(
         query={"sslmode": "require", "password": password, "sslpassword": [password, password]}
     )
-    text = shown(url.render_as_string(hide_password=False))
+    text = without_password(url.render_as_string(hide_password=False))
     assert not any(c in text for c in "QXZ7")
     assert "sslmode=require" in text
 
@@ -61,5 +61,5 @@ def test_the_rest_of_a_message_stays_readable(said: str, told: str) -> None:
 
 def test_a_url_without_secrets_is_shown_as_it_is() -> None:
     for url in ("sqlite:///a.db", "postgresql://user@host/data?sslmode=require"):
-        assert shown(url) == url
+        assert without_password(url) == url
         assert redact("no such table: trials", url) == "no such table: trials"
