@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
-from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy.engine import Connection, Engine
@@ -99,8 +98,3 @@ def locked(engine: Engine, study_id: int) -> Iterator[Connection]:
             if connection.execute(study.with_for_update()).first() is None:
                 raise DatabaseError("the study is no longer in the database")
             yield connection
-
-
-def is_supported(storage: RDBStorage) -> bool:
-    """Return whether the database has the revision of the schema that adbo knows."""
-    return storage.get_current_version() == REVISION

@@ -16,7 +16,6 @@ from optuna.study import StudyDirection
 from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import FINISHED_STATES, Evaluation
 from adbo.core.optuna_trials import evaluation_of
-from adbo.mirror import schema
 from adbo.mirror.bulk_writer import BulkWriter
 from adbo.mirror.connection import (
     StudyError,
@@ -29,12 +28,10 @@ from adbo.mirror.connection import (
 from adbo.mirror.mirror import Writer
 from adbo.mirror.queue import Queue, RdbQueue, StudyQueue
 from adbo.mirror.reader import read_finished
+from adbo.mirror.schema import REVISION
 from adbo.mirror.settings import DEFAULTS, ConnectionSettings
 from adbo.mirror.storage_errors import DatabaseError, RefusedError, explained, translated
 from adbo.mirror.trial_writer import TrialWriter
-
-#: Evaluations that `store` writes in one transaction.
-_PAGE = 1000
 
 
 def open_study(
@@ -175,9 +172,11 @@ def unsupported_revision(study: optuna.Study) -> str | None:
         If the database fails.
     """
     storage = uncached(study._storage)
-    if isinstance(storage, RDBStorage) and _supported_database(study) is None:
-        return str(storage.get_current_version())
-    return None
+    if not isinstance(storage, RDBStorage):
+        return None
+    with translated(storage.engine):
+        revision = storage.get_current_version()
+    return None if revision == REVISION else revision
 
 
 def store(study: optuna.Study, evaluations: Sequence[Evaluation], epoch: float) -> None:
@@ -189,12 +188,12 @@ def store(study: optuna.Study, evaluations: Sequence[Evaluation], epoch: float) 
         If the storage does not take them.
     """
     with _accessed("write"):
-        writer = writer_for(study)
-        for page in range(0, len(evaluations), _PAGE):
+        writer, size = writer_for(study), DEFAULTS.pace.batch
+        for start in range(0, len(evaluations), size):
             writer.write(
                 [
                     dataclasses.replace(e, started=epoch + e.started, finished=epoch + e.finished)
-                    for e in evaluations[page : page + _PAGE]
+                    for e in evaluations[start : start + size]
                 ]
             )
 
@@ -231,9 +230,8 @@ def write_numbering(study: optuna.Study, numbering: Sequence[int]) -> None:
 def _supported_database(study: optuna.Study) -> RDBStorage | None:
     """Return the database behind a study, if it is one whose tables are known."""
     storage = uncached(study._storage)
-    if isinstance(storage, RDBStorage):
-        with translated(storage.engine):
-            return storage if schema.is_supported(storage) else None
+    if isinstance(storage, RDBStorage) and unsupported_revision(study) is None:
+        return storage
     return None
 
 
