@@ -1,6 +1,6 @@
 """Methods that are not decentralized: one optimizer for all workers.
 
-`managed` has a manager in front of which workers queue, `stored` an optimizer that every worker
+`run_managed` has a manager in front of which workers queue, `run_on_storage` an optimizer that every worker
 runs for itself, on a storage in front of which they queue. The clock is that of
 `adbo.simulation.events`; latency is paid for each message between worker and manager or storage.
 """
@@ -25,7 +25,7 @@ from adbo.core.space import FloatArray, SearchSpace
 from adbo.core.wire import Encoder, message
 from adbo.objective.evaluate import evaluate
 from adbo.objective.trial import Trial
-from adbo.simulation.virtual_ranks import Entry, Machine, Task, entry_of
+from adbo.simulation.virtual_ranks import LogEntry, Machine, Task, log_entry
 
 Name = tuple[int, int]
 
@@ -52,72 +52,72 @@ class Manager(Protocol):
 MakeManager = Callable[[Task, np.random.Generator], Manager]
 
 
-def managed(
+def run_managed(
     task: Task,
     machine: Machine,
     until: float,
     *,
     make_manager: MakeManager,
     fits: Callable[[int], int] = lambda batch: 1,
-) -> Generator[Entry, None, None]:
+) -> Generator[LogEntry, None, None]:
     """Rank 0 asks for all others, for all that wait at a time; yield evaluations as they finish.
 
     Parameters
     ----------
     task, machine, until
-        See `adbo.simulation.events.decentralized`.
+        See `adbo.simulation.events.run_asynchronous`.
     make_manager
         Makes the manager.
     fits
         Surrogates fitted for a batch of asks: how often a given cost of an ask is charged.
     """
-    desk = _Desk(task, machine, make_manager)
-    running: list[tuple[Entry, Evaluation]] = []
+    clock = _ManagerClock(task, machine, make_manager)
+    running: list[tuple[LogEntry, Evaluation]] = []
     waiting = list(range(1, machine.workers))
     begin = 0.0
     while True:
-        seconds, evaluations = desk.ask(waiting, fits(len(waiting)))
+        seconds, evaluations = clock.ask(waiting, fits(len(waiting)))
         end = begin + seconds
         for evaluation in evaluations:
             share = seconds / len(evaluations)
-            heapq.heappush(running, desk.start(evaluation, end + machine.latency, share))
+            heapq.heappush(running, clock.start(evaluation, end + machine.latency, share))
         begin = max(end, running[0][0].finished + machine.latency)
         waiting = []
         while running and running[0][0].finished + machine.latency <= begin:
             entry, evaluation = heapq.heappop(running)
             if entry.finished > until:
                 return
-            desk.tell(evaluation)
+            clock.tell(evaluation)
             waiting.append(entry.rank)
             yield entry
 
 
-def stored(
+def run_on_storage(
     task: Task, machine: Machine, until: float, *, make_manager: MakeManager
-) -> Generator[Entry, None, None]:
-    """Every worker asks for itself, and queues for the storage; see `managed`.
+) -> Generator[LogEntry, None, None]:
+    """Every worker asks for itself, and queues for the storage; see `run_managed`.
 
     The storage takes `STORAGE_SECONDS` for each trial, the worker what its ask costs.
     """
-    desk = _Desk(task, machine, make_manager)
-    running: list[tuple[Entry, Evaluation]] = []
+    clock = _ManagerClock(task, machine, make_manager)
+    running: list[tuple[LogEntry, Evaluation]] = []
     free = [(0.0, rank) for rank in range(machine.workers)]
     served = 0.0
     while True:
         for now, rank in free:
-            seconds, [evaluation] = desk.ask([rank], 1)
+            seconds, [evaluation] = clock.ask([rank], 1)
             served = max(served, now + machine.latency) + STORAGE_SECONDS
             start = served + machine.latency + seconds
-            heapq.heappush(running, desk.start(evaluation, start, seconds))
+            heapq.heappush(running, clock.start(evaluation, start, seconds))
         entry, evaluation = heapq.heappop(running)
         if entry.finished > until:
             return
-        desk.tell(evaluation)
+        clock.tell(evaluation)
         free = [(entry.finished, entry.rank)]
         yield entry
 
 
-class _Desk:
+class _ManagerClock:
     """A manager on the virtual clock."""
 
     def __init__(self, task: Task, machine: Machine, make_manager: MakeManager) -> None:
@@ -152,12 +152,12 @@ class _Desk:
 
     def start(
         self, evaluation: Evaluation, start: float, ask_seconds: float
-    ) -> tuple[Entry, Evaluation]:
+    ) -> tuple[LogEntry, Evaluation]:
         rank = evaluation.rank
         finished = start + next(self._durations[rank])
         timed = replace(evaluation, started=start, finished=finished)
         data = message([self._encoders[rank].frames(timed)])
-        return entry_of(timed, ask_seconds, data, self._task.sign), timed
+        return log_entry(timed, ask_seconds, data, self._task.sign), timed
 
 
 class BatchManager:

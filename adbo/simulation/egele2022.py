@@ -33,7 +33,7 @@ TREES = 100
 FIT_SECONDS = (5.0, 0.0004)
 
 #: A shared forest is fitted anew when there are so many times more evaluations.
-GROWTH = 1.02
+REFIT_GROWTH = 1.02
 
 
 class Surrogate(Protocol):
@@ -65,13 +65,13 @@ class _Process:
         return mean, std
 
 
-def fit_forest(X: FloatArray, y: FloatArray, rng: np.random.Generator) -> Surrogate:
+def fit_random_forest(X: FloatArray, y: FloatArray, rng: np.random.Generator) -> Surrogate:
     """A random forest."""
     model = RandomForestRegressor(TREES, random_state=int(rng.integers(2**31)))
     return _Forest(model.fit(X, y))
 
 
-def fit_process(X: FloatArray, y: FloatArray, rng: np.random.Generator) -> Surrogate:
+def fit_gaussian_process(X: FloatArray, y: FloatArray, rng: np.random.Generator) -> Surrogate:
     """A Gaussian process, its kernel fitted by maximum likelihood."""
     kernel = ConstantKernel() * Matern(0.5, nu=2.5) + WhiteKernel(1e-3)
     model = GaussianProcessRegressor(
@@ -95,9 +95,9 @@ class SharedForest:
         d, n = len(history.space), n_published(history)
         if not d or not n:
             return None
-        if self._surrogate is None or self._fitted[0] != d or n >= self._fitted[1] * GROWTH:
+        if self._surrogate is None or self._fitted[0] != d or n >= self._fitted[1] * REFIT_GROWTH:
             self._fitted = (d, n)
-            self._surrogate = fit_forest(*data(history, n), np.random.default_rng(n))
+            self._surrogate = fit_random_forest(*data(history, n), np.random.default_rng(n))
         return self._surrogate
 
 
@@ -165,7 +165,7 @@ def qucb_batch(
     C = _candidates(history, rng, size)
     if _is_empty(history):
         return history.space.from_unit(C[:size])
-    mean, std = fit_forest(*data(history), rng).predict(C)
+    mean, std = fit_random_forest(*data(history), rng).predict(C)
     kappas = rng.exponential(kappa_mean, size)
     chosen: list[int] = []
     for kappa in kappas:

@@ -12,13 +12,19 @@ from adbo.core.history import History
 from adbo.core.space import FloatArray
 from adbo.optimizer import ask
 from adbo.simulation import egele2022
-from adbo.simulation.centralized import BatchManager, MakeManager, TPEManager, managed, stored
-from adbo.simulation.events import decentralized, synchronous
+from adbo.simulation.centralized import (
+    BatchManager,
+    MakeManager,
+    TPEManager,
+    run_managed,
+    run_on_storage,
+)
+from adbo.simulation.events import run_asynchronous, run_synchronous
 from adbo.simulation.halving import HalvingTrial, Rungs, share
-from adbo.simulation.virtual_ranks import Entry, Machine, Method, Propose, Task
+from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Propose, Task
 
 #: Runs workers until a virtual time; yields evaluations in the order in which they finish.
-Run = Callable[[Task, Machine, float], Generator[Entry, None, None]]
+Run = Callable[[Task, Machine, float], Generator[LogEntry, None, None]]
 
 
 def adbo(kappa_mean: float, rng: np.random.Generator) -> Propose:
@@ -41,22 +47,22 @@ def _on_shared_forest(make_propose: Callable[..., Propose]) -> Method:
     return Method(partial(make_propose, forest=forest), ask_cost=egele2022.fit_seconds)
 
 
-def _adbo_2022(task: Task, machine: Machine, until: float) -> Generator[Entry, None, None]:
+def _adbo_2022(task: Task, machine: Machine, until: float) -> Generator[LogEntry, None, None]:
     method = _on_shared_forest(egele2022.adbo_2022)
-    return decentralized(task, machine, until, method=method)
+    return run_asynchronous(task, machine, until, method=method)
 
 
 def _sdbo(
     task: Task, machine: Machine, until: float, *, evaluations: int
-) -> Generator[Entry, None, None]:
+) -> Generator[LogEntry, None, None]:
     method = _on_shared_forest(egele2022.sdbo)
-    return synchronous(task, machine, until, method=method, evaluations=evaluations)
+    return run_synchronous(task, machine, until, method=method, evaluations=evaluations)
 
 
-def _asha(task: Task, machine: Machine, until: float) -> Generator[Entry, None, None]:
+def _asha(task: Task, machine: Machine, until: float) -> Generator[LogEntry, None, None]:
     method = Method(random_search, partial(HalvingTrial, Rungs()), share)
-    # Pruning makes an evaluation shorter than what `decentralized` relies on to run ahead.
-    return decentralized(task, replace(machine, processes=1), until, method=method)
+    # Pruning makes an evaluation shorter than what `run_asynchronous` relies on to run ahead.
+    return run_asynchronous(task, replace(machine, processes=1), until, method=method)
 
 
 def _by_batch(propose: Callable[[History, int, np.random.Generator], FloatArray]) -> MakeManager:
@@ -78,19 +84,25 @@ def _each(batch: int) -> int:
 
 
 METHODS: Mapping[str, Run] = {
-    "adbo": partial(decentralized, method=Method(adbo)),
+    "adbo": partial(run_asynchronous, method=Method(adbo)),
     "adbo-2022": _adbo_2022,
     "sdbo": partial(_sdbo, evaluations=1),
     "sdbo-10": partial(_sdbo, evaluations=10),
-    "acbo-rf": partial(managed, make_manager=_by_qucb),
-    "acbo-rf-liar": partial(managed, make_manager=_by_liar(egele2022.fit_forest), fits=_each),
-    "acbo-gp": partial(managed, make_manager=_by_liar(egele2022.fit_process), fits=_each),
-    "acbo-random": partial(managed, make_manager=_by_batch(random_batch)),
-    "random": partial(decentralized, method=Method(random_search)),
+    "acbo-rf": partial(run_managed, make_manager=_by_qucb),
+    "acbo-rf-liar": partial(
+        run_managed, make_manager=_by_liar(egele2022.fit_random_forest), fits=_each
+    ),
+    "acbo-gp": partial(
+        run_managed, make_manager=_by_liar(egele2022.fit_gaussian_process), fits=_each
+    ),
+    "acbo-random": partial(run_managed, make_manager=_by_batch(random_batch)),
+    "random": partial(run_asynchronous, method=Method(random_search)),
     "asha": _asha,
-    "tpe": partial(managed, make_manager=TPEManager, fits=_each),
-    "tpe-rdb": partial(stored, make_manager=TPEManager),
+    "tpe": partial(run_managed, make_manager=TPEManager, fits=_each),
+    "tpe-rdb": partial(run_on_storage, make_manager=TPEManager),
 }
 
 #: Methods of which one worker evaluates nothing.
-MANAGED = frozenset(name for name, run in METHODS.items() if getattr(run, "func", None) is managed)
+MANAGED = frozenset(
+    name for name, run in METHODS.items() if getattr(run, "func", None) is run_managed
+)

@@ -33,10 +33,10 @@ from adbo.objective.evaluate import Objective
 from adbo.simulation.durations import parse_duration
 from adbo.simulation.events import ProcessDied
 from adbo.simulation.methods import MANAGED, METHODS
-from adbo.simulation.virtual_ranks import Entry, Machine, Task
+from adbo.simulation.virtual_ranks import LogEntry, Machine, Task
 
 #: Called with the fraction done and the best value so far (None if there is none).
-Progress = Callable[[float, float | None], None]
+ProgressCallback = Callable[[float, float | None], None]
 
 _LOG = np.dtype(
     [
@@ -240,7 +240,7 @@ class Simulation:
 
 
 def simulate(
-    objective: Objective, settings: SimulationSettings, progress: Progress | None = None
+    objective: Objective, settings: SimulationSettings, progress: ProgressCallback | None = None
 ) -> Simulation:
     """Run an objective on virtual workers.
 
@@ -270,7 +270,7 @@ def simulate(
     """
     task = Task(objective, DIRECTIONS[settings.direction], settings.kappa)
     until = math.inf if settings.seconds is None else settings.seconds
-    entries: list[Entry] = []
+    entries: list[LogEntry] = []
     interrupted, failure, best = False, None, math.nan
     try:
         with closing(METHODS[settings.method](task, settings.machine, until)) as events:
