@@ -48,8 +48,8 @@ class Method:
     make_trial
         Makes the trial of a point from the history, the point, its number, when it started, and
         the rank's random stream for parameters that nobody knows yet.
-    share
-        The fraction of its duration that an evaluated trial really took.
+    duration_fraction
+        Returns the fraction of its drawn duration that an evaluated trial took.
     ask_cost
         Seconds of an ask, from the number of evaluations known, where the machine does not say
         and they cannot be measured; None if they can.
@@ -59,7 +59,7 @@ class Method:
     make_trial: Callable[[History, FloatArray, int, float, np.random.Generator], Trial] = (
         lambda history, *rest: Trial(history.space, *rest)
     )
-    share: Callable[[Trial], float] = lambda trial: 1.0
+    duration_fraction: Callable[[Trial], float] = lambda trial: 1.0
     ask_cost: Callable[[int], float] | None = None
 
 
@@ -266,7 +266,7 @@ class VirtualRanks:
                 self._task.objective,
                 trial,
                 (request.rank, rank.seq),
-                lambda: started + request.seconds * self._method.share(trial),
+                lambda: started + request.seconds * self._method.duration_fraction(trial),
             )
         rank.unpublished.append(evaluation)
         rank.newest = evaluation
