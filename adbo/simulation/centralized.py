@@ -1,8 +1,9 @@
-"""Methods that are not decentralized: one optimizer for all workers.
+"""Methods with one optimizer for all workers.
 
-`managed` has a manager in front of which workers queue, `stored` an optimizer that every worker
-runs for itself, on a storage in front of which they queue. The clock is that of
-`adbo.simulation.events`; latency is paid for each message between worker and manager or storage.
+`run_managed` has a manager that proposes points for waiting workers in batches. In
+`run_on_storage` every worker runs the optimizer itself, on a storage that serves one worker at a
+time. The virtual clock is that of `adbo.simulation.events`; each message between a worker and the
+manager or the storage takes the latency.
 """
 
 from __future__ import annotations
@@ -25,100 +26,102 @@ from adbo.core.space import FloatArray, SearchSpace
 from adbo.core.wire import Encoder, message
 from adbo.objective.evaluate import evaluate
 from adbo.objective.trial import Trial
-from adbo.simulation.virtual_ranks import Entry, Machine, Task, entry_of
+from adbo.simulation.virtual_ranks import LogEntry, Machine, Task, log_entry
 
 Name = tuple[int, int]
 
-#: Seconds of an RDB for one trial, to create it, its parameters and its value. PostgreSQL 15 on
-#: the machine of its clients took 15, 23 and 18 trials per second from 1, 8 and 32 processes
-#: (experiments/storage_throughput.py): one after the other, however many ask.
-STORAGE_SECONDS = 0.05
-
 
 class Manager(Protocol):
-    """An optimizer for all workers."""
+    """One optimizer for all workers."""
 
     objective_seconds: float
-    """CPU seconds so far in the objective, which the workers run and no manager pays for."""
+    """CPU seconds spent in the objective so far; the manager's clock does not charge them."""
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Take in results."""
+        """Add finished evaluations."""
 
     def ask(self, names: Sequence[Name]) -> list[Evaluation]:
-        """New points with their values, one for each ``(rank, seq)``; their times are open."""
+        """Propose and evaluate one point for each ``(rank, seq)``; the times are set later."""
 
 
-#: Makes a manager from the task and its random stream.
+#: Makes a manager from the task and a random stream.
 MakeManager = Callable[[Task, np.random.Generator], Manager]
 
 
-def managed(
+def run_managed(
     task: Task,
     machine: Machine,
     until: float,
     *,
     make_manager: MakeManager,
-    fits: Callable[[int], int] = lambda batch: 1,
-) -> Generator[Entry, None, None]:
-    """Rank 0 asks for all others, for all that wait at a time; yield evaluations as they finish.
+    n_fits: Callable[[int], int] = lambda batch_size: 1,
+) -> Generator[LogEntry, None, None]:
+    """Let rank 0 ask for all waiting workers at once; yield evaluations as they finish.
 
     Parameters
     ----------
     task, machine, until
-        See `adbo.simulation.events.decentralized`.
+        See `adbo.simulation.events.run_asynchronous`.
     make_manager
         Makes the manager.
-    fits
-        Surrogates fitted for a batch of asks: how often a given cost of an ask is charged.
+    n_fits
+        Returns how many surrogates are fitted for a batch; a given cost of an ask is charged for
+        each of them.
     """
-    desk = _Desk(task, machine, make_manager)
-    running: list[tuple[Entry, Evaluation]] = []
+    clock = _ManagerClock(task, machine, make_manager)
+    running: list[tuple[LogEntry, Evaluation]] = []
     waiting = list(range(1, machine.workers))
     begin = 0.0
     while True:
-        seconds, evaluations = desk.ask(waiting, fits(len(waiting)))
+        seconds, evaluations = clock.ask(waiting, n_fits(len(waiting)))
         end = begin + seconds
         for evaluation in evaluations:
             share = seconds / len(evaluations)
-            heapq.heappush(running, desk.start(evaluation, end + machine.latency, share))
+            heapq.heappush(running, clock.start(evaluation, end + machine.latency, share))
         begin = max(end, running[0][0].finished + machine.latency)
         waiting = []
         while running and running[0][0].finished + machine.latency <= begin:
             entry, evaluation = heapq.heappop(running)
             if entry.finished > until:
                 return
-            desk.tell(evaluation)
+            clock.tell(evaluation)
             waiting.append(entry.rank)
             yield entry
 
 
-def stored(
-    task: Task, machine: Machine, until: float, *, make_manager: MakeManager
-) -> Generator[Entry, None, None]:
-    """Every worker asks for itself, and queues for the storage; see `managed`.
+def run_on_storage(
+    task: Task,
+    machine: Machine,
+    until: float,
+    *,
+    make_manager: MakeManager,
+    storage_seconds: float,
+) -> Generator[LogEntry, None, None]:
+    """Let every worker ask for itself after it has queued for the storage.
 
-    The storage takes `STORAGE_SECONDS` for each trial, the worker what its ask costs.
+    The storage serves one trial in ``storage_seconds``; then the worker pays for its own ask. For
+    the other parameters see `run_managed`.
     """
-    desk = _Desk(task, machine, make_manager)
-    running: list[tuple[Entry, Evaluation]] = []
+    clock = _ManagerClock(task, machine, make_manager)
+    running: list[tuple[LogEntry, Evaluation]] = []
     free = [(0.0, rank) for rank in range(machine.workers)]
     served = 0.0
     while True:
         for now, rank in free:
-            seconds, [evaluation] = desk.ask([rank], 1)
-            served = max(served, now + machine.latency) + STORAGE_SECONDS
+            seconds, [evaluation] = clock.ask([rank], 1)
+            served = max(served, now + machine.latency) + storage_seconds
             start = served + machine.latency + seconds
-            heapq.heappush(running, desk.start(evaluation, start, seconds))
+            heapq.heappush(running, clock.start(evaluation, start, seconds))
         entry, evaluation = heapq.heappop(running)
         if entry.finished > until:
             return
-        desk.tell(evaluation)
+        clock.tell(evaluation)
         free = [(entry.finished, entry.rank)]
         yield entry
 
 
-class _Desk:
-    """A manager on the virtual clock."""
+class _ManagerClock:
+    """Charges a manager's asks to the virtual clock and times the evaluations."""
 
     def __init__(self, task: Task, machine: Machine, make_manager: MakeManager) -> None:
         self._task = task
@@ -137,7 +140,7 @@ class _Desk:
         self._n_told += 1
 
     def ask(self, ranks: Sequence[int], n_fits: int) -> tuple[float, list[Evaluation]]:
-        """What is charged for telling and asking, and what is to be run."""
+        """Return the seconds charged for telling and asking, and the untimed evaluations."""
         names = [(rank, self._counts[rank]) for rank in ranks]
         for rank in ranks:
             self._counts[rank] += 1
@@ -152,12 +155,12 @@ class _Desk:
 
     def start(
         self, evaluation: Evaluation, start: float, ask_seconds: float
-    ) -> tuple[Entry, Evaluation]:
+    ) -> tuple[LogEntry, Evaluation]:
         rank = evaluation.rank
         finished = start + next(self._durations[rank])
         timed = replace(evaluation, started=start, finished=finished)
         data = message([self._encoders[rank].frames(timed)])
-        return entry_of(timed, ask_seconds, data, self._task.sign), timed
+        return log_entry(timed, ask_seconds, data, self._task.sign), timed
 
 
 class BatchManager:
@@ -166,11 +169,11 @@ class BatchManager:
     Parameters
     ----------
     task
-        What is to be optimized.
+        The optimization problem.
     rng
-        Its random stream.
+        The random stream of the proposals.
     propose
-        So many points ``(k, d)`` of internal values from the history.
+        Returns points ``(size, d)`` of internal values for a history, ``size`` and ``rng``.
     """
 
     def __init__(
@@ -187,11 +190,11 @@ class BatchManager:
         self.objective_seconds = 0.0
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Take in results."""
+        """Add finished evaluations."""
         self._history.extend([to_batch(e) for e in evaluations])
 
     def ask(self, names: Sequence[Name]) -> list[Evaluation]:
-        """New points with their values."""
+        """Propose and evaluate one point for each name."""
         evaluations = []
         for name, point in zip(
             names, self._propose(self._history, len(names), self._rng), strict=True
@@ -205,7 +208,7 @@ class BatchManager:
 
 
 class TPEManager:
-    """Optuna's TPE, which lets the objective choose its parameters one by one."""
+    """Optuna's TPE, which samples a parameter when the objective suggests it."""
 
     def __init__(self, task: Task, rng: np.random.Generator) -> None:
         self._task = task
@@ -219,14 +222,14 @@ class TPEManager:
         self.objective_seconds = 0.0
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Take in results."""
+        """Add finished evaluations."""
         for evaluation in evaluations:
             trial = self._asked.pop((evaluation.rank, evaluation.seq))
             complete = evaluation.state is TrialState.COMPLETE
             self._study.tell(trial, evaluation.value if complete else None, state=evaluation.state)
 
     def ask(self, names: Sequence[Name]) -> list[Evaluation]:
-        """New points with their values."""
+        """Propose and evaluate one point for each name."""
         evaluations = []
         for name in names:
             asked = self._asked[name] = self._study.ask()
@@ -238,7 +241,7 @@ class TPEManager:
 
 
 class _OptunaTrial(Trial):
-    """A trial whose points come from an Optuna trial."""
+    """A trial whose parameters are sampled by an Optuna trial."""
 
     def __init__(self, asked: optuna.Trial) -> None:
         nothing = np.empty(0)

@@ -1,10 +1,11 @@
 """The published optimizers adbo is compared with (Egele et al., arXiv 2207.00479).
 
-A random forest of 100 trees (or a Gaussian process) on all data, and uniform candidates; the
-spread of a forest is that of its trees' means. To make comparisons affordable, simulated ranks
-share a forest on what all of them know until there are 2 % more evaluations; each has its own
-kappa and candidates. So what an ask costs a rank of its own is not measured, but charged as
-published.
+The surrogate is a random forest (or a Gaussian process) fitted to all data; the acquisition is
+minimized over uniform candidates. The standard deviation of a forest is that of its trees' means.
+
+To make comparisons affordable, all ranks of a process share one forest, fitted to the published
+rows and refitted only when their number has grown by a factor. Each rank draws its own kappa and
+candidates. The cost of an ask is therefore not measured but charged as published.
 
 Notation: ``X (n, d)`` all data in the unit cube, ``y (n,)`` costs, ``C (N, d)`` candidates.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -25,24 +27,43 @@ from adbo.core.history import History
 from adbo.core.space import FloatArray
 from adbo.simulation.virtual_ranks import Propose, n_published
 
-#: Uniform candidates of an ask, and trees of a forest.
-CANDIDATES = 10_000
-TREES = 100
 
-#: Seconds of a fit on the published machine: fixed, and for each evaluation known.
-FIT_SECONDS = (5.0, 0.0004)
+@dataclass(frozen=True)
+class PublishedSettings:
+    """Settings of the published optimizers.
 
-#: A shared forest is fitted anew when there are so many times more evaluations.
-GROWTH = 1.02
+    Parameters
+    ----------
+    n_candidates
+        Uniform candidates over which an ask minimizes the acquisition; at least the batch size.
+    n_trees
+        Trees of a random forest.
+    fit_seconds, fit_seconds_per_evaluation
+        Virtual seconds charged for a fit: a constant, and an amount for each known evaluation.
+    refit_growth
+        A shared forest is refitted when the number of published rows has grown by this factor;
+        1 refits it whenever there are new rows.
+    """
+
+    n_candidates: int = 10_000
+    n_trees: int = 100
+    fit_seconds: float = 5.0
+    fit_seconds_per_evaluation: float = 0.0004
+    refit_growth: float = 1.02
+
+    def ask_seconds(self, n_known: float) -> float:
+        """Return the virtual seconds of an ask with ``n_known`` evaluations."""
+        return self.fit_seconds + self.fit_seconds_per_evaluation * n_known
 
 
 class Surrogate(Protocol):
     """A model of the costs."""
 
     def predict(self, C: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation, ``(N,)`` each."""
+        """Return the mean and the standard deviation at the candidates, ``(N,)`` each."""
 
 
+#: Fits a surrogate to ``X`` and ``y`` with a random stream.
 Fit = Callable[[FloatArray, FloatArray, np.random.Generator], Surrogate]
 
 
@@ -56,7 +77,7 @@ class _Forest:
         return values.mean(axis=0), values.std(axis=0)
 
 
-class _Process:
+class _GaussianProcess:
     def __init__(self, model: GaussianProcessRegressor) -> None:
         self._model = model
 
@@ -65,52 +86,53 @@ class _Process:
         return mean, std
 
 
-def fit_forest(X: FloatArray, y: FloatArray, rng: np.random.Generator) -> Surrogate:
-    """A random forest."""
-    model = RandomForestRegressor(TREES, random_state=int(rng.integers(2**31)))
+def fit_random_forest(
+    X: FloatArray, y: FloatArray, rng: np.random.Generator, n_trees: int
+) -> Surrogate:
+    """Fit a random forest of ``n_trees`` trees."""
+    model = RandomForestRegressor(n_trees, random_state=int(rng.integers(2**31)))
     return _Forest(model.fit(X, y))
 
 
-def fit_process(X: FloatArray, y: FloatArray, rng: np.random.Generator) -> Surrogate:
-    """A Gaussian process, its kernel fitted by maximum likelihood."""
+def fit_gaussian_process(X: FloatArray, y: FloatArray, rng: np.random.Generator) -> Surrogate:
+    """Fit a Gaussian process; its kernel is chosen by maximum likelihood."""
     kernel = ConstantKernel() * Matern(0.5, nu=2.5) + WhiteKernel(1e-3)
     model = GaussianProcessRegressor(
         kernel, normalize_y=True, random_state=int(rng.integers(2**31))
     )
     with warnings.catch_warnings():
-        # Few or duplicate points leave the likelihood without a maximum; the method says go on.
+        # The likelihood of few or duplicate points may have no maximum; the last kernel is used.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return _Process(model.fit(X, y))
+        return _GaussianProcess(model.fit(X, y))
 
 
 class SharedForest:
-    """The forest on the data of a growing history, shared by the ranks of a process."""
+    """A forest on the published rows of a growing history, shared by the ranks of a process."""
 
-    def __init__(self) -> None:
-        self._fitted = (0, 0)
+    def __init__(self, settings: PublishedSettings) -> None:
+        self.settings = settings
+        self._n_columns = 0
+        self._n_fitted = 0
         self._surrogate: Surrogate | None = None
 
-    def of(self, history: History) -> Surrogate | None:
-        """The current one; None while there is nothing that all ranks know."""
+    def fitted_to(self, history: History) -> Surrogate | None:
+        """Return the forest, refitted if it is outdated; None if no rows are published."""
         d, n = len(history.space), n_published(history)
         if not d or not n:
             return None
-        if self._surrogate is None or self._fitted[0] != d or n >= self._fitted[1] * GROWTH:
-            self._fitted = (d, n)
-            self._surrogate = fit_forest(*data(history, n), np.random.default_rng(n))
+        growth = self.settings.refit_growth
+        if self._surrogate is None or self._n_columns != d or n >= self._n_fitted * growth:
+            self._n_columns, self._n_fitted = d, n
+            X, y = training_data(history, n)
+            rng = np.random.default_rng(n)
+            self._surrogate = fit_random_forest(X, y, rng, self.settings.n_trees)
         return self._surrogate
 
 
-def fit_seconds(n: float) -> float:
-    """Seconds of an ask on the published machine, with ``n`` evaluations known."""
-    fixed, each = FIT_SECONDS
-    return fixed + each * n
+def training_data(history: History, n: int | None = None) -> tuple[FloatArray, FloatArray]:
+    """Return the first ``n`` rows (default: all) in the unit cube and their costs.
 
-
-def data(history: History, n: int | None = None) -> tuple[FloatArray, FloatArray]:
-    """The first ``n`` rows in the unit cube, and their costs.
-
-    Parameters that are absent are in the middle, failures cost as much as the worst.
+    Absent parameters are at 0.5; failures cost as much as the worst finite cost.
     """
     X = np.nan_to_num(history.space.to_unit(history.values(slice(n))), nan=0.5)
     cost = history.cost(slice(n))
@@ -120,15 +142,18 @@ def data(history: History, n: int | None = None) -> tuple[FloatArray, FloatArray
 
 
 def adbo_2022(kappa_mean: float, rng: np.random.Generator, forest: SharedForest) -> Propose:
-    """The published ADBO: one kappa for life, a random point, then the lowest bound."""
+    """Return a rank of the published ADBO: it draws its kappa once.
+
+    The first point is random; each later one has the lowest confidence bound of the candidates.
+    """
     kappa = float(rng.exponential(kappa_mean))
     n_asks = 0
 
     def propose(history: History) -> FloatArray:
         nonlocal n_asks
         n_asks += 1
-        C = _candidates(history, rng)
-        surrogate = forest.of(history)
+        C = _candidates(history, rng, forest.settings.n_candidates)
+        surrogate = forest.fitted_to(history)
         if n_asks == 1 or surrogate is None:
             return _internal(history, C[0])
         mean, std = surrogate.predict(C)
@@ -138,14 +163,15 @@ def adbo_2022(kappa_mean: float, rng: np.random.Generator, forest: SharedForest)
 
 
 def sdbo(kappa: float, rng: np.random.Generator, forest: SharedForest) -> Propose:
-    """The published SDBO with bUCB: candidates drawn by their acquisition.
+    """Return a rank of the published SDBO with bUCB, which draws one of the candidates.
 
-    ``p ~ exp(beta * acquisition)`` with ``beta = ln(t) / (max - min)``, t evaluations known.
+    The probability is proportional to ``exp(beta * acquisition)`` with
+    ``beta = ln(t) / (max - min)`` for ``t`` known evaluations.
     """
 
     def propose(history: History) -> FloatArray:
-        C = _candidates(history, rng)
-        surrogate = forest.of(history)
+        C = _candidates(history, rng, forest.settings.n_candidates)
+        surrogate = forest.fitted_to(history)
         if surrogate is None:
             return _internal(history, C[0])
         mean, std = surrogate.predict(C)
@@ -159,13 +185,19 @@ def sdbo(kappa: float, rng: np.random.Generator, forest: SharedForest) -> Propos
 
 
 def qucb_batch(
-    history: History, size: int, rng: np.random.Generator, kappa_mean: float
+    history: History,
+    size: int,
+    rng: np.random.Generator,
+    *,
+    kappa_mean: float,
+    settings: PublishedSettings,
 ) -> FloatArray:
-    """A manager's batch: one forest, a kappa for each point."""
-    C = _candidates(history, rng, size)
+    """Propose a batch ``(size, d)`` from one forest, with a kappa drawn for each point."""
+    C = _candidates(history, rng, max(settings.n_candidates, size))
     if _is_empty(history):
         return history.space.from_unit(C[:size])
-    mean, std = fit_forest(*data(history), rng).predict(C)
+    X, y = training_data(history)
+    mean, std = fit_random_forest(X, y, rng, settings.n_trees).predict(C)
     kappas = rng.exponential(kappa_mean, size)
     chosen: list[int] = []
     for kappa in kappas:
@@ -175,32 +207,49 @@ def qucb_batch(
     return history.space.from_unit(C[chosen])
 
 
-def liar_batch(
-    history: History, size: int, rng: np.random.Generator, kappa: float, fit: Fit
-) -> FloatArray:
-    """A manager's batch by constant liar: a fit for each point, which is taken for a result.
+@dataclass(frozen=True)
+class ConstantLiar:
+    """Propose batches by the constant liar (Ginsbourger, Le Riche and Carraro, 2010).
 
-    The lie is the lowest cost so far (Ginsbourger, Le Riche and Carraro, 2010).
+    The surrogate is refitted for each point of a batch. The points proposed before are in its
+    data with the lowest known cost as their result.
+
+    Parameters
+    ----------
+    fit
+        Fits the surrogate.
+    kappa
+        Weight of the standard deviation in the lower confidence bound.
+    n_candidates
+        Uniform candidates for each point.
     """
-    if _is_empty(history):
-        return history.space.from_unit(_candidates(history, rng, size)[:size])
-    X, y = data(history)
-    lie = float(y.min())
-    for _ in range(size):
-        C = _candidates(history, rng)
-        mean, std = fit(X, y, rng).predict(C)
-        X = np.vstack([X, C[np.argmin(mean - kappa * std)]])
-        y = np.append(y, lie)
-    return history.space.from_unit(X[-size:])
+
+    fit: Fit
+    kappa: float
+    n_candidates: int
+
+    def propose(self, history: History, size: int, rng: np.random.Generator) -> FloatArray:
+        """Propose a batch ``(size, d)``."""
+        if _is_empty(history):
+            C = _candidates(history, rng, max(self.n_candidates, size))
+            return history.space.from_unit(C[:size])
+        X, y = training_data(history)
+        lie = float(y.min())
+        for _ in range(size):
+            C = _candidates(history, rng, self.n_candidates)
+            mean, std = self.fit(X, y, rng).predict(C)
+            X = np.vstack([X, C[np.argmin(mean - self.kappa * std)]])
+            y = np.append(y, lie)
+        return history.space.from_unit(X[-size:])
 
 
 def _is_empty(history: History) -> bool:
-    """Whether there is nothing to learn from: maybe evaluations that failed before all else."""
+    """Whether no evaluation with parameters is known; some may have failed before suggesting."""
     return not len(history) or not len(history.space)
 
 
-def _candidates(history: History, rng: np.random.Generator, least: int = 0) -> FloatArray:
-    return rng.random((max(CANDIDATES, least), len(history.space)))
+def _candidates(history: History, rng: np.random.Generator, n: int) -> FloatArray:
+    return rng.random((n, len(history.space)))
 
 
 def _internal(history: History, unit: FloatArray) -> FloatArray:

@@ -26,20 +26,20 @@ from collections.abc import Callable, Generator
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from adbo.simulation.virtual_ranks import Cohort, Entry, Machine, Method, Request, Task
+from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Request, Task, VirtualRanks
 
 #: Asks handed to a process before its answers are awaited: enough to keep it busy.
-_AHEAD = 8
+_MAX_OUTSTANDING = 8
 
 #: Seconds between two looks whether the processes are still alive.
-_PATIENCE = 1.0
+_LIVENESS_SECONDS = 1.0
 
 
 class ProcessDied(RuntimeError):
     """A process that computes asks is gone, killed or by the objective's doing."""
 
 
-class _Ranks(Protocol):
+class _RankExecutor(Protocol):
     """Where asks are computed."""
 
     n_processes: int
@@ -50,16 +50,16 @@ class _Ranks(Protocol):
     def submit(self, process: int, request: Request) -> None:
         """Have an ask computed."""
 
-    def collect(self) -> Entry:
+    def collect(self) -> LogEntry:
         """One result, awaited if need be."""
 
     def close(self) -> None:
         """No more asks."""
 
 
-def decentralized(
+def run_asynchronous(
     task: Task, machine: Machine, until: float, *, method: Method
-) -> Generator[Entry, None, None]:
+) -> Generator[LogEntry, None, None]:
     """Run all ranks, each with an optimizer of its own; yield evaluations as they finish.
 
     Parameters
@@ -80,12 +80,12 @@ def decentralized(
         ranks.close()
 
 
-def synchronous(
+def run_synchronous(
     task: Task, machine: Machine, until: float, *, method: Method, evaluations: int
-) -> Generator[Entry, None, None]:
+) -> Generator[LogEntry, None, None]:
     """Run all ranks with a barrier each time that all have made so many ``evaluations``.
 
-    Records are exchanged at the barrier only; for the rest see `decentralized`.
+    Records are exchanged at the barrier only; for the rest see `run_asynchronous`.
     """
     ranks = _start(task, method, machine)
     try:
@@ -94,16 +94,16 @@ def synchronous(
         ranks.close()
 
 
-def _start(task: Task, method: Method, machine: Machine) -> _Ranks:
-    kind = _Here if machine.processes == 1 else _Forked
-    return kind(lambda: Cohort(task, method, machine), machine.processes)
+def _start(task: Task, method: Method, machine: Machine) -> _RankExecutor:
+    kind = _InProcess if machine.processes == 1 else _ForkedProcesses
+    return kind(lambda: VirtualRanks(task, method, machine), machine.processes)
 
 
 class _Log:
     """The evaluations so far, and how much of them each process has."""
 
     def __init__(self, n_processes: int) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[LogEntry] = []
         self.n_public = 0
         self._n_handed_over = [0] * n_processes
 
@@ -119,9 +119,13 @@ class _Log:
         return [entry.data for entry in self.entries[start : self.n_public]]
 
 
-def _asynchronous(ranks: _Ranks, machine: Machine, until: float) -> Generator[Entry, None, None]:
+def _asynchronous(
+    ranks: _RankExecutor, machine: Machine, until: float
+) -> Generator[LogEntry, None, None]:
     durations = [machine.durations(rank) for rank in range(machine.workers)]
-    free: list[tuple[float, int, Entry | None]] = [(0.0, r, None) for r in range(machine.workers)]
+    free: list[tuple[float, int, LogEntry | None]] = [
+        (0.0, r, None) for r in range(machine.workers)
+    ]
     asking: dict[int, float] = {}  # rank to the earliest moment at which it can be free again
     log = _Log(ranks.n_processes)
     while True:
@@ -145,8 +149,8 @@ def _asynchronous(ranks: _Ranks, machine: Machine, until: float) -> Generator[En
 
 
 def _in_rounds(
-    ranks: _Ranks, machine: Machine, until: float, evaluations: int
-) -> Generator[Entry, None, None]:
+    ranks: _RankExecutor, machine: Machine, until: float, evaluations: int
+) -> Generator[LogEntry, None, None]:
     durations = [machine.durations(rank) for rank in range(machine.workers)]
     log = _Log(ranks.n_processes)
     barrier = 0.0
@@ -154,7 +158,7 @@ def _in_rounds(
         log.n_public = len(log.entries)
         free = deque((barrier, rank) for rank in range(machine.workers))
         left = [evaluations] * machine.workers
-        finished: list[Entry] = []
+        finished: list[LogEntry] = []
         n_asking = 0
         while free or n_asking:
             if free and ranks.has_room(free[0][1] % ranks.n_processes):
@@ -176,35 +180,35 @@ def _in_rounds(
         barrier = finished[-1].finished + machine.latency
 
 
-class _Here:
+class _InProcess:
     """All ranks in this process."""
 
-    def __init__(self, begin: Callable[[], Cohort], n_processes: int) -> None:
+    def __init__(self, begin: Callable[[], VirtualRanks], n_processes: int) -> None:
         self.n_processes = n_processes
-        self._cohort = begin()
-        self._entries: deque[Entry] = deque()
+        self._ranks = begin()
+        self._entries: deque[LogEntry] = deque()
 
     def has_room(self, process: int) -> bool:
         return not self._entries
 
     def submit(self, process: int, request: Request) -> None:
-        self._entries.append(self._cohort.ask(request))
+        self._entries.append(self._ranks.ask(request))
 
-    def collect(self) -> Entry:
+    def collect(self) -> LogEntry:
         return self._entries.popleft()
 
     def close(self) -> None:
         pass
 
 
-class _Forked:
+class _ForkedProcesses:
     """Rank r in child process r modulo their number.
 
     Answers come through a queue, which never blocks a child, so that a child always gets to read
     its requests, and writing them cannot block this process for good.
     """
 
-    def __init__(self, begin: Callable[[], Cohort], n_processes: int) -> None:
+    def __init__(self, begin: Callable[[], VirtualRanks], n_processes: int) -> None:
         context = multiprocessing.get_context("fork")  # an objective need not be picklable
         self.n_processes = n_processes
         self._entries: Any = context.Queue()
@@ -222,16 +226,16 @@ class _Forked:
             self._children.append(child)
 
     def has_room(self, process: int) -> bool:
-        return self._outstanding[process] < _AHEAD
+        return self._outstanding[process] < _MAX_OUTSTANDING
 
     def submit(self, process: int, request: Request) -> None:
         self._outstanding[process] += 1
         self._requests[process].send(request)
 
-    def collect(self) -> Entry:
+    def collect(self) -> LogEntry:
         while True:
             try:
-                answer: Entry | str = self._entries.get(timeout=_PATIENCE)
+                answer: LogEntry | str = self._entries.get(timeout=_LIVENESS_SECONDS)
             except queue.Empty:
                 if not all(child.is_alive() for child in self._children):
                     raise ProcessDied("a process of the simulation died") from None
@@ -250,7 +254,7 @@ class _Forked:
 
 
 def _serve(
-    begin: Callable[[], Cohort], requests: tuple[Connection, Connection], entries: Any
+    begin: Callable[[], VirtualRanks], requests: tuple[Connection, Connection], entries: Any
 ) -> None:
     """Answer requests until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
@@ -258,9 +262,9 @@ def _serve(
     reader, writer = requests
     writer.close()  # or the end of the asking process would go unnoticed
     try:
-        cohort = begin()
+        virtual_ranks = begin()
         while True:
-            entries.put(cohort.ask(reader.recv()))
+            entries.put(virtual_ranks.ask(reader.recv()))
     except EOFError:
         pass
     except BaseException:

@@ -1,9 +1,9 @@
-"""What simulated workers can do, by name: adbo, and what it is compared with."""
+"""The methods that can be simulated, by name: adbo, and those it is compared with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -12,85 +12,140 @@ from adbo.core.history import History
 from adbo.core.space import FloatArray
 from adbo.optimizer import ask
 from adbo.simulation import egele2022
-from adbo.simulation.centralized import BatchManager, MakeManager, TPEManager, managed, stored
-from adbo.simulation.events import decentralized, synchronous
-from adbo.simulation.halving import HalvingTrial, Rungs, share
-from adbo.simulation.virtual_ranks import Entry, Machine, Method, Propose, Task
+from adbo.simulation.centralized import (
+    BatchManager,
+    TPEManager,
+    run_managed,
+    run_on_storage,
+)
+from adbo.simulation.egele2022 import PublishedSettings
+from adbo.simulation.events import run_asynchronous, run_synchronous
+from adbo.simulation.halving import HalvingTrial, Rungs, duration_fraction
+from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Propose, Task
 
 #: Runs workers until a virtual time; yields evaluations in the order in which they finish.
-Run = Callable[[Task, Machine, float], Generator[Entry, None, None]]
+Run = Callable[[Task, Machine, float], Generator[LogEntry, None, None]]
 
 
 def adbo(kappa_mean: float, rng: np.random.Generator) -> Propose:
-    """The optimizer of a real rank."""
+    """Return the optimizer of a real rank."""
     return lambda history: ask.propose(history, kappa_mean, rng)
 
 
 def random_search(kappa_mean: float, rng: np.random.Generator) -> Propose:
-    """Uniform in the unit cube, whatever is known."""
+    """Return a random search, uniform in the unit cube."""
     return lambda history: random_batch(history, 1, rng)[0]
 
 
 def random_batch(history: History, size: int, rng: np.random.Generator) -> FloatArray:
-    """Points ``(size, d)`` uniform in the unit cube."""
+    """Propose points ``(size, d)`` uniform in the unit cube."""
     return history.space.from_unit(rng.random((size, len(history.space))))
 
 
-def _on_shared_forest(make_propose: Callable[..., Propose]) -> Method:
-    forest = egele2022.SharedForest()
-    return Method(partial(make_propose, forest=forest), ask_cost=egele2022.fit_seconds)
+@dataclass(frozen=True)
+class MethodSettings:
+    """Settings of the methods that adbo is compared with.
+
+    Parameters
+    ----------
+    published
+        Settings of the published optimizers.
+    reduction_factor
+        Of asynchronous successive halving. 4 is Optuna's default and the published value.
+    storage_seconds
+        Virtual seconds for which the shared storage is busy with one trial: its creation, its
+        parameters and its value.
+    """
+
+    published: PublishedSettings = field(default_factory=PublishedSettings)
+    reduction_factor: int = 4
+    storage_seconds: float = 0.05
 
 
-def _adbo_2022(task: Task, machine: Machine, until: float) -> Generator[Entry, None, None]:
-    method = _on_shared_forest(egele2022.adbo_2022)
-    return decentralized(task, machine, until, method=method)
+def make_methods(settings: MethodSettings) -> Mapping[str, Run]:
+    """Return all methods by name."""
+    published = settings.published
+    fit_forest = partial(egele2022.fit_random_forest, n_trees=published.n_trees)
+    liar = partial(_liar_manager, n_candidates=published.n_candidates)
+    sdbo = partial(_sdbo, settings=published)
+    return {
+        "adbo": partial(run_asynchronous, method=Method(adbo)),
+        "adbo-2022": partial(_adbo_2022, settings=published),
+        "sdbo": partial(sdbo, evaluations=1),
+        "sdbo-10": partial(sdbo, evaluations=10),
+        "acbo-rf": partial(run_managed, make_manager=partial(_qucb_manager, settings=published)),
+        "acbo-rf-liar": partial(
+            run_managed, make_manager=partial(liar, fit=fit_forest), n_fits=_one_per_ask
+        ),
+        "acbo-gp": partial(
+            run_managed,
+            make_manager=partial(liar, fit=egele2022.fit_gaussian_process),
+            n_fits=_one_per_ask,
+        ),
+        "acbo-random": partial(
+            run_managed, make_manager=partial(BatchManager, propose=random_batch)
+        ),
+        "random": partial(run_asynchronous, method=Method(random_search)),
+        "asha": partial(_asha, reduction_factor=settings.reduction_factor),
+        "tpe": partial(run_managed, make_manager=TPEManager, n_fits=_one_per_ask),
+        "tpe-rdb": partial(
+            run_on_storage, make_manager=TPEManager, storage_seconds=settings.storage_seconds
+        ),
+    }
+
+
+def _shared_forest_method(
+    make_propose: Callable[..., Propose], settings: PublishedSettings
+) -> Method:
+    forest = egele2022.SharedForest(settings)
+    return Method(partial(make_propose, forest=forest), ask_cost=settings.ask_seconds)
+
+
+def _adbo_2022(
+    task: Task, machine: Machine, until: float, *, settings: PublishedSettings
+) -> Generator[LogEntry, None, None]:
+    method = _shared_forest_method(egele2022.adbo_2022, settings)
+    return run_asynchronous(task, machine, until, method=method)
 
 
 def _sdbo(
-    task: Task, machine: Machine, until: float, *, evaluations: int
-) -> Generator[Entry, None, None]:
-    method = _on_shared_forest(egele2022.sdbo)
-    return synchronous(task, machine, until, method=method, evaluations=evaluations)
+    task: Task, machine: Machine, until: float, *, settings: PublishedSettings, evaluations: int
+) -> Generator[LogEntry, None, None]:
+    method = _shared_forest_method(egele2022.sdbo, settings)
+    return run_synchronous(task, machine, until, method=method, evaluations=evaluations)
 
 
-def _asha(task: Task, machine: Machine, until: float) -> Generator[Entry, None, None]:
-    method = Method(random_search, partial(HalvingTrial, Rungs()), share)
-    # Pruning makes an evaluation shorter than what `decentralized` relies on to run ahead.
-    return decentralized(task, replace(machine, processes=1), until, method=method)
+def _asha(
+    task: Task, machine: Machine, until: float, *, reduction_factor: int
+) -> Generator[LogEntry, None, None]:
+    make_trial = partial(HalvingTrial, Rungs(reduction_factor))
+    method = Method(random_search, make_trial, duration_fraction)
+    # Pruning shortens evaluations, but `run_asynchronous` relies on the duration of an evaluation
+    # to compute asks ahead. One process computes them in order.
+    return run_asynchronous(task, replace(machine, processes=1), until, method=method)
 
 
-def _by_batch(propose: Callable[[History, int, np.random.Generator], FloatArray]) -> MakeManager:
-    return lambda task, rng: BatchManager(task, rng, propose)
+def _liar_manager(
+    task: Task, rng: np.random.Generator, *, fit: egele2022.Fit, n_candidates: int
+) -> BatchManager:
+    liar = egele2022.ConstantLiar(fit, task.kappa, n_candidates)
+    return BatchManager(task, rng, liar.propose)
 
 
-def _by_liar(fit: egele2022.Fit) -> MakeManager:
-    return lambda task, rng: BatchManager(
-        task, rng, partial(egele2022.liar_batch, kappa=task.kappa, fit=fit)
-    )
+def _qucb_manager(
+    task: Task, rng: np.random.Generator, *, settings: PublishedSettings
+) -> BatchManager:
+    propose = partial(egele2022.qucb_batch, kappa_mean=task.kappa, settings=settings)
+    return BatchManager(task, rng, propose)
 
 
-def _by_qucb(task: Task, rng: np.random.Generator) -> BatchManager:
-    return BatchManager(task, rng, partial(egele2022.qucb_batch, kappa_mean=task.kappa))
+def _one_per_ask(batch_size: int) -> int:
+    return batch_size
 
 
-def _each(batch: int) -> int:
-    return batch
-
-
-METHODS: Mapping[str, Run] = {
-    "adbo": partial(decentralized, method=Method(adbo)),
-    "adbo-2022": _adbo_2022,
-    "sdbo": partial(_sdbo, evaluations=1),
-    "sdbo-10": partial(_sdbo, evaluations=10),
-    "acbo-rf": partial(managed, make_manager=_by_qucb),
-    "acbo-rf-liar": partial(managed, make_manager=_by_liar(egele2022.fit_forest), fits=_each),
-    "acbo-gp": partial(managed, make_manager=_by_liar(egele2022.fit_process), fits=_each),
-    "acbo-random": partial(managed, make_manager=_by_batch(random_batch)),
-    "random": partial(decentralized, method=Method(random_search)),
-    "asha": _asha,
-    "tpe": partial(managed, make_manager=TPEManager, fits=_each),
-    "tpe-rdb": partial(stored, make_manager=TPEManager),
-}
+METHODS: Mapping[str, Run] = make_methods(MethodSettings())
 
 #: Methods of which one worker evaluates nothing.
-MANAGED = frozenset(name for name, run in METHODS.items() if getattr(run, "func", None) is managed)
+MANAGED = frozenset(
+    name for name, run in METHODS.items() if getattr(run, "func", None) is run_managed
+)

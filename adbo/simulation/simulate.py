@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -32,11 +32,11 @@ from adbo.core.wire import Decoder
 from adbo.objective.evaluate import Objective
 from adbo.simulation.durations import parse_duration
 from adbo.simulation.events import ProcessDied
-from adbo.simulation.methods import MANAGED, METHODS
-from adbo.simulation.virtual_ranks import Entry, Machine, Task
+from adbo.simulation.methods import MANAGED, METHODS, Run
+from adbo.simulation.virtual_ranks import LogEntry, Machine, Task
 
-#: Called with the fraction done and the best value so far (None if there is none).
-Progress = Callable[[float, float | None], None]
+#: Called with the completed fraction and the best value so far (None before the first one).
+ProgressCallback = Callable[[float, float | None], None]
 
 _LOG = np.dtype(
     [
@@ -240,20 +240,27 @@ class Simulation:
 
 
 def simulate(
-    objective: Objective, settings: SimulationSettings, progress: Progress | None = None
+    objective: Objective,
+    settings: SimulationSettings,
+    progress: ProgressCallback | None = None,
+    *,
+    methods: Mapping[str, Run] = METHODS,
 ) -> Simulation:
     """Run an objective on virtual workers.
 
     Parameters
     ----------
     objective
-        A function of an Optuna trial; it is called for real, in a child process if there are
-        several, but its real duration does not count.
+        A function of an Optuna trial. It is really called, in a child process if there are
+        several processes, but its real duration does not count.
     settings
-        How many workers, how long, which method.
+        The workers, the limits and the method.
     progress
-        Told after each evaluation; Ctrl-C ends the simulation and keeps what there is, as does
-        the death of a process.
+        Called after each evaluation. If Ctrl-C or the death of a process ends the simulation,
+        the evaluations so far are kept.
+    methods
+        Methods by name, to simulate with settings other than the default ones; see
+        `adbo.simulation.methods.make_methods`.
 
     Returns
     -------
@@ -270,10 +277,10 @@ def simulate(
     """
     task = Task(objective, DIRECTIONS[settings.direction], settings.kappa)
     until = math.inf if settings.seconds is None else settings.seconds
-    entries: list[Entry] = []
+    entries: list[LogEntry] = []
     interrupted, failure, best = False, None, math.nan
     try:
-        with closing(METHODS[settings.method](task, settings.machine, until)) as events:
+        with closing(methods[settings.method](task, settings.machine, until)) as events:
             for entry in itertools.islice(events, settings.n_trials):
                 entries.append(entry)
                 best = np.fmin(best, entry.cost)
@@ -288,8 +295,8 @@ def simulate(
         interrupted, failure = True, str(error)
     history = History(task.sign)
     decoder = Decoder()
-    with signals_ignored():  # or a second Ctrl-C would lose what the first one kept
-        for entry in entries:  # one by one, to keep their order
+    with signals_ignored():  # a second Ctrl-C would lose the evaluations
+        for entry in entries:  # one by one, since a decoder groups records by layout
             history.extend(decoder.decode([entry.data]).batches)
     last = entries[-1].finished if entries else 0.0
     complete = settings.n_trials is not None and len(entries) == settings.n_trials
@@ -314,6 +321,6 @@ def _fraction(settings: SimulationSettings, n: int, now: float) -> float:
 
 
 def _busy_seconds(durations: Iterator[float], until: float) -> float:
-    """Sum of the durations, one after the other, of which the last ends by then."""
+    """Return the sum of the consecutive durations that end by ``until``."""
     ends = itertools.takewhile(lambda end: end <= until, itertools.accumulate(durations))
     return max(ends, default=0.0)

@@ -48,8 +48,8 @@ class Method:
     make_trial
         Makes the trial of a point from the history, the point, its number, when it started, and
         the rank's random stream for parameters that nobody knows yet.
-    share
-        The fraction of its duration that an evaluated trial really took.
+    duration_fraction
+        Returns the fraction of its drawn duration that an evaluated trial took.
     ask_cost
         Seconds of an ask, from the number of evaluations known, where the machine does not say
         and they cannot be measured; None if they can.
@@ -59,12 +59,12 @@ class Method:
     make_trial: Callable[[History, FloatArray, int, float, np.random.Generator], Trial] = (
         lambda history, *rest: Trial(history.space, *rest)
     )
-    share: Callable[[Trial], float] = lambda trial: 1.0
+    duration_fraction: Callable[[Trial], float] = lambda trial: 1.0
     ask_cost: Callable[[int], float] | None = None
 
 
 #: Records over which the cost of receiving one is measured.
-_RECEIVED = 1000
+_N_MEASURED = 1000
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Request(NamedTuple):
     """Messages that are public by now and were not handed to this process before."""
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """One evaluation of the log; entries are ordered by when they finish."""
 
     finished: float
@@ -138,11 +138,11 @@ class Entry(NamedTuple):
     """The evaluation as a message."""
 
 
-def entry_of(evaluation: Evaluation, ask_seconds: float, data: bytes, sign: int) -> Entry:
+def log_entry(evaluation: Evaluation, ask_seconds: float, data: bytes, sign: int) -> LogEntry:
     """An evaluation as an entry of the log."""
     complete = evaluation.state is TrialState.COMPLETE
     cost = sign * evaluation.value if complete else math.nan
-    return Entry(evaluation.finished, evaluation.rank, ask_seconds, cost, data)
+    return LogEntry(evaluation.finished, evaluation.rank, ask_seconds, cost, data)
 
 
 class SharedHistory(History):
@@ -208,7 +208,7 @@ def _name(rank: int, seq: int) -> int:
     return rank << 32 | seq
 
 
-class _Delivered:
+class _NullTransport:
     """The transport of a simulated rank: whoever resumes the rank has delivered everything."""
 
     def broadcast(self, evaluation: Evaluation) -> None:
@@ -220,7 +220,7 @@ class _Delivered:
 
 
 @dataclass
-class _Rank:
+class _RankState:
     """One rank between its asks."""
 
     loop: Generator[FloatArray, Evaluation, None]
@@ -232,7 +232,7 @@ class _Rank:
     unpublished: list[Evaluation] = field(default_factory=list)
 
 
-class Cohort:
+class VirtualRanks:
     """The ranks of one process and the log they share."""
 
     def __init__(self, task: Task, method: Method, machine: Machine) -> None:
@@ -241,10 +241,10 @@ class Cohort:
         self._machine = machine
         self._history = SharedHistory(task.sign)
         self._decoder = Decoder()
-        self._ranks: dict[int, _Rank] = {}
+        self._ranks: dict[int, _RankState] = {}
         self._receive_seconds: float | None = None
 
-    def ask(self, request: Request) -> Entry:
+    def ask(self, request: Request) -> LogEntry:
         """Let a rank tell what it evaluated last, ask, and evaluate.
 
         The objective is called here and now, since its value does not depend on its duration.
@@ -266,22 +266,22 @@ class Cohort:
                 self._task.objective,
                 trial,
                 (request.rank, rank.seq),
-                lambda: started + request.seconds * self._method.share(trial),
+                lambda: started + request.seconds * self._method.duration_fraction(trial),
             )
         rank.unpublished.append(evaluation)
         rank.newest = evaluation
         rank.seq += 1
         data = message([rank.encoder.frames(evaluation)])
-        return entry_of(evaluation, ask_seconds, data, self._task.sign)
+        return log_entry(evaluation, ask_seconds, data, self._task.sign)
 
-    def _begin(self, number: int) -> _Rank:
+    def _begin(self, number: int) -> _RankState:
         ask_rng, trial_rng, _ = self._machine.streams(number)
         propose = self._method.make_propose(self._task.kappa, ask_rng)
-        loop = work(self._history, propose, _Delivered(), lambda: False)
-        rank = self._ranks[number] = _Rank(loop, trial_rng, Encoder())
+        loop = work(self._history, propose, _NullTransport(), lambda: False)
+        rank = self._ranks[number] = _RankState(loop, trial_rng, Encoder())
         return rank
 
-    def _charge(self, rank: _Rank, seconds: float) -> float:
+    def _charge(self, rank: _RankState, seconds: float) -> float:
         """What this ask costs on the virtual clock."""
         n_known = len(self._history)
         n_new, rank.n_known = n_known - rank.n_known - 1, n_known
@@ -289,17 +289,17 @@ class Cohort:
         if ask_cost is not None:
             return ask_cost(n_known)
         if self._receive_seconds is None and rank.newest is not None:
-            self._receive_seconds = receive_seconds(rank.newest)
+            self._receive_seconds = measure_receive_seconds(rank.newest)
         return seconds + max(n_new, 0) * (self._receive_seconds or 0.0)
 
 
-def receive_seconds(evaluation: Evaluation) -> float:
+def measure_receive_seconds(evaluation: Evaluation) -> float:
     """CPU seconds that a rank needs to decode and append one record like this one."""
     encoder = Encoder()
     messages = [
-        message([encoder.frames(replace(evaluation, seq=seq))]) for seq in range(_RECEIVED)
+        message([encoder.frames(replace(evaluation, seq=seq))]) for seq in range(_N_MEASURED)
     ]
     history, decoder = History(), Decoder()
     began = time.thread_time()
     history.extend(decoder.decode(messages).batches)
-    return (time.thread_time() - began) / _RECEIVED
+    return (time.thread_time() - began) / _N_MEASURED

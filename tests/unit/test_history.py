@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
-from strategies import evaluations
+from trial_strategies import evaluations
 
 from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Layout, to_batch
 from adbo.core.history import ELITES, History, distinct

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
-from strategies import evaluations
+from trial_strategies import evaluations
 
 from adbo.core.evaluation import Evaluation, Layout
 from adbo.mirror import rescue

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from strategies import distributions, internal_values, spaces
+from trial_strategies import distributions, internal_values, spaces
 
 from adbo.core.space import SearchSpace
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
-from strategies import evaluations
+from trial_strategies import evaluations
 
 from adbo.core import trial_json
 from adbo.core.evaluation import NO_EXTRAS, Evaluation, Extras, Layout

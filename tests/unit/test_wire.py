@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
-from strategies import evaluations, json_values
+from trial_strategies import evaluations, json_values
 
 from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
 from adbo.core.wire import (

@@ -1,4 +1,4 @@
-"""What simulated workers do when they do not run adbo."""
+"""The methods that adbo is compared with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import math
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import optuna
@@ -13,9 +14,11 @@ import pytest
 
 from adbo.core.errors import UsageError
 from adbo.core.evaluation import to_batch
-from adbo.simulation import centralized, egele2022
-from adbo.simulation.methods import METHODS
-from adbo.simulation.simulate import SimulationSettings, simulate
+from adbo.simulation import egele2022
+from adbo.simulation.egele2022 import PublishedSettings
+from adbo.simulation.methods import METHODS, MethodSettings, make_methods
+from adbo.simulation.simulate import SimulationSettings
+from adbo.simulation.simulate import simulate as simulate_with
 from adbo.simulation.virtual_ranks import SharedHistory
 
 
@@ -45,10 +48,9 @@ def training(trial):
 SETTINGS = SimulationSettings(5, n_trials=40, duration="normal:10,4", ask_cost=0.5, seed=2)
 
 
-@pytest.fixture(autouse=True)
-def _small_surrogates(monkeypatch):
-    monkeypatch.setattr(egele2022, "TREES", 5)
-    monkeypatch.setattr(egele2022, "CANDIDATES", 300)
+#: Small surrogates, so that all methods are simulated in seconds.
+SMALL = PublishedSettings(n_candidates=300, n_trees=5)
+simulate = partial(simulate_with, methods=make_methods(MethodSettings(SMALL)))
 
 
 def by_rank(log):
@@ -130,7 +132,7 @@ def test_workers_ask_for_themselves_but_queue_for_the_storage():
     served = 0.0
     free = {rank: 0.0 for rank in range(SETTINGS.workers)}
     for entry in np.sort(log, order="started"):
-        served = max(served, free[entry["rank"]] + 0.25) + centralized.STORAGE_SECONDS
+        served = max(served, free[entry["rank"]] + 0.25) + MethodSettings().storage_seconds
         assert entry["started"] == pytest.approx(served + 0.25 + 1.0)
         free[entry["rank"]] = entry["finished"]
 
@@ -181,9 +183,9 @@ def test_evaluations_that_fail_before_their_first_parameter(method):
 
 
 @pytest.mark.parametrize("method", ["acbo-rf", "acbo-rf-liar"])
-def test_more_workers_than_candidates(method, monkeypatch):
-    monkeypatch.setattr(egele2022, "CANDIDATES", 3)
-    log = simulate(sphere, replace(SETTINGS, method=method, workers=9)).log
+def test_more_workers_than_candidates(method):
+    methods = make_methods(MethodSettings(replace(SMALL, n_candidates=3)))
+    log = simulate(sphere, replace(SETTINGS, method=method, workers=9), methods=methods).log
     assert set(log["rank"]) == set(range(1, 9))
     assert len(np.unique(log["value"][:8])) == 8
 
@@ -195,14 +197,16 @@ def test_a_shared_forest_knows_what_all_ranks_know():
     known.extend(batches[:20])
     C = np.random.default_rng(0).random((50, 2))
     with known.overlaid([]):
-        expected = egele2022.SharedForest().of(known).predict(C)
+        expected = egele2022.SharedForest(SMALL).fitted_to(known).predict(C)
     with known.overlaid(batches[20:]):
         known.extend(batches[20:])
-        np.testing.assert_equal(egele2022.SharedForest().of(known).predict(C), expected)
+        np.testing.assert_equal(
+            egele2022.SharedForest(SMALL).fitted_to(known).predict(C), expected
+        )
     nothing = SharedHistory(1)
     with nothing.overlaid(batches):
         nothing.extend(batches)
-        assert egele2022.SharedForest().of(nothing) is None
+        assert egele2022.SharedForest(SMALL).fitted_to(nothing) is None
 
 
 @pytest.mark.parametrize("method", ["adbo-2022", "sdbo", "sdbo-10"])

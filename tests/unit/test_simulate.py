@@ -29,9 +29,9 @@ from adbo.optimizer import ask
 from adbo.run.loop import work
 from adbo.simulation import virtual_ranks
 from adbo.simulation.durations import parse_duration
-from adbo.simulation.events import decentralized, synchronous
+from adbo.simulation.events import run_asynchronous, run_synchronous
 from adbo.simulation.simulate import SimulationSettings, simulate
-from adbo.simulation.virtual_ranks import Entry, Machine, Method, SharedHistory, Task
+from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, SharedHistory, Task
 
 
 def sphere(trial):
@@ -77,7 +77,7 @@ def _small_sample(monkeypatch):
 
 
 def shared(task: Task, machine: Machine, until: float, make_propose=adbo) -> list[Evaluation]:
-    log = decentralized(task, machine, until, method=Method(make_propose))
+    log = run_asynchronous(task, machine, until, method=Method(make_propose))
     return [evaluation_of(entry, Decoder()) for entry in with_layouts(log)]
 
 
@@ -91,7 +91,7 @@ def with_layouts(log):
         yield entry._replace(data=data)
 
 
-def evaluation_of(entry: Entry, decoder: Decoder) -> Evaluation:
+def evaluation_of(entry: LogEntry, decoder: Decoder) -> Evaluation:
     known = History()
     known.extend(decoder.decode([entry.data]).batches)
     return known.evaluation(0)
@@ -256,7 +256,7 @@ def listener(known):
 def test_ranks_know_a_record_only_after_the_latency():
     known = {}
     machine = Machine(2, lambda rng: 10.0, latency=3.0, ask_cost=lambda n_known: 1.0)
-    list(decentralized(Task(sphere, 1, 1.96), machine, 32.0, method=listener(known)))
+    list(run_asynchronous(Task(sphere, 1, 1.96), machine, 32.0, method=listener(known)))
     # Both ask at 0, 11 and 22, but what the other finished at 22 arrives at 25.
     assert known[0] == [[], [(0, 0)], [(0, 0), (0, 1), (1, 0)]]
     assert known[1] == [[], [(1, 0)], [(0, 0), (1, 0), (1, 1)]]
@@ -266,14 +266,14 @@ def test_ranks_know_only_their_own_records_until_the_barrier():
     known = {}
     machine = Machine(2, lambda rng: 10.0, ask_cost=lambda n_known: 0.0)
     task = Task(sphere, 1, 1.96)
-    list(synchronous(task, machine, 49.0, method=listener(known), evaluations=2))
+    list(run_synchronous(task, machine, 49.0, method=listener(known), evaluations=2))
     both = [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert known[0][:4] == [[], [(0, 0)], both, sorted([*both, (0, 2)])]
     assert known[1][:4] == [[], [(1, 0)], both, sorted([*both, (1, 2)])]
 
 
 def test_receiving_is_charged_by_the_record(monkeypatch):
-    monkeypatch.setattr(virtual_ranks, "receive_seconds", lambda evaluation: 100.0)
+    monkeypatch.setattr(virtual_ranks, "measure_receive_seconds", lambda evaluation: 100.0)
     log = simulate(sphere, SimulationSettings(3, n_trials=40, duration="constant:100")).log
     for rank in range(3):
         mine, others = log[log["rank"] == rank], log[log["rank"] != rank]
@@ -370,7 +370,7 @@ def test_a_bug_in_a_process_is_raised():
 
     machine = Machine(4, draw, processes=2)
     with pytest.raises(RuntimeError, match="a bug"):
-        list(decentralized(Task(sphere, 1, 1.96), machine, 10.0, method=Method(method)))
+        list(run_asynchronous(Task(sphere, 1, 1.96), machine, 10.0, method=Method(method)))
 
 
 def test_failures_and_pruned_trials_have_no_part_in_the_best():
