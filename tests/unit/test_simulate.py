@@ -114,7 +114,7 @@ def test_interruption_keeps_what_is_done(processes):
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_the_death_of_a_process_keeps_what_is_done():
-    """Killed for its memory, say."""
+    """A process may be killed because it uses too much memory."""
 
     def objective(trial):
         if trial.number == 13:

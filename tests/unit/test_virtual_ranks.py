@@ -71,7 +71,7 @@ def shared(task: Task, machine: Machine, until: float, make_propose=adbo) -> lis
 
 
 def with_layouts(log):
-    """Entries whose data can be decoded alone."""
+    """Yield the log entries with messages that can be decoded independently."""
     decoder = Decoder()
     known = History()
     for entry in log:
@@ -87,7 +87,7 @@ def evaluation_of(entry: LogEntry, decoder: Decoder) -> Evaluation:
 
 
 class PrivateRank:
-    """A rank with everything of its own: bytes, decoder, and a history made anew for each ask."""
+    """A rank with its own messages, decoder, and a history that is rebuilt for each ask."""
 
     def __init__(self, task: Task, machine: Machine, rank: int) -> None:
         self.task, self.machine, self.rank = task, machine, rank
@@ -115,7 +115,7 @@ class PrivateRank:
 
 
 def private(task: Task, machine: Machine, until: float) -> list[Evaluation]:
-    """The same rules with private histories, fed with bytes sent to every rank."""
+    """Simulate the same machine with private histories and messages to every rank."""
     ranks = [PrivateRank(task, machine, r) for r in range(machine.workers)]
     running = [(e.finished, e.rank, e) for e in (rank.ask(0.0) for rank in ranks)]
     heapq.heapify(running)
@@ -124,7 +124,7 @@ def private(task: Task, machine: Machine, until: float) -> list[Evaluation]:
         now, r, evaluation = heapq.heappop(running)
         log.append(evaluation)
         data = message([ranks[r].encoder.frames(evaluation)])
-        for peer in ranks:  # itself included: its own record takes its place among the others
+        for peer in ranks:  # its own record too, in the order of publication
             peer.inbox.append((now + machine.latency, data))
         following = ranks[r].ask(now)
         heapq.heappush(running, (following.finished, r, following))
@@ -134,7 +134,7 @@ def private(task: Task, machine: Machine, until: float) -> list[Evaluation]:
 @pytest.mark.usefixtures("_small_sample")
 @pytest.mark.parametrize("objective", [sphere, branching, grid])
 @pytest.mark.parametrize("latency", [0.0, 0.5, 30.0])
-def test_a_shared_log_tells_every_rank_what_private_histories_would(objective, latency):
+def test_ranks_with_a_shared_log_ask_as_with_private_histories(objective, latency):
     task = Task(objective, 1, 1.96)
     machine = Machine(6, draw, latency=latency, ask_cost=quarter, seed=3)
     expected = private(task, machine, 150.0)
@@ -143,7 +143,7 @@ def test_a_shared_log_tells_every_rank_what_private_histories_would(objective, l
 
 
 def sorted_qucb(kappa, rng):
-    """qUCB that depends on what is known, but not on the order in which it was heard."""
+    """Return a qUCB that does not depend on the order in which records were received."""
 
     def propose(known):
         evaluations = sorted(known.evaluations(), key=lambda e: (e.rank, e.seq))
