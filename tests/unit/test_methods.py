@@ -15,7 +15,7 @@ import pytest
 from adbo.core.errors import UsageError
 from adbo.core.evaluation import to_batch
 from adbo.simulation import egele2022
-from adbo.simulation.egele2022 import PublishedSettings
+from adbo.simulation.egele2022 import Egele2022Settings
 from adbo.simulation.methods import METHODS, MethodSettings, make_methods
 from adbo.simulation.simulate import SimulationSettings
 from adbo.simulation.simulate import simulate as simulate_with
@@ -49,7 +49,7 @@ SETTINGS = SimulationSettings(5, n_trials=40, duration="normal:10,4", ask_cost=0
 
 
 #: Small surrogates, so that all methods are simulated in seconds.
-SMALL = PublishedSettings(n_candidates=300, n_trees=5)
+SMALL = Egele2022Settings(n_candidates=300, n_trees=5)
 simulate = partial(simulate_with, methods=make_methods(MethodSettings(SMALL)))
 
 
