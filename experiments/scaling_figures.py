@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from adbo import benchmark_functions
-from adbo.simulation.egele2022 import PublishedSettings
+from adbo.simulation.egele2022 import Egele2022Settings
 
 #: The name of what is measured on MPI ranks.
 REAL = "adbo-real"
@@ -207,7 +207,7 @@ def _draw_asks(axes: Axes, results: pd.DataFrame, folder: Path) -> None:
         medians = asks.groupby(bins)["ask_seconds"].median()
         axes.plot(10**medians.index, medians, "o-", label=method)
     n = np.geomspace(100, 200_000, 50)
-    axes.plot(n, PublishedSettings().ask_seconds(n), "--", alpha=0.6, label="ADBO 2022 (fit)")
+    axes.plot(n, Egele2022Settings().ask_seconds(n), "--", alpha=0.6, label="ADBO 2022 (fit)")
     axes.set(xlabel="evaluations known", ylabel="ask (s)", xscale="log", yscale="log")
 
 

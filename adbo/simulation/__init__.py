@@ -1,4 +1,4 @@
-"""The same ranks on a virtual clock, and the methods they are compared with.
+"""Simulations of thousands of ranks on a virtual clock, for adbo and the methods compared with it.
 
-It does not know MPI, databases or the command line.
+This room does not know MPI, databases or the command line.
 """

@@ -65,7 +65,7 @@ def run_managed(
     make_manager
         Makes the manager.
     n_fits
-        Returns how many surrogates are fitted for a batch; a given cost of an ask is charged for
+        Returns the number of surrogates fitted for a batch; a given cost of an ask is charged for
         each of them.
     """
     clock = _ManagerClock(task, machine, make_manager)
@@ -76,8 +76,8 @@ def run_managed(
         seconds, evaluations = clock.ask(waiting, n_fits(len(waiting)))
         end = begin + seconds
         for evaluation in evaluations:
-            share = seconds / len(evaluations)
-            heapq.heappush(running, clock.start(evaluation, end + machine.latency, share))
+            ask_seconds = seconds / len(evaluations)
+            heapq.heappush(running, clock.start(evaluation, end + machine.latency, ask_seconds))
         begin = max(end, running[0][0].finished + machine.latency)
         waiting = []
         while running and running[0][0].finished + machine.latency <= begin:

@@ -1,11 +1,11 @@
-"""The published optimizers adbo is compared with (Egele et al., arXiv 2207.00479).
+"""The optimizers of Egele et al. (arXiv 2207.00479), which adbo is compared with.
 
 The surrogate is a random forest (or a Gaussian process) fitted to all data; the acquisition is
 minimized over uniform candidates. The standard deviation of a forest is that of its trees' means.
 
 To make comparisons affordable, all ranks of a process share one forest, fitted to the published
 rows and refitted only when their number has grown by a factor. Each rank draws its own kappa and
-candidates. The cost of an ask is therefore not measured but charged as published.
+candidates. The cost of an ask is therefore not measured but charged as reported in the paper.
 
 Notation: ``X (n, d)`` all data in the unit cube, ``y (n,)`` costs, ``C (N, d)`` candidates.
 """
@@ -29,8 +29,8 @@ from adbo.simulation.virtual_ranks import Propose, n_published
 
 
 @dataclass(frozen=True)
-class PublishedSettings:
-    """Settings of the published optimizers.
+class Egele2022Settings:
+    """Settings of the optimizers of Egele et al. (2022).
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class PublishedSettings:
         Virtual seconds charged for a fit: a constant, and an amount for each known evaluation.
     refit_growth
         A shared forest is refitted when the number of published rows has grown by this factor;
-        1 refits it whenever there are new rows.
+        1 refits it at every ask.
     """
 
     n_candidates: int = 10_000
@@ -109,7 +109,7 @@ def fit_gaussian_process(X: FloatArray, y: FloatArray, rng: np.random.Generator)
 class SharedForest:
     """A forest on the published rows of a growing history, shared by the ranks of a process."""
 
-    def __init__(self, settings: PublishedSettings) -> None:
+    def __init__(self, settings: Egele2022Settings) -> None:
         self.settings = settings
         self._n_columns = 0
         self._n_fitted = 0
@@ -142,7 +142,7 @@ def training_data(history: History, n: int | None = None) -> tuple[FloatArray, F
 
 
 def adbo_2022(kappa_mean: float, rng: np.random.Generator, forest: SharedForest) -> Propose:
-    """Return a rank of the published ADBO: it draws its kappa once.
+    """Return the optimizer of a rank of ADBO (2022), which draws its kappa once.
 
     The first point is random; each later one has the lowest confidence bound of the candidates.
     """
@@ -163,7 +163,7 @@ def adbo_2022(kappa_mean: float, rng: np.random.Generator, forest: SharedForest)
 
 
 def sdbo(kappa: float, rng: np.random.Generator, forest: SharedForest) -> Propose:
-    """Return a rank of the published SDBO with bUCB, which draws one of the candidates.
+    """Return the optimizer of a rank of SDBO with bUCB, which draws one of the candidates.
 
     The probability is proportional to ``exp(beta * acquisition)`` with
     ``beta = ln(t) / (max - min)`` for ``t`` known evaluations.
@@ -190,7 +190,7 @@ def qucb_batch(
     rng: np.random.Generator,
     *,
     kappa_mean: float,
-    settings: PublishedSettings,
+    settings: Egele2022Settings,
 ) -> FloatArray:
     """Propose a batch ``(size, d)`` from one forest, with a kappa drawn for each point."""
     C = _candidates(history, rng, max(settings.n_candidates, size))

@@ -1,17 +1,17 @@
-"""The event queue: thousands of ranks on a virtual clock.
+"""The event loops: thousands of ranks on a virtual clock.
 
-It knows when what happens; it does not know what a rank does when it asks, nor what is made of the
-log. The rules of the simulated machine:
+This module decides what happens when; it does not know what a rank does in an ask, nor what the
+log is used for. The rules of the simulated machine:
 
 - An ask takes its cost, then the evaluation its duration; nothing else takes time.
-- A record is known to its own rank when the evaluation finishes, to every peer ``latency`` seconds
-  later. Of two evaluations that finish at the same instant the lower rank is first.
-- The durations of a rank come from a stream of their own, so every method gets the same ones.
+- A record is known to its own rank when the evaluation finishes, and to every peer ``latency``
+  seconds later. Of two evaluations that finish at the same time, the lower rank comes first.
+- Each rank draws its durations from a random stream of their own, so that all methods are
+  simulated with the same durations.
 
-Asks run ahead of the clock where nothing can come between: an evaluation that is still being
-proposed cannot finish before its ask began plus its duration, which is known. Every event before
-the earliest of these moments is settled, so processes can share the work without any effect on the
-log.
+Asks are computed ahead of the clock where this cannot change the log. The evaluation of a running
+ask finishes no earlier than the start of the ask plus the duration, which is known. All events
+before the earliest of these times are settled, so several processes can compute asks.
 """
 
 from __future__ import annotations
@@ -23,38 +23,37 @@ import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator
+from contextlib import closing
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Request, Task, VirtualRanks
 
-#: Asks handed to a process before its answers are awaited: enough to keep it busy.
+#: Asks that a process may have outstanding; fewer leave it idle between two asks.
 _MAX_OUTSTANDING = 8
 
-#: Seconds between two looks whether the processes are still alive.
+#: Seconds without an answer after which the processes are checked for their death.
 _LIVENESS_SECONDS = 1.0
 
 
 class ProcessDied(RuntimeError):
-    """A process that computes asks is gone, killed or by the objective's doing."""
+    """A process that computes asks died: it was killed or the objective ended it."""
 
 
 class _RankExecutor(Protocol):
-    """Where asks are computed."""
-
-    n_processes: int
+    """Computes asks in one or several processes."""
 
     def has_room(self, process: int) -> bool:
-        """Whether this process can take another ask now."""
+        """Whether the process can accept another ask now."""
 
     def submit(self, process: int, request: Request) -> None:
-        """Have an ask computed."""
+        """Start to compute an ask."""
 
     def collect(self) -> LogEntry:
-        """One result, awaited if need be."""
+        """Wait for one result and return it."""
 
     def close(self) -> None:
-        """No more asks."""
+        """End the processes."""
 
 
 def run_asynchronous(
@@ -65,126 +64,132 @@ def run_asynchronous(
     Parameters
     ----------
     task
-        What is to be optimized.
+        The optimization problem.
     machine
-        On what.
+        The simulated machine.
     until
-        Virtual seconds after which nothing is of interest.
+        Virtual seconds after which the simulation ends.
     method
         Makes the optimizer of a rank.
     """
-    ranks = _start(task, method, machine)
-    try:
-        yield from _asynchronous(ranks, machine, until)
-    finally:
-        ranks.close()
+    free: list[tuple[float, int, LogEntry | None]]
+    free = [(0.0, rank, None) for rank in range(machine.workers)]
+    asking: dict[int, float] = {}  # rank to the earliest time at which it can be free again
+    with closing(_Dispatcher(task, method, machine)) as dispatcher:
+        while True:
+            settled = bool(free) and all(free[0][:2] < (bound, r) for r, bound in asking.items())
+            if not settled or not dispatcher.has_room(free[0][1]):
+                entry = dispatcher.collect()
+                del asking[entry.rank]
+                heapq.heappush(free, (entry.finished, entry.rank, entry))
+                continue
+            now, rank, finished = heapq.heappop(free)
+            if now > until:
+                return
+            if finished is not None:
+                dispatcher.log.append(finished)
+                yield finished
+            dispatcher.publish_arrived(now)
+            asking[rank] = dispatcher.submit(rank, now)
 
 
 def run_synchronous(
     task: Task, machine: Machine, until: float, *, method: Method, evaluations: int
 ) -> Generator[LogEntry, None, None]:
-    """Run all ranks with a barrier each time that all have made so many ``evaluations``.
+    """Run all ranks in rounds, with a barrier after ``evaluations`` evaluations of each rank.
 
-    Records are exchanged at the barrier only; for the rest see `run_asynchronous`.
+    Records are exchanged at the barrier only. For the other parameters see `run_asynchronous`.
     """
-    ranks = _start(task, method, machine)
-    try:
-        yield from _in_rounds(ranks, machine, until, evaluations)
-    finally:
-        ranks.close()
-
-
-def _start(task: Task, method: Method, machine: Machine) -> _RankExecutor:
-    kind = _InProcess if machine.processes == 1 else _ForkedProcesses
-    return kind(lambda: VirtualRanks(task, method, machine), machine.processes)
-
-
-class _Log:
-    """The evaluations so far, and how much of them each process has."""
-
-    def __init__(self, n_processes: int) -> None:
-        self.entries: list[LogEntry] = []
-        self.n_public = 0
-        self._n_handed_over = [0] * n_processes
-
-    def publish(self, now: float, latency: float) -> None:
-        """Make public what has arrived by now."""
-        entries = self.entries
-        while self.n_public < len(entries) and entries[self.n_public].finished + latency <= now:
-            self.n_public += 1
-
-    def news(self, process: int) -> list[bytes]:
-        """What is public and this process does not have yet."""
-        start, self._n_handed_over[process] = self._n_handed_over[process], self.n_public
-        return [entry.data for entry in self.entries[start : self.n_public]]
-
-
-def _asynchronous(
-    ranks: _RankExecutor, machine: Machine, until: float
-) -> Generator[LogEntry, None, None]:
-    durations = [machine.durations(rank) for rank in range(machine.workers)]
-    free: list[tuple[float, int, LogEntry | None]] = [
-        (0.0, r, None) for r in range(machine.workers)
-    ]
-    asking: dict[int, float] = {}  # rank to the earliest moment at which it can be free again
-    log = _Log(ranks.n_processes)
-    while True:
-        settled = bool(free) and all(free[0][:2] < (bound, r) for r, bound in asking.items())
-        if not settled or not ranks.has_room(free[0][1] % ranks.n_processes):
-            entry = ranks.collect()
-            del asking[entry.rank]
-            heapq.heappush(free, (entry.finished, entry.rank, entry))
-            continue
-        now, rank, finished = heapq.heappop(free)
-        if now > until:
-            return
-        if finished is not None:
-            log.entries.append(finished)
-            yield finished
-        log.publish(now, machine.latency)
-        seconds = next(durations[rank])
-        process = rank % ranks.n_processes
-        ranks.submit(process, Request(rank, now, seconds, log.news(process)))
-        asking[rank] = now + seconds
-
-
-def _in_rounds(
-    ranks: _RankExecutor, machine: Machine, until: float, evaluations: int
-) -> Generator[LogEntry, None, None]:
-    durations = [machine.durations(rank) for rank in range(machine.workers)]
-    log = _Log(ranks.n_processes)
     barrier = 0.0
-    while barrier <= until:
-        log.n_public = len(log.entries)
-        free = deque((barrier, rank) for rank in range(machine.workers))
-        left = [evaluations] * machine.workers
-        finished: list[LogEntry] = []
-        n_asking = 0
-        while free or n_asking:
-            if free and ranks.has_room(free[0][1] % ranks.n_processes):
-                now, rank = free.popleft()
-                process = rank % ranks.n_processes
-                request = Request(rank, now, next(durations[rank]), log.news(process))
-                ranks.submit(process, request)
-                n_asking += 1
-                continue
-            entry = ranks.collect()
-            n_asking -= 1
-            left[entry.rank] -= 1
-            finished.append(entry)
-            if left[entry.rank] and entry.finished <= until:
-                free.append((entry.finished, entry.rank))
-        finished.sort()
-        log.entries += finished
-        yield from (entry for entry in finished if entry.finished <= until)
-        barrier = finished[-1].finished + machine.latency
+    with closing(_Dispatcher(task, method, machine)) as dispatcher:
+        while barrier <= until:
+            dispatcher.publish_all()
+            finished = _run_round(dispatcher, machine.workers, (barrier, until), evaluations)
+            dispatcher.log += finished
+            yield from (entry for entry in finished if entry.finished <= until)
+            barrier = finished[-1].finished + machine.latency
+
+
+def _run_round(
+    dispatcher: _Dispatcher, workers: int, interval: tuple[float, float], evaluations: int
+) -> list[LogEntry]:
+    """Return the evaluations of one round that begins and ends within ``interval``, in order."""
+    begin, until = interval
+    free = deque((begin, rank) for rank in range(workers))
+    remaining = [evaluations] * workers
+    finished: list[LogEntry] = []
+    n_asking = 0
+    while free or n_asking:
+        if free and dispatcher.has_room(free[0][1]):
+            now, rank = free.popleft()
+            dispatcher.submit(rank, now)
+            n_asking += 1
+            continue
+        entry = dispatcher.collect()
+        n_asking -= 1
+        remaining[entry.rank] -= 1
+        finished.append(entry)
+        if remaining[entry.rank] and entry.finished <= until:
+            free.append((entry.finished, entry.rank))
+    return sorted(finished)
+
+
+class _Dispatcher:
+    """Hands asks to the ranks together with the records published since the previous ask."""
+
+    def __init__(self, task: Task, method: Method, machine: Machine) -> None:
+        executor = _InProcess if machine.processes == 1 else _ForkedProcesses
+        self.log: list[LogEntry] = []
+        self._latency = machine.latency
+        self._durations = [machine.durations(rank) for rank in range(machine.workers)]
+        self._n_published = 0
+        self._n_delivered = [0] * machine.processes  # published entries that each process has
+        self._executor: _RankExecutor = executor(
+            lambda: VirtualRanks(task, method, machine), machine.processes
+        )
+
+    def publish_arrived(self, now: float) -> None:
+        """Publish the log entries that have reached the peers by now."""
+        log = self.log
+        while self._n_published < len(log) and self._arrival(self._n_published) <= now:
+            self._n_published += 1
+
+    def publish_all(self) -> None:
+        """Publish all log entries."""
+        self._n_published = len(self.log)
+
+    def has_room(self, rank: int) -> bool:
+        """Whether the process of a rank can accept another ask now."""
+        return self._executor.has_room(self._process(rank))
+
+    def submit(self, rank: int, now: float) -> float:
+        """Start to compute an ask; return the earliest time at which its evaluation can finish."""
+        seconds = next(self._durations[rank])
+        process = self._process(rank)
+        first, self._n_delivered[process] = self._n_delivered[process], self._n_published
+        arrivals = [entry.data for entry in self.log[first : self._n_published]]
+        self._executor.submit(process, Request(rank, now, seconds, arrivals))
+        return now + seconds
+
+    def collect(self) -> LogEntry:
+        """Wait for one result and return it."""
+        return self._executor.collect()
+
+    def close(self) -> None:
+        """End the processes."""
+        self._executor.close()
+
+    def _arrival(self, index: int) -> float:
+        return self.log[index].finished + self._latency
+
+    def _process(self, rank: int) -> int:
+        return rank % len(self._n_delivered)
 
 
 class _InProcess:
-    """All ranks in this process."""
+    """All ranks are in this process."""
 
     def __init__(self, begin: Callable[[], VirtualRanks], n_processes: int) -> None:
-        self.n_processes = n_processes
         self._ranks = begin()
         self._entries: deque[LogEntry] = deque()
 
@@ -202,15 +207,15 @@ class _InProcess:
 
 
 class _ForkedProcesses:
-    """Rank r in child process r modulo their number.
+    """Rank r is in child process r modulo the number of processes.
 
-    Answers come through a queue, which never blocks a child, so that a child always gets to read
-    its requests, and writing them cannot block this process for good.
+    Answers come through a queue. Putting one never blocks a child, so the child goes on to read
+    its requests, and sending them cannot deadlock this process.
     """
 
     def __init__(self, begin: Callable[[], VirtualRanks], n_processes: int) -> None:
         context = multiprocessing.get_context("fork")  # an objective need not be picklable
-        self.n_processes = n_processes
+        self._n_processes = n_processes
         self._entries: Any = context.Queue()
         self._outstanding = [0] * n_processes
         self._requests: list[Connection] = []
@@ -242,7 +247,7 @@ class _ForkedProcesses:
                 continue
             if isinstance(answer, str):
                 raise RuntimeError(f"a process of the simulation failed:\n{answer}")
-            self._outstanding[answer.rank % self.n_processes] -= 1
+            self._outstanding[answer.rank % self._n_processes] -= 1
             return answer
 
     def close(self) -> None:
@@ -256,11 +261,11 @@ class _ForkedProcesses:
 def _serve(
     begin: Callable[[], VirtualRanks], requests: tuple[Connection, Connection], entries: Any
 ) -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until the asking process closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     reader, writer = requests
-    writer.close()  # or the end of the asking process would go unnoticed
+    writer.close()  # otherwise the pipe stays open when the asking process ends
     try:
         virtual_ranks = begin()
         while True:

@@ -18,7 +18,7 @@ from adbo.simulation.centralized import (
     run_managed,
     run_on_storage,
 )
-from adbo.simulation.egele2022 import PublishedSettings
+from adbo.simulation.egele2022 import Egele2022Settings
 from adbo.simulation.events import run_asynchronous, run_synchronous
 from adbo.simulation.halving import HalvingTrial, Rungs, duration_fraction
 from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Propose, Task
@@ -48,32 +48,32 @@ class MethodSettings:
 
     Parameters
     ----------
-    published
-        Settings of the published optimizers.
+    egele
+        Settings of the optimizers of Egele et al. (2022).
     reduction_factor
-        Of asynchronous successive halving. 4 is Optuna's default and the published value.
+        Reduction factor of asynchronous successive halving; 4 is the default of Optuna.
     storage_seconds
         Virtual seconds for which the shared storage is busy with one trial: its creation, its
         parameters and its value.
     """
 
-    published: PublishedSettings = field(default_factory=PublishedSettings)
+    egele: Egele2022Settings = field(default_factory=Egele2022Settings)
     reduction_factor: int = 4
     storage_seconds: float = 0.05
 
 
 def make_methods(settings: MethodSettings) -> Mapping[str, Run]:
     """Return all methods by name."""
-    published = settings.published
-    fit_forest = partial(egele2022.fit_random_forest, n_trees=published.n_trees)
-    liar = partial(_liar_manager, n_candidates=published.n_candidates)
-    sdbo = partial(_sdbo, settings=published)
+    egele = settings.egele
+    fit_forest = partial(egele2022.fit_random_forest, n_trees=egele.n_trees)
+    liar = partial(_liar_manager, n_candidates=egele.n_candidates)
+    sdbo = partial(_sdbo, settings=egele)
     return {
         "adbo": partial(run_asynchronous, method=Method(adbo)),
-        "adbo-2022": partial(_adbo_2022, settings=published),
+        "adbo-2022": partial(_adbo_2022, settings=egele),
         "sdbo": partial(sdbo, evaluations=1),
         "sdbo-10": partial(sdbo, evaluations=10),
-        "acbo-rf": partial(run_managed, make_manager=partial(_qucb_manager, settings=published)),
+        "acbo-rf": partial(run_managed, make_manager=partial(_qucb_manager, settings=egele)),
         "acbo-rf-liar": partial(
             run_managed, make_manager=partial(liar, fit=fit_forest), n_fits=_one_per_ask
         ),
@@ -95,21 +95,21 @@ def make_methods(settings: MethodSettings) -> Mapping[str, Run]:
 
 
 def _shared_forest_method(
-    make_propose: Callable[..., Propose], settings: PublishedSettings
+    make_propose: Callable[..., Propose], settings: Egele2022Settings
 ) -> Method:
     forest = egele2022.SharedForest(settings)
     return Method(partial(make_propose, forest=forest), ask_cost=settings.ask_seconds)
 
 
 def _adbo_2022(
-    task: Task, machine: Machine, until: float, *, settings: PublishedSettings
+    task: Task, machine: Machine, until: float, *, settings: Egele2022Settings
 ) -> Generator[LogEntry, None, None]:
     method = _shared_forest_method(egele2022.adbo_2022, settings)
     return run_asynchronous(task, machine, until, method=method)
 
 
 def _sdbo(
-    task: Task, machine: Machine, until: float, *, settings: PublishedSettings, evaluations: int
+    task: Task, machine: Machine, until: float, *, settings: Egele2022Settings, evaluations: int
 ) -> Generator[LogEntry, None, None]:
     method = _shared_forest_method(egele2022.sdbo, settings)
     return run_synchronous(task, machine, until, method=method, evaluations=evaluations)
@@ -133,7 +133,7 @@ def _liar_manager(
 
 
 def _qucb_manager(
-    task: Task, rng: np.random.Generator, *, settings: PublishedSettings
+    task: Task, rng: np.random.Generator, *, settings: Egele2022Settings
 ) -> BatchManager:
     propose = partial(egele2022.qucb_batch, kappa_mean=task.kappa, settings=settings)
     return BatchManager(task, rng, propose)

@@ -1,12 +1,12 @@
-"""`simulate`: a whole run on a virtual clock, and what there is to say about it.
+"""`simulate`: a whole run on a virtual clock, and its metrics.
 
-It knows durations, limits and metrics; what the workers do is a method of
-`adbo.simulation.methods`, when they do it the affair of `adbo.simulation.events`.
+The methods of the workers are in `adbo.simulation.methods`, the order of events in
+`adbo.simulation.events`.
 
-Utilization is that of Egele et al. (arXiv 2207.00479, section IV): the summed durations of the
-evaluations finished by the end, over the end times the number of workers. Evaluations cut by the
-end do not count, so 1 is out of reach; `Simulation.attainable` is the utilization of the same
-durations without any cost of asking.
+The utilization is that of Egele et al. (arXiv 2207.00479, section IV): the summed durations of the
+evaluations that finished, divided by the end time and the number of workers. Evaluations that are
+running at the end do not count, so it stays below 1; `Simulation.attainable` is the utilization of
+the same durations if asking were free.
 """
 
 from __future__ import annotations
@@ -143,17 +143,18 @@ class Simulation:
     Parameters
     ----------
     settings
-        Of what.
+        The settings of the simulation.
     history
-        All evaluations that finished, in order.
+        All finished evaluations, in the order in which they finished.
     ask_seconds
-        What was charged for the ask of each, ``(n,)``.
+        Virtual seconds charged for the ask of each evaluation, ``(n,)``.
     seconds
-        When it ended: the time limit, or when the last evaluation finished that was asked for.
+        Virtual seconds at the end: the time limit, or the finish time of evaluation ``n_trials``,
+        or that of the last one before an interruption.
     interrupted
-        Whether it was broken off before that.
+        Whether it ended before its limits.
     failure
-        Why it could not go on, if it could not.
+        Why a process failed, or None.
     """
 
     settings: SimulationSettings
@@ -181,9 +182,9 @@ class Simulation:
 
     @cached_property
     def attainable(self) -> float:
-        """The utilization of the same durations, were asking and telling free.
+        """The utilization of the same durations if asking and telling were free.
 
-        All workers count, also one that is a manager; pruning does not.
+        A manager counts as a worker; pruned evaluations count with their full durations.
         """
         machine = self.settings.machine
         busy = sum(
@@ -193,14 +194,14 @@ class Simulation:
 
     @property
     def overhead(self) -> float:
-        """Seconds of a worker for each evaluation that were not spent on one that finished."""
+        """Worker seconds not spent on finished evaluations, per finished evaluation."""
         n = len(self.history)
         lost = self.seconds * self.settings.workers - self.history.busy_seconds
         return lost / n if n else math.nan
 
     @property
     def idle(self) -> float:
-        """Mean seconds between the evaluations of a worker: the overhead but for the end."""
+        """Mean seconds between evaluations of a worker: the overhead without the running ones."""
         last = np.zeros(self.settings.workers)
         np.maximum.at(last, self.history.column("rank"), self.history.column("finished"))
         n = len(self.history)

@@ -1,15 +1,17 @@
-"""The simulated ranks of one process, and the log they share.
+"""The virtual ranks of one process and the log they share.
 
-It knows what each rank has heard of when it asks; the queue of events and the clock are
-`adbo.simulation.events`.
+This module knows which records a rank has received when it asks; the event loops and the clock are
+in `adbo.simulation.events`.
 
-With one latency for all pairs, records reach every rank in one order. So what a rank knows is a
-prefix of one log, and its own records that are still on their way. Instead of 4,096 histories for
-4,096 ranks there is one for each process, advanced to the time of the ask and overlaid with the
-asking rank's own records for as long as the ask takes (`SharedHistory`). Rows stand in the order
-of publication, the overlay last; in a real rank they stand in the order in which it heard of them,
-which decides what is drawn but not how likely it is. Every rank has a loop (`adbo.run.loop.work`),
-random streams and an encoder of its own, and all records travel as bytes.
+With the same latency between all ranks, records reach every rank in the same order. The records
+that a rank knows are therefore a prefix of one log and its own records that are not yet published.
+Each process keeps one history instead of one per rank. It is advanced to the time of an ask, and
+the asking rank's unpublished records are appended for the duration of the ask (`SharedHistory`).
+
+The rows are in the order of publication, followed by the asking rank's own. A real rank has them
+in the order of receipt: this changes which rows are drawn, but not their probabilities. Every rank
+has its own loop (`adbo.run.loop.work`), random streams and encoder, and all records travel as
+bytes.
 """
 
 from __future__ import annotations
@@ -39,20 +41,20 @@ Propose = Callable[[History], FloatArray]
 
 @dataclass(frozen=True)
 class Method:
-    """What a rank does with its history.
+    """How a rank chooses and runs its evaluations.
 
     Parameters
     ----------
     make_propose
         Makes the optimizer of a rank from the mean of kappa and the rank's random stream.
     make_trial
-        Makes the trial of a point from the history, the point, its number, when it started, and
-        the rank's random stream for parameters that nobody knows yet.
+        Makes the trial of a point from the history, the point, the trial's number, its start time,
+        and the rank's random stream for parameters that are not yet in the search space.
     duration_fraction
         Returns the fraction of its drawn duration that an evaluated trial took.
     ask_cost
-        Seconds of an ask, from the number of evaluations known, where the machine does not say
-        and they cannot be measured; None if they can.
+        Returns the seconds of an ask for the number of known evaluations, unless the machine has
+        an ``ask_cost`` of its own; None to measure them.
     """
 
     make_propose: Callable[[float, np.random.Generator], Propose]
@@ -63,7 +65,7 @@ class Method:
     ask_cost: Callable[[int], float] | None = None
 
 
-#: Records over which the cost of receiving one is measured.
+#: Records over which the cost of receiving one is measured; more make it more precise.
 _N_MEASURED = 1000
 
 
@@ -78,13 +80,13 @@ class Machine:
     duration
         Draws the seconds of one evaluation.
     latency
-        Seconds until a peer knows a record.
+        Seconds from the end of an evaluation until its peers know the record.
     ask_cost
-        Seconds charged for an ask, from the number of evaluations known; None for the CPU time
-        that it takes here, and that a rank would need to decode and append what has arrived
-        meanwhile. Messages themselves are free.
+        Returns the seconds charged for an ask for the number of known evaluations. None charges
+        the measured CPU time of the ask, and the time to decode and append the records received
+        since the previous one. Messages themselves are free.
     seed
-        Of all random streams.
+        Seed of all random streams.
     processes
         Processes that compute the asks.
     """
@@ -97,19 +99,19 @@ class Machine:
     processes: int = 1
 
     def streams(self, rank: int) -> list[np.random.Generator]:
-        """Random streams of a rank: its asks and its trials as in a real run, its durations."""
+        """Return a rank's random streams: asks and trials, as in a real run, and durations."""
         seed = np.random.SeedSequence(self.seed, spawn_key=(rank, 0))
         return [np.random.default_rng(child) for child in seed.spawn(3)]
 
     def durations(self, rank: int) -> Iterator[float]:
-        """Seconds of the evaluations of a rank, without end."""
+        """Yield the durations of a rank's evaluations, in seconds, without end."""
         rng = self.streams(rank)[2]
         while True:
             yield self.duration(rng)
 
 
 class Task(NamedTuple):
-    """What is to be optimized: the objective, +1 to minimize or -1 to maximize, mean of kappa."""
+    """The problem: an objective, +1 to minimize or -1 to maximize it, and the mean of kappa."""
 
     objective: Objective
     sign: int
@@ -117,17 +119,17 @@ class Task(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A rank is free at ``now`` and asks for an evaluation that will take ``seconds``."""
+    """The ask of a rank at time ``now``; its evaluation will take ``seconds``."""
 
     rank: int
     now: float
     seconds: float
     arrivals: list[bytes]
-    """Messages that are public by now and were not handed to this process before."""
+    """Messages published since the previous request to the same process."""
 
 
 class LogEntry(NamedTuple):
-    """One evaluation of the log; entries are ordered by when they finish."""
+    """One evaluation of the log; entries are ordered by their finish times."""
 
     finished: float
     rank: int
@@ -139,14 +141,14 @@ class LogEntry(NamedTuple):
 
 
 def log_entry(evaluation: Evaluation, ask_seconds: float, data: bytes, sign: int) -> LogEntry:
-    """An evaluation as an entry of the log."""
+    """Return an evaluation as an entry of the log."""
     complete = evaluation.state is TrialState.COMPLETE
     cost = sign * evaluation.value if complete else math.nan
     return LogEntry(evaluation.finished, evaluation.rank, ask_seconds, cost, data)
 
 
 class SharedHistory(History):
-    """A history that many ranks read, each with its own unpublished records on top."""
+    """A history shared by many ranks, to which one at a time appends its unpublished records."""
 
     def __init__(self, sign: int) -> None:
         super().__init__(sign)
@@ -154,9 +156,9 @@ class SharedHistory(History):
 
     @contextmanager
     def overlaid(self, own: Sequence[Batch]) -> Iterator[None]:
-        """Let the asking rank append its ``own`` records; afterwards all is as it was before.
+        """Let the asking rank append its ``own`` records, and remove them afterwards.
 
-        Nothing is copied but the search space, and that only if ``own`` brings a new layout.
+        Only the search space is copied, and only if ``own`` has a new layout.
         """
         self._published = self._n
         before = dict(self.__dict__)
@@ -175,16 +177,19 @@ class SharedHistory(History):
 
     @property
     def n_published(self) -> int:
-        """Rows that every rank knows; within `overlaid`, the others are the asking rank's own."""
+        """The number of rows that every rank knows; the others are the asking rank's own."""
         return self._published
 
     def knows(self, evaluation: Evaluation) -> bool:
-        """Whether it is here."""
+        """Whether the evaluation has been appended."""
         return _name(evaluation.rank, evaluation.seq) in self._seen
 
     def contains(self, values: FloatArray) -> NDArray[np.bool_]:
-        """Which points ``(m, d)`` of internal values have been evaluated, ``(m,)``."""
-        n, self._n = self._n, min(self._n, self._published)  # what is in the set stays in it
+        """Return which points ``(m, d)`` of internal values have been evaluated, ``(m,)``."""
+        n, self._n = (
+            self._n,
+            min(self._n, self._published),
+        )  # the set of points keeps published rows only
         found = super().contains(values)
         self._n = n
         for row in self._values[self._published : n]:
@@ -200,7 +205,7 @@ class SharedHistory(History):
 
 
 def n_published(history: History) -> int:
-    """How many rows of a history every rank knows; the others are the asking rank's own."""
+    """Return the number of rows that every rank knows; the others are the asking rank's own."""
     return history.n_published if isinstance(history, SharedHistory) else len(history)
 
 
@@ -209,19 +214,19 @@ def _name(rank: int, seq: int) -> int:
 
 
 class _NullTransport:
-    """The transport of a simulated rank: whoever resumes the rank has delivered everything."""
+    """The transport of a virtual rank, whose records are exchanged by the event loop."""
 
     def broadcast(self, evaluation: Evaluation) -> None:
-        """Nothing to do: the event of this evaluation publishes it."""
+        """Do nothing: the event loop publishes the evaluation."""
 
     def receive(self) -> Sequence[Batch]:
-        """Nothing: the shared history is already at the time of the ask."""
+        """Return nothing: the shared history is already advanced to the time of the ask."""
         return ()
 
 
 @dataclass
 class _RankState:
-    """One rank between its asks."""
+    """The state of one rank between two asks."""
 
     loop: Generator[FloatArray, Evaluation, None]
     rng: np.random.Generator
@@ -233,7 +238,7 @@ class _RankState:
 
 
 class VirtualRanks:
-    """The ranks of one process and the log they share."""
+    """The virtual ranks of one process and the history they share."""
 
     def __init__(self, task: Task, method: Method, machine: Machine) -> None:
         self._task = task
@@ -245,9 +250,9 @@ class VirtualRanks:
         self._receive_seconds: float | None = None
 
     def ask(self, request: Request) -> LogEntry:
-        """Let a rank tell what it evaluated last, ask, and evaluate.
+        """Let a rank tell its last result, ask, and evaluate.
 
-        The objective is called here and now, since its value does not depend on its duration.
+        The objective is called at once, since its value does not depend on its virtual duration.
         """
         for data in request.arrivals:  # one by one, since a decoder groups records by layout
             self._history.extend(self._decoder.decode([data]).batches)
@@ -282,7 +287,7 @@ class VirtualRanks:
         return rank
 
     def _charge(self, rank: _RankState, seconds: float) -> float:
-        """What this ask costs on the virtual clock."""
+        """Return the virtual seconds charged for an ask that took ``seconds`` of CPU."""
         n_known = len(self._history)
         n_new, rank.n_known = n_known - rank.n_known - 1, n_known
         ask_cost = self._machine.ask_cost or self._method.ask_cost
@@ -294,7 +299,7 @@ class VirtualRanks:
 
 
 def measure_receive_seconds(evaluation: Evaluation) -> float:
-    """CPU seconds that a rank needs to decode and append one record like this one."""
+    """Measure the CPU seconds a rank needs to decode and append a record like this one."""
     encoder = Encoder()
     messages = [
         message([encoder.frames(replace(evaluation, seq=seq))]) for seq in range(_N_MEASURED)

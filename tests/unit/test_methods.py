@@ -15,7 +15,7 @@ import pytest
 from adbo.core.errors import UsageError
 from adbo.core.evaluation import to_batch
 from adbo.simulation import egele2022
-from adbo.simulation.egele2022 import PublishedSettings
+from adbo.simulation.egele2022 import Egele2022Settings
 from adbo.simulation.methods import METHODS, MethodSettings, make_methods
 from adbo.simulation.simulate import SimulationSettings
 from adbo.simulation.simulate import simulate as simulate_with
@@ -49,7 +49,7 @@ SETTINGS = SimulationSettings(5, n_trials=40, duration="normal:10,4", ask_cost=0
 
 
 #: Small surrogates, so that all methods are simulated in seconds.
-SMALL = PublishedSettings(n_candidates=300, n_trees=5)
+SMALL = Egele2022Settings(n_candidates=300, n_trees=5)
 simulate = partial(simulate_with, methods=make_methods(MethodSettings(SMALL)))
 
 
@@ -98,7 +98,7 @@ def test_a_barrier_waits_for_the_slowest(method, evaluations):
 
 @pytest.mark.parametrize("method", ["acbo-rf", "acbo-gp", "acbo-random", "acbo-rf-liar", "tpe"])
 def test_workers_queue_at_a_manager(method):
-    """The manager answers one batch after the other, each for those that had returned."""
+    """The manager answers one batch at a time, for the workers that have returned by then."""
     settings = replace(SETTINGS, method=method, duration="normal:2,1", n_trials=60)
     settings = replace(settings, ask_cost=1.0, ask_cost_per_evaluation=0.1, latency=0.25)
     log = simulate(sphere, settings).log
@@ -169,7 +169,7 @@ def test_a_report_of_nan_is_pruned_and_counts_for_nobody():
     evaluations = simulate(diverging, settings).history.evaluations()[10:]
     complete = [e for e in evaluations if e.state.name == "COMPLETE"]
     assert max(e.params["x"] for e in complete) <= 0.7
-    # Most that get through at all are good, however many NaN there were before.
+    # NaN does not count as a bad cost: most complete trials are among the best.
     assert np.mean([e.params["x"] < 0.35 for e in complete]) > 0.8
 
 

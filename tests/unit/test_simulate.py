@@ -1,37 +1,22 @@
-"""The virtual clock: who knows what when, and what is counted."""
+"""Whole simulations: limits, costs charged to the virtual clock, metrics and settings."""
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import json
 import math
 import os
 import signal
-from collections import deque
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import TrialState
 
-from adbo.comm import in_process
-from adbo.core import history
 from adbo.core.errors import UsageError
-from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Extras, Layout, to_batch
-from adbo.core.history import History
-from adbo.core.wire import Decoder, Encoder, message
-from adbo.objective.evaluate import evaluate
-from adbo.objective.trial import Trial
-from adbo.optimizer import ask
-from adbo.run.loop import work
 from adbo.simulation import virtual_ranks
 from adbo.simulation.durations import parse_duration
-from adbo.simulation.events import run_asynchronous, run_synchronous
 from adbo.simulation.simulate import SimulationSettings, simulate
-from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, SharedHistory, Task
 
 
 def sphere(trial):
@@ -51,225 +36,6 @@ def branching(trial):
     if x > 4:
         raise ValueError("too far")
     return x**2 + trial.suggest_float("y", 1e-3, 1, log=True)
-
-
-def grid(trial):
-    return trial.suggest_int("a", 0, 7) * trial.suggest_int("b", 0, 7)
-
-
-def adbo(kappa, rng):
-    return lambda known: ask.propose(known, kappa, rng)
-
-
-def draw(rng):
-    return rng.exponential(10.0)
-
-
-def quarter(n_known):
-    return 0.25
-
-
-@pytest.fixture
-def _small_sample(monkeypatch):
-    """Few rows suffice to make an ask draw from the history instead of taking all of it."""
-    monkeypatch.setattr(history, "ELITES", 8)
-    monkeypatch.setattr(ask, "UNIFORM_ROWS", 8)
-
-
-def shared(task: Task, machine: Machine, until: float, make_propose=adbo) -> list[Evaluation]:
-    log = run_asynchronous(task, machine, until, method=Method(make_propose))
-    return [evaluation_of(entry, Decoder()) for entry in with_layouts(log)]
-
-
-def with_layouts(log):
-    """Entries whose data can be decoded alone."""
-    decoder = Decoder()
-    known = History()
-    for entry in log:
-        known.extend(decoder.decode([entry.data]).batches)
-        data = message([Encoder().frames(known.evaluation(len(known) - 1))])
-        yield entry._replace(data=data)
-
-
-def evaluation_of(entry: LogEntry, decoder: Decoder) -> Evaluation:
-    known = History()
-    known.extend(decoder.decode([entry.data]).batches)
-    return known.evaluation(0)
-
-
-class PrivateRank:
-    """A rank with everything of its own: bytes, decoder, and a history made anew for each ask."""
-
-    def __init__(self, task: Task, machine: Machine, rank: int) -> None:
-        self.task, self.machine, self.rank = task, machine, rank
-        self.ask_rng, self.trial_rng, _ = machine.streams(rank)
-        self.durations = machine.durations(rank)
-        self.encoder, self.decoder = Encoder(), Decoder()
-        self.inbox: deque[tuple[float, bytes]] = deque()
-        self.heard: list[Batch] = []
-        self.own: list[Evaluation] = []
-
-    def ask(self, now: float) -> Evaluation:
-        while self.inbox and self.inbox[0][0] <= now:
-            self.heard += self.decoder.decode([self.inbox.popleft()[1]]).batches
-        known = History(self.task.sign)
-        known.extend(self.heard)
-        known.extend([to_batch(e) for e in self.own if e.finished <= now])
-        point = ask.propose(known, self.task.kappa, self.ask_rng)
-        started = now + self.machine.ask_cost(len(known))
-        finished = started + next(self.durations)
-        number = len(self.own) * self.machine.workers + self.rank
-        trial = Trial(known.space, point, number, started, self.trial_rng)
-        name = (self.rank, len(self.own))
-        self.own.append(evaluate(self.task.objective, trial, name, lambda: finished))
-        return self.own[-1]
-
-
-def private(task: Task, machine: Machine, until: float) -> list[Evaluation]:
-    """The same rules with private histories, fed with bytes sent to every rank."""
-    ranks = [PrivateRank(task, machine, r) for r in range(machine.workers)]
-    running = [(e.finished, e.rank, e) for e in (rank.ask(0.0) for rank in ranks)]
-    heapq.heapify(running)
-    log = []
-    while running[0][0] <= until:
-        now, r, evaluation = heapq.heappop(running)
-        log.append(evaluation)
-        data = message([ranks[r].encoder.frames(evaluation)])
-        for peer in ranks:  # itself included: its own record takes its place among the others
-            peer.inbox.append((now + machine.latency, data))
-        following = ranks[r].ask(now)
-        heapq.heappush(running, (following.finished, r, following))
-    return log
-
-
-@pytest.mark.usefixtures("_small_sample")
-@pytest.mark.parametrize("objective", [sphere, branching, grid])
-@pytest.mark.parametrize("latency", [0.0, 0.5, 30.0])
-def test_a_shared_log_tells_every_rank_what_private_histories_would(objective, latency):
-    task = Task(objective, 1, 1.96)
-    machine = Machine(6, draw, latency=latency, ask_cost=quarter, seed=3)
-    expected = private(task, machine, 150.0)
-    assert len(expected) > 60
-    assert repr(shared(task, machine, 150.0)) == repr(expected)
-
-
-def sorted_qucb(kappa, rng):
-    """qUCB that depends on what is known, but not on the order in which it was heard."""
-
-    def propose(known):
-        evaluations = sorted(known.evaluations(), key=lambda e: (e.rank, e.seq))
-        ordered = History(known.sign)
-        ordered.extend([to_batch(e) for e in evaluations])
-        return ask.propose(ordered, kappa, rng)
-
-    return propose
-
-
-def test_the_log_is_that_of_real_workers_on_a_real_network():
-    task = Task(sphere, 1, 1.96)
-    machine = Machine(5, draw, ask_cost=lambda n_known: 0.0, seed=11)
-    loops, trial_rngs, durations, counts = [], [], [], [0] * 5
-    known = [History() for _ in range(5)]
-    for rank, transport in enumerate(in_process.network(5)):
-        ask_rng, trial_rng, _ = machine.streams(rank)
-        propose = sorted_qucb(task.kappa, ask_rng)
-        exchange = SimpleNamespace(
-            broadcast=transport.broadcast,
-            receive=lambda transport=transport: transport.receive().batches,
-        )
-        loops.append(work(known[rank], propose, exchange, lambda: False))
-        trial_rngs.append(trial_rng)
-        durations.append(machine.durations(rank))
-
-    def begin(rank, now, point):
-        finished = now + next(durations[rank])
-        trial = Trial(known[rank].space, point, counts[rank] * 5 + rank, now, trial_rngs[rank])
-        name = (rank, counts[rank])
-        counts[rank] += 1
-        return finished, rank, evaluate(sphere, trial, name, lambda: finished)
-
-    running = [begin(rank, 0.0, next(loop)) for rank, loop in enumerate(loops)]
-    heapq.heapify(running)
-    expected = []
-    while running[0][0] <= 120.0:
-        now, rank, evaluation = heapq.heappop(running)
-        expected.append(evaluation)
-        heapq.heappush(running, begin(rank, now, loops[rank].send(evaluation)))
-    assert len(expected) > 30
-    assert repr(shared(task, machine, 120.0, sorted_qucb)) == repr(expected)
-
-
-@pytest.mark.parametrize("latency", [0.0, 0.5])
-def test_processes_do_not_change_the_log(latency):
-    def run(processes):
-        machine = Machine(7, draw, latency, ask_cost=quarter, seed=5, processes=processes)
-        return repr(shared(Task(branching, 1, 1.96), machine, 60.0))
-
-    assert run(1) == run(2) == run(3)
-
-
-def test_an_overlay_leaves_no_trace():
-    layout = Layout({"a": optuna.distributions.IntDistribution(0, 9)})
-    other = Layout({"b": optuna.distributions.IntDistribution(0, 9)})
-
-    def record(seq, value, of=layout, extras=NO_EXTRAS):
-        state = TrialState.COMPLETE
-        return to_batch(Evaluation(0, seq, state, value, 0.0, 1.0, of, (float(seq),), extras))
-
-    known = SharedHistory(1)
-    known.extend([record(0, 5.0), record(1, 4.0)])
-    expected = known.evaluations(), known.elites.tolist(), dict(known.counts)
-    first = record(2, 1.0, extras=Extras({"a": 1}))
-    second = record(3, 1.0, other)
-    for own in (first, first, second):
-        with known.overlaid([own]):
-            known.extend([own])
-            assert len(known) == 3
-            assert known.n_published == 2
-            assert known.best == 2
-            assert known.contains(known.values(slice(None))).all()
-        assert (known.evaluations(), known.elites.tolist(), known.counts) == expected
-        assert known.space.names == ["a"]
-        assert known.contains(np.array([[0.0], [2.0], [3.0]])).tolist() == [True, False, False]
-    assert known.extend([second, first]) == 2
-    assert known.space.names == ["a", "b"]
-    assert np.isnan(known.values(np.array([2]))[0, 0])
-    assert [e.extras.user_attrs for e in known.evaluations(2)] == [{}, {"a": 1}]
-
-
-def listener(known):
-    """A method whose ranks write down what they know at each ask."""
-
-    def method(kappa, rng):
-        me = len(known)
-        known[me] = []
-
-        def propose(history):
-            known[me].append(sorted((e.rank, e.seq) for e in history.evaluations()))
-            return np.empty(0)
-
-        return propose
-
-    return Method(method)
-
-
-def test_ranks_know_a_record_only_after_the_latency():
-    known = {}
-    machine = Machine(2, lambda rng: 10.0, latency=3.0, ask_cost=lambda n_known: 1.0)
-    list(run_asynchronous(Task(sphere, 1, 1.96), machine, 32.0, method=listener(known)))
-    # Both ask at 0, 11 and 22, but what the other finished at 22 arrives at 25.
-    assert known[0] == [[], [(0, 0)], [(0, 0), (0, 1), (1, 0)]]
-    assert known[1] == [[], [(1, 0)], [(0, 0), (1, 0), (1, 1)]]
-
-
-def test_ranks_know_only_their_own_records_until_the_barrier():
-    known = {}
-    machine = Machine(2, lambda rng: 10.0, ask_cost=lambda n_known: 0.0)
-    task = Task(sphere, 1, 1.96)
-    list(run_synchronous(task, machine, 49.0, method=listener(known), evaluations=2))
-    both = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    assert known[0][:4] == [[], [(0, 0)], both, sorted([*both, (0, 2)])]
-    assert known[1][:4] == [[], [(1, 0)], both, sorted([*both, (1, 2)])]
 
 
 def test_receiving_is_charged_by_the_record(monkeypatch):
@@ -348,7 +114,7 @@ def test_interruption_keeps_what_is_done(processes):
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_the_death_of_a_process_keeps_what_is_done():
-    """Killed for its memory, say."""
+    """A process may be killed because it uses too much memory."""
 
     def objective(trial):
         if trial.number == 13:
@@ -359,18 +125,6 @@ def test_the_death_of_a_process_keeps_what_is_done():
     simulation = simulate(objective, settings)
     assert "died" in simulation.failure
     assert 4 <= len(simulation.history) < 20
-
-
-def test_a_bug_in_a_process_is_raised():
-    def method(kappa, rng):
-        def propose(history):
-            raise ZeroDivisionError("a bug")
-
-        return propose
-
-    machine = Machine(4, draw, processes=2)
-    with pytest.raises(RuntimeError, match="a bug"):
-        list(run_asynchronous(Task(sphere, 1, 1.96), machine, 10.0, method=Method(method)))
 
 
 def test_failures_and_pruned_trials_have_no_part_in_the_best():

@@ -1,0 +1,60 @@
+"""The event loops: which records a rank knows when it asks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adbo.simulation.events import run_asynchronous, run_synchronous
+from adbo.simulation.virtual_ranks import Machine, Method, Task
+
+
+def sphere(trial):
+    return sum(trial.suggest_float(f"x{i}", -5, 5) ** 2 for i in range(3))
+
+
+def recording_method(known):
+    """Return a method whose ranks record the names that they know at each ask."""
+
+    def method(kappa, rng):
+        me = len(known)
+        known[me] = []
+
+        def propose(history):
+            known[me].append(sorted((e.rank, e.seq) for e in history.evaluations()))
+            return np.empty(0)
+
+        return propose
+
+    return Method(method)
+
+
+def test_ranks_know_a_record_only_after_the_latency():
+    known = {}
+    machine = Machine(2, lambda rng: 10.0, latency=3.0, ask_cost=lambda n_known: 1.0)
+    list(run_asynchronous(Task(sphere, 1, 1.96), machine, 32.0, method=recording_method(known)))
+    # Both ask at 0, 11 and 22; an evaluation that finishes at 22 reaches the other rank at 25.
+    assert known[0] == [[], [(0, 0)], [(0, 0), (0, 1), (1, 0)]]
+    assert known[1] == [[], [(1, 0)], [(0, 0), (1, 0), (1, 1)]]
+
+
+def test_ranks_know_only_their_own_records_until_the_barrier():
+    known = {}
+    machine = Machine(2, lambda rng: 10.0, ask_cost=lambda n_known: 0.0)
+    task = Task(sphere, 1, 1.96)
+    list(run_synchronous(task, machine, 49.0, method=recording_method(known), evaluations=2))
+    both = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert known[0][:4] == [[], [(0, 0)], both, sorted([*both, (0, 2)])]
+    assert known[1][:4] == [[], [(1, 0)], both, sorted([*both, (1, 2)])]
+
+
+def test_a_bug_in_a_process_is_raised():
+    def method(kappa, rng):
+        def propose(history):
+            raise ZeroDivisionError("a bug")
+
+        return propose
+
+    machine = Machine(4, lambda rng: 10.0, processes=2)
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(run_asynchronous(Task(sphere, 1, 1.96), machine, 10.0, method=Method(method)))

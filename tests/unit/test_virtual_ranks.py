@@ -1,0 +1,227 @@
+"""Virtual ranks with a shared log behave like ranks with private histories."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from types import SimpleNamespace
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from adbo.comm import in_process
+from adbo.core import history
+from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Extras, Layout, to_batch
+from adbo.core.history import History
+from adbo.core.wire import Decoder, Encoder, message
+from adbo.objective.evaluate import evaluate
+from adbo.objective.trial import Trial
+from adbo.optimizer import ask
+from adbo.run.loop import work
+from adbo.simulation.events import run_asynchronous
+from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, SharedHistory, Task
+
+
+def sphere(trial):
+    return sum(trial.suggest_float(f"x{i}", -5, 5) ** 2 for i in range(3))
+
+
+def branching(trial):
+    """Conditional, partly discrete, sometimes pruned or failed, with attributes."""
+    x = trial.suggest_float("x", -5, 5)
+    kind = trial.suggest_categorical("kind", ["a", "b", "c"])
+    trial.set_user_attr("kind", kind)
+    if kind == "a":
+        return x**2 + trial.suggest_int("n", 1, 9)
+    if kind == "b":
+        trial.report(x, 1)
+        raise optuna.TrialPruned
+    if x > 4:
+        raise ValueError("too far")
+    return x**2 + trial.suggest_float("y", 1e-3, 1, log=True)
+
+
+def grid(trial):
+    return trial.suggest_int("a", 0, 7) * trial.suggest_int("b", 0, 7)
+
+
+def adbo(kappa, rng):
+    return lambda known: ask.propose(known, kappa, rng)
+
+
+def draw(rng):
+    return rng.exponential(10.0)
+
+
+def quarter(n_known):
+    return 0.25
+
+
+@pytest.fixture
+def _small_sample(monkeypatch):
+    """Few rows suffice to make an ask draw from the history instead of taking all of it."""
+    monkeypatch.setattr(history, "ELITES", 8)
+    monkeypatch.setattr(ask, "UNIFORM_ROWS", 8)
+
+
+def shared(task: Task, machine: Machine, until: float, make_propose=adbo) -> list[Evaluation]:
+    log = run_asynchronous(task, machine, until, method=Method(make_propose))
+    return [evaluation_of(entry, Decoder()) for entry in with_layouts(log)]
+
+
+def with_layouts(log):
+    """Yield the log entries with messages that can be decoded independently."""
+    decoder = Decoder()
+    known = History()
+    for entry in log:
+        known.extend(decoder.decode([entry.data]).batches)
+        data = message([Encoder().frames(known.evaluation(len(known) - 1))])
+        yield entry._replace(data=data)
+
+
+def evaluation_of(entry: LogEntry, decoder: Decoder) -> Evaluation:
+    known = History()
+    known.extend(decoder.decode([entry.data]).batches)
+    return known.evaluation(0)
+
+
+class PrivateRank:
+    """A rank with its own messages, decoder, and a history that is rebuilt for each ask."""
+
+    def __init__(self, task: Task, machine: Machine, rank: int) -> None:
+        self.task, self.machine, self.rank = task, machine, rank
+        self.ask_rng, self.trial_rng, _ = machine.streams(rank)
+        self.durations = machine.durations(rank)
+        self.encoder, self.decoder = Encoder(), Decoder()
+        self.inbox: deque[tuple[float, bytes]] = deque()
+        self.heard: list[Batch] = []
+        self.own: list[Evaluation] = []
+
+    def ask(self, now: float) -> Evaluation:
+        while self.inbox and self.inbox[0][0] <= now:
+            self.heard += self.decoder.decode([self.inbox.popleft()[1]]).batches
+        known = History(self.task.sign)
+        known.extend(self.heard)
+        known.extend([to_batch(e) for e in self.own if e.finished <= now])
+        point = ask.propose(known, self.task.kappa, self.ask_rng)
+        started = now + self.machine.ask_cost(len(known))
+        finished = started + next(self.durations)
+        number = len(self.own) * self.machine.workers + self.rank
+        trial = Trial(known.space, point, number, started, self.trial_rng)
+        name = (self.rank, len(self.own))
+        self.own.append(evaluate(self.task.objective, trial, name, lambda: finished))
+        return self.own[-1]
+
+
+def private(task: Task, machine: Machine, until: float) -> list[Evaluation]:
+    """Simulate the same machine with private histories and messages to every rank."""
+    ranks = [PrivateRank(task, machine, r) for r in range(machine.workers)]
+    running = [(e.finished, e.rank, e) for e in (rank.ask(0.0) for rank in ranks)]
+    heapq.heapify(running)
+    log = []
+    while running[0][0] <= until:
+        now, r, evaluation = heapq.heappop(running)
+        log.append(evaluation)
+        data = message([ranks[r].encoder.frames(evaluation)])
+        for peer in ranks:  # its own record too, in the order of publication
+            peer.inbox.append((now + machine.latency, data))
+        following = ranks[r].ask(now)
+        heapq.heappush(running, (following.finished, r, following))
+    return log
+
+
+@pytest.mark.usefixtures("_small_sample")
+@pytest.mark.parametrize("objective", [sphere, branching, grid])
+@pytest.mark.parametrize("latency", [0.0, 0.5, 30.0])
+def test_ranks_with_a_shared_log_ask_as_with_private_histories(objective, latency):
+    task = Task(objective, 1, 1.96)
+    machine = Machine(6, draw, latency=latency, ask_cost=quarter, seed=3)
+    expected = private(task, machine, 150.0)
+    assert len(expected) > 60
+    assert repr(shared(task, machine, 150.0)) == repr(expected)
+
+
+def sorted_qucb(kappa, rng):
+    """Return a qUCB that does not depend on the order in which records were received."""
+
+    def propose(known):
+        evaluations = sorted(known.evaluations(), key=lambda e: (e.rank, e.seq))
+        ordered = History(known.sign)
+        ordered.extend([to_batch(e) for e in evaluations])
+        return ask.propose(ordered, kappa, rng)
+
+    return propose
+
+
+def test_the_log_is_that_of_real_workers_on_a_real_network():
+    task = Task(sphere, 1, 1.96)
+    machine = Machine(5, draw, ask_cost=lambda n_known: 0.0, seed=11)
+    loops, trial_rngs, durations, counts = [], [], [], [0] * 5
+    known = [History() for _ in range(5)]
+    for rank, transport in enumerate(in_process.network(5)):
+        ask_rng, trial_rng, _ = machine.streams(rank)
+        propose = sorted_qucb(task.kappa, ask_rng)
+        exchange = SimpleNamespace(
+            broadcast=transport.broadcast,
+            receive=lambda transport=transport: transport.receive().batches,
+        )
+        loops.append(work(known[rank], propose, exchange, lambda: False))
+        trial_rngs.append(trial_rng)
+        durations.append(machine.durations(rank))
+
+    def begin(rank, now, point):
+        finished = now + next(durations[rank])
+        trial = Trial(known[rank].space, point, counts[rank] * 5 + rank, now, trial_rngs[rank])
+        name = (rank, counts[rank])
+        counts[rank] += 1
+        return finished, rank, evaluate(sphere, trial, name, lambda: finished)
+
+    running = [begin(rank, 0.0, next(loop)) for rank, loop in enumerate(loops)]
+    heapq.heapify(running)
+    expected = []
+    while running[0][0] <= 120.0:
+        now, rank, evaluation = heapq.heappop(running)
+        expected.append(evaluation)
+        heapq.heappush(running, begin(rank, now, loops[rank].send(evaluation)))
+    assert len(expected) > 30
+    assert repr(shared(task, machine, 120.0, sorted_qucb)) == repr(expected)
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.5])
+def test_processes_do_not_change_the_log(latency):
+    def run(processes):
+        machine = Machine(7, draw, latency, ask_cost=quarter, seed=5, processes=processes)
+        return repr(shared(Task(branching, 1, 1.96), machine, 60.0))
+
+    assert run(1) == run(2) == run(3)
+
+
+def test_an_overlay_leaves_no_trace():
+    layout = Layout({"a": optuna.distributions.IntDistribution(0, 9)})
+    other = Layout({"b": optuna.distributions.IntDistribution(0, 9)})
+
+    def record(seq, value, of=layout, extras=NO_EXTRAS):
+        state = TrialState.COMPLETE
+        return to_batch(Evaluation(0, seq, state, value, 0.0, 1.0, of, (float(seq),), extras))
+
+    known = SharedHistory(1)
+    known.extend([record(0, 5.0), record(1, 4.0)])
+    expected = known.evaluations(), known.elites.tolist(), dict(known.counts)
+    first = record(2, 1.0, extras=Extras({"a": 1}))
+    second = record(3, 1.0, other)
+    for own in (first, first, second):
+        with known.overlaid([own]):
+            known.extend([own])
+            assert len(known) == 3
+            assert known.n_published == 2
+            assert known.best == 2
+            assert known.contains(known.values(slice(None))).all()
+        assert (known.evaluations(), known.elites.tolist(), known.counts) == expected
+        assert known.space.names == ["a"]
+        assert known.contains(np.array([[0.0], [2.0], [3.0]])).tolist() == [True, False, False]
+    assert known.extend([second, first]) == 2
+    assert known.space.names == ["a", "b"]
+    assert np.isnan(known.values(np.array([2]))[0, 0])
+    assert [e.extras.user_attrs for e in known.evaluations(2)] == [{}, {"a": 1}]
