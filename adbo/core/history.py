@@ -122,7 +122,7 @@ class History:
             rows = np.arange(self._n)
         else:
             growth = (1 + self._n / _EARLY) ** rng.random(size)
-            rows = distinct((_EARLY * (growth - 1)).astype(np.int64))
+            rows = sorted_unique((_EARLY * (growth - 1)).astype(np.int64))
         return rows[~np.isin(rows, self._elites)]
 
     def contains(self, values: FloatArray) -> NDArray[np.bool_]:
@@ -230,7 +230,7 @@ class History:
         self._elites, self._elite_cost = rows[order], costs[order]
 
 
-def distinct(rows: IntArray) -> IntArray:
+def sorted_unique(rows: IntArray) -> IntArray:
     """Rows, which are not negative, in order and without repetitions; faster than numpy's."""
     rows = np.sort(rows)
     return rows[np.diff(rows, prepend=-1) > 0]

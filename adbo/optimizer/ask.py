@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
 from adbo.core.evaluation import Batch, Layout
-from adbo.core.history import History, distinct
+from adbo.core.history import History, sorted_unique
 from adbo.core.settings import DIRECTIONS, KAPPA, check_kappa
 from adbo.core.space import FloatArray, IntArray, SearchSpace
 from adbo.optimizer.candidates import Geometry, Rows, Sample
@@ -80,7 +80,7 @@ def _reserve(history: History, rows: IntArray, rng: np.random.Generator) -> Rows
     others = rows[:0]
     if not space.has_grid:
         late = np.arange(max(0, len(history) - RESERVE_ROWS // 2), len(history))
-        others = distinct(np.concatenate([late, history.sample(RESERVE_ROWS // 2, rng)]))
+        others = sorted_unique(np.concatenate([late, history.sample(RESERVE_ROWS // 2, rng)]))
         others = others[~np.isin(others, rows)]
     X = space.to_unit(history.values(others))
     complete = ~np.isnan(X).any(axis=1)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbo.core.space import FloatArray
-from adbo.optimizer.models.patterns import distinct
+from adbo.optimizer.models.boolean_rows import unique_rows
 from adbo.optimizer.regions import EXHAUSTED_ROWS, Niche, is_flat
 
 #: Share of the asks of a conditional space that search a branch. Without, three models to choose
@@ -41,7 +41,7 @@ def choose(X: FloatArray, cost: FloatArray, rng: np.random.Generator) -> Niche |
     order = np.argsort(cost, kind="stable")
     order = order[np.isfinite(cost[order])]
     # Without failures: one may end before it has asked for all its parameters.
-    patterns, branch = distinct(np.isnan(X[order]))
+    patterns, branch = unique_rows(np.isnan(X[order]))
     if len(patterns) < 2:
         return None
     for chosen in rng.permutation(len(patterns)):

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from strategies import evaluations
 
 from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Layout, to_batch
-from adbo.core.history import ELITES, History, distinct
+from adbo.core.history import ELITES, History, sorted_unique
 
 LAYOUT = Layout({"x": FloatDistribution(-10, 10)})
 OTHER = Layout({"y": CategoricalDistribution(["a", "b"]), "x": FloatDistribution(-10, 10)})
@@ -157,4 +157,4 @@ def test_a_reader_in_another_thread_sees_whole_rows() -> None:
 
 @given(st.lists(st.integers(0, 30)))
 def test_distinct_rows(rows: list[int]) -> None:
-    assert distinct(np.array(rows, dtype=np.int64)).tolist() == sorted(set(rows))
+    assert sorted_unique(np.array(rows, dtype=np.int64)).tolist() == sorted(set(rows))

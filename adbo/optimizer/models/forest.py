@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeRegressor
 
 from adbo.core.space import FloatArray, IntArray
-from adbo.optimizer.models.patterns import distinct
+from adbo.optimizer.models.boolean_rows import unique_rows
 
 #: Trees of a forest.
 TREES = 10
@@ -147,7 +147,7 @@ def learn_presence(
     Callable
         Tells it, ``(q, d)``, for complete rows ``(q, d)``.
     """
-    masks, mask_of_column = distinct(np.ascontiguousarray(present.T))
+    masks, mask_of_column = unique_rows(np.ascontiguousarray(present.T))
     varying = np.flatnonzero(masks.any(axis=1) & ~masks.all(axis=1))
     trees = [DecisionTreeClassifier(random_state=0).fit(X, masks[mask]) for mask in varying]
 

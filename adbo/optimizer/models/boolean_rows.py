@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from adbo.core.space import IntArray
 
 
-def distinct(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], IntArray]:
+def unique_rows(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], IntArray]:
     """The distinct rows ``(k, d)`` in lexicographic order, and which of them each row is ``(m,)``.
 
     The same as numpy's ``unique`` over rows, which compares column by column; packed into bytes,
