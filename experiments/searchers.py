@@ -15,7 +15,7 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial, FixedTrial, TrialState
 
-from adbo.optimizer.ask import Optimizer
+from adbo.optimizer.ask_tell import Optimizer
 
 Space = Mapping[str, BaseDistribution]
 
