@@ -121,9 +121,9 @@ class TestFit:
         assert ranks[0] < ranks[1] < ranks[2]
 
     def test_one_row(self, rng):
-        mean, std = forest.fit(np.full((1, 3), 0.5), np.ones(1), NUMBERS, rng).predict(
-            rng.random((5, 3))
-        )
+        X = np.full((1, 3), 0.5)
+        surrogate = forest.fit_forest(X, np.ones(1), NUMBERS, rng, SETTINGS)
+        mean, std = surrogate.predict(rng.random((5, 3)))
         np.testing.assert_array_equal(mean, 1)
         np.testing.assert_array_equal(std, 0)
 
