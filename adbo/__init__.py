@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adbo.api import optimize
-    from adbo.optimizer.ask import Optimizer
+    from adbo.optimizer.ask_tell import Optimizer
     from adbo.replicated.storage import storage
     from adbo.sampler import QUCBSampler
 
@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 __all__ = ["Optimizer", "QUCBSampler", "optimize", "storage"]
 
 _HOMES = {
-    "Optimizer": "adbo.optimizer.ask",
+    "Optimizer": "adbo.optimizer.ask_tell",
     "QUCBSampler": "adbo.sampler",
     "optimize": "adbo.api",
     "storage": "adbo.replicated.storage",

@@ -1,43 +1,43 @@
-"""What each default of the optimizer is worth: quality with it changed, beside quality with it.
+"""Compare the quality of the optimizer with one default changed to the quality with all defaults.
 
     python experiments/ablation.py --output DIR
 
-Each variant sets some constants or functions of the modules, everything else stays; problems are
-those of `quality.py`. A figure is how often a run ends farther from the optimum than the others on
-the same instance of a problem, that is with the same seed: the other variants and the defaults.
-Most variants are as good as the defaults, so it is 0.5 if one makes no difference, and many runs
-say so; two runs of the same variant differ too much for a comparison with the defaults alone.
-Distances below 1e-9 count as equal, and equal ones as half. Parts that are in the file are not
-repeated.
+A variant is an `OptimizerSettings` in which some tunables differ from the defaults, or another
+kappa. The problems are those of `quality.py`. A figure is the fraction of comparisons in which a
+run ends farther from the optimum than the other variants' runs on the same instance of a problem,
+that is with the same seed. Most variants are as good as the defaults; the figure of a tunable that
+makes no difference is 0.5. (Two runs of one variant differ too much for a comparison with the
+defaults alone.) Distances below 1e-9 count as equal, and equal ones as half. Runs that are in the
+output file are not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import optuna
 import pandas as pd
-from numpy.typing import NDArray
-from quality import KEYS, append, load, regret
-from sklearn.ensemble import RandomForestRegressor
+from quality import KEYS, append, load, regret_of
+from searchers import Adbo
 
 from adbo.core.settings import KAPPA
-from adbo.core.space import FloatArray
-from adbo.optimizer import strategies
-from adbo.optimizer.candidates import Geometry, Sample
-from adbo.optimizer.models import forest, quadratic
+from adbo.optimizer.settings import (
+    DEFAULT_SETTINGS,
+    OptimizerSettings,
+    QuadraticSettings,
+    RBFSettings,
+)
 
-#: Workers, evaluations, and what they are spent on.
+#: Workers, evaluations, and problems.
 BUDGETS = (
     (16, 500, ("ackley:5", "rosenbrock:5", "schwefel:5", "rotated:rastrigin:5", "levy:10")),
     (64, 1500, ("stretched:rotated:rastrigin:5",)),
@@ -45,127 +45,115 @@ BUDGETS = (
     (16, 150, ("categorical",)),
 )
 
-#: The least regret that counts.
+#: Regrets below this value count as equal.
 FLOOR = 1e-9
 
 DEFAULT = "default"
 
-_draw = quadratic.draw
+
+@dataclass(frozen=True)
+class Variant:
+    """A configuration of the optimizer."""
+
+    settings: OptimizerSettings = DEFAULT_SETTINGS
+    kappa: float = KAPPA
 
 
-def grow_best_splits(X: NDArray[np.float32], y: FloatArray, seed: int) -> Sequence[forest.Tree]:
-    """The trees of an ordinary random forest: the best splits of bootstrapped rows."""
-    model = RandomForestRegressor(forest.TREES, random_state=seed).fit(X, y)
-    return [tree.tree_ for tree in model.estimators_]
+def changed(**parts: Mapping[str, Any]) -> Variant:
+    """Return the default settings with some fields replaced, given by part: ``forest={...}``.
+
+    Raises
+    ------
+    AttributeError, TypeError
+        If there is no part or no field of that name.
+    """
+    replaced = {
+        part: replace(getattr(DEFAULT_SETTINGS, part), **new) for part, new in parts.items()
+    }
+    return Variant(replace(DEFAULT_SETTINGS, **replaced))
 
 
-def plain_targets(cost: FloatArray, n_elites: int) -> FloatArray:
-    """Costs as they are; failures get the worst."""
-    return np.where(np.isnan(cost), np.nanmax(cost, initial=0.0), cost)
+#: Quadratics without enough rows for more than an isotropic Hessian.
+FEW_TERMS = QuadraticSettings(rows_per_coefficient=math.inf)
 
+NO_QUINTIC = {"rbf": RBFSettings(quintic_rows_per_coefficient=math.inf)}
+NO_GLOBAL_QUADRATIC = {"quadratic_probability": 0.0, "region_quadratic_probability": 0.0}
 
-def ranks_as_listed(units: FloatArray, y: FloatArray, n_choices: int) -> FloatArray:
-    """Choices in the order in which they were given."""
-    return (np.arange(n_choices) + 0.5) / n_choices
-
-
-def propose_with_one_kappa(sample: Sample, geometry: Geometry, kappa: float, *rest: Any) -> Any:
-    """An ask whose kappa is the mean of the distribution."""
-    return strategies.propose(sample, geometry, KAPPA, *rest)
-
-
-def round_only(m: float, d: int, shapes: Any = quadratic._shapes) -> Iterator[Any]:
-    """The shape of trends that are equal in all directions."""
-    yield next(shapes(m, d))
-
-
-def draw_of_all_alike(z: FloatArray, y: FloatArray, weight: FloatArray, *rest: Any) -> Any:
-    """A trend to which all rows count the same."""
-    return _draw(z, y, np.ones(len(z)), *rest)
-
-
-#: Variants: names of constants below `adbo`, and what they are set to.
-VARIANTS: Mapping[str, Mapping[str, object]] = {
-    DEFAULT: {},
-    "kappa 0": {"optimizer.ask.Optimizer.__init__.__kwdefaults__.kappa": 0.0},
-    "kappa x 1/4": {"optimizer.ask.Optimizer.__init__.__kwdefaults__.kappa": 0.49},
-    "kappa x 4": {"optimizer.ask.Optimizer.__init__.__kwdefaults__.kappa": 7.84},
-    "one kappa": {"optimizer.ask.propose_unit": propose_with_one_kappa},
-    "3 trees": {"optimizer.models.forest.TREES": 3},
-    "30 trees": {"optimizer.models.forest.TREES": 30},
-    "best splits": {"optimizer.models.forest.grow_privately": grow_best_splits},
-    "trees not scaled to the incumbent": {"optimizer.models.forest._SCALE": 1.0},
-    "targets as they are": {"optimizer.models.forest.targets": plain_targets},
-    "choices as listed": {"optimizer.models.forest._category_ranks": ranks_as_listed},
-    "64 elites": {"core.history.ELITES": 64},
-    "64 other rows": {"optimizer.ask.UNIFORM_ROWS": 64},
-    "no reserve": {"optimizer.ask.RESERVE_ROWS": 0},
-    "rows uniform in time": {"core.history._EARLY": 10**9},
-    "250 candidates": {"optimizer.candidates.CANDIDATES": 250},
-    "4,000 candidates": {"optimizer.candidates.CANDIDATES": 4000},
-    "no uniform candidates": {"optimizer.candidates.UNIFORM_SHARE": 0.0},
-    "pool of 4 to 16": {"optimizer.candidates.POOL_HIGH": 16},
-    "no niches": {"optimizer.regions.NICHE_SHARE": 0.0},
-    "60 % niches": {"optimizer.regions.NICHE_SHARE": 0.6},
-    "isolation ^ 3": {"optimizer.regions.ISOLATION_POWER": 3.0},
-    "heads by 1 / sum": {"optimizer.regions.RANK_POWER": 1.0},
-    "heads by 1 / sum ^ 2": {"optimizer.regions.RANK_POWER": 2.0},
-    "niches without limits": {"optimizer.regions.CELL": 1e9},
-    "polished basins not left": {"optimizer.regions.LEAVING_SHARE": 0.0},
-    "half leave polished basins": {"optimizer.regions.LEAVING_SHARE": 0.5},
-    "no branches": {"optimizer.branches.BRANCH_SHARE": 0.0},
-    "no additive model": {"optimizer.strategies.ADDITIVE_SHARE": 0.0},
-    "40 % additive models": {"optimizer.strategies.ADDITIVE_SHARE": 0.4},
-    "additive models of plain costs": {"optimizer.models.additive.PLAIN_SHARE": 1.0},
-    "one try of an additive model": {"optimizer.models.additive.TRIES": 1},
-    "additive models whatever they predict": {"optimizer.models.additive.CORRELATION_POWER": 0},
-    "no trend": {
-        "optimizer.strategies.TREND_SHARE": 0.0,
-        "optimizer.strategies.NICHE_TREND_SHARE": 0.0,
-    },
-    "30 % trend": {"optimizer.strategies.TREND_SHARE": 0.3},
-    "trend through all rows alike": {"optimizer.models.quadratic.draw": draw_of_all_alike},
-    "whole draws of trends": {"optimizer.global_quadratic.WIDTH_EXPONENTS": (0.0, 0.0)},
-    "means of trends, no draws": {"optimizer.global_quadratic.WIDTH_EXPONENTS": (-9.0, -9.0)},
-    "round trends only": {"optimizer.models.quadratic._shapes": round_only},
-    "no quintic splines": {"optimizer.models.rbf.POINTS_PER_COEFFICIENT": math.inf},
-    "no smooth splines": {"optimizer.local_search.SMOOTHING_EXPONENTS": (-8.0, -8.0)},
-    "60 % splines": {"optimizer.local_search.SPLINE_SHARE": 0.6},
-    "splines of 160 points": {"optimizer.local_search.SPLINE_HIGH": 160},
-    "no descent": {
-        "optimizer.strategies.DESCENT_SHARE": 0.0,
-        "optimizer.strategies.NICHE_DESCENT_SHARE": 0.0,
-    },
-    "less descent in niches": {"optimizer.strategies.NICHE_DESCENT_SHARE": 0.35},
-    "more descent": {
-        "optimizer.strategies.DESCENT_SHARE": 0.95,
-        "optimizer.strategies.NICHE_DESCENT_SHARE": 0.8,
-    },
-    "splines only": {"optimizer.local_search.SPLINE_SHARE": 1.0},
-    "quadratics only": {"optimizer.local_search.SPLINE_SHARE": 0.0},
-    "no products in quadratics": {
-        "optimizer.local_search.QUADRATIC_MOST": 0,
-        "optimizer.models.quadratic.POINTS_PER_COEFFICIENT": math.inf,
-    },
-    "points 0.1 deviations off faces": {"optimizer.local_search.FACE_EXPONENTS": (-1.0, -1.0)},
-    "no descents folded back": {"optimizer.local_search.FOLDED_PER_DEVIATION": 0.0},
-    "all descents folded back": {"optimizer.local_search.FOLDED_PER_DEVIATION": 1e300},
-    "10 first points": {"optimizer.strategies.INITIAL_MOST": 10},
-    "50 first points": {"optimizer.strategies.INITIAL_MOST": 50},
-    "neither trend nor quintic splines": {
-        "optimizer.strategies.TREND_SHARE": 0.0,
-        "optimizer.strategies.NICHE_TREND_SHARE": 0.0,
-        "optimizer.models.rbf.POINTS_PER_COEFFICIENT": math.inf,
-    },
+VARIANTS: Mapping[str, Variant] = {
+    DEFAULT: Variant(),
+    "kappa 0": Variant(kappa=0.0),
+    "kappa x 1/4": Variant(kappa=0.49),
+    "kappa x 4": Variant(kappa=7.84),
+    "3 trees": changed(forest={"n_trees": 3}),
+    "30 trees": changed(forest={"n_trees": 30}),
+    "trees not scaled to the incumbent": changed(forest={"scale": 1.0}),
+    "64 elites": changed(sample={"n_elites": 64}),
+    "64 other rows": changed(sample={"n_others": 64}),
+    "no auxiliary rows": changed(sample={"n_auxiliary": 0}),
+    "rows uniform in time": changed(sample={"n_early": 10**9}),
+    "250 candidates": changed(candidates={"n_candidates": 250}),
+    "4,000 candidates": changed(candidates={"n_candidates": 4000}),
+    "no uniform candidates": changed(candidates={"uniform_fraction": 0.0}),
+    "pool of 4 to 16": changed(candidates={"pool_range": (4, 16)}),
+    "no basins": changed(regions={"probability": 0.0}),
+    "60 % basins": changed(regions={"probability": 0.6}),
+    "distance power 3": changed(regions={"distance_power": 3.0}),
+    "cumulative power 1": changed(regions={"cumulative_power": 1.0}),
+    "cumulative power 2": changed(regions={"cumulative_power": 2.0}),
+    "basins without limits": changed(regions={"radius_fraction": 1e9}),
+    "no restarts": changed(regions={"restart_probability": 0.0}),
+    "50 % restarts": changed(regions={"restart_probability": 0.5}),
+    "no branches": changed(branches={"probability": 0.0}),
+    "no additive model": changed(strategies={"additive_probability": 0.0}),
+    "40 % additive models": changed(strategies={"additive_probability": 0.4}),
+    "additive models of plain costs": changed(additive={"plain_probability": 1.0}),
+    "one attempt at an additive model": changed(additive={"attempts": 1}),
+    "additive models always used": changed(additive={"correlation_power": 0}),
+    "no global quadratic": changed(strategies=NO_GLOBAL_QUADRATIC),
+    "30 % global quadratics": changed(strategies={"quadratic_probability": 0.3}),
+    "global quadratics with equal weights": changed(global_quadratic={"weight_power": 0}),
+    "posterior draws of global quadratics": changed(
+        global_quadratic={"width_exponents": (0.0, 0.0)}
+    ),
+    "posterior means of global quadratics": changed(
+        global_quadratic={"width_exponents": (-9.0, -9.0)}
+    ),
+    "isotropic global quadratics": changed(global_quadratic={"quadratic": FEW_TERMS}),
+    "no quintic RBF": changed(local_search=NO_QUINTIC),
+    "no smoothed RBF": changed(local_search={"smoothing_exponents": (-8.0, -8.0)}),
+    "60 % RBF": changed(local_search={"rbf_probability": 0.6}),
+    "RBF of 160 rows": changed(local_search={"rbf_most_rows": 160}),
+    "no surrogate minimization": changed(
+        strategies={"minimize_probability": 0.0, "region_minimize_probability": 0.0}
+    ),
+    "less surrogate minimization in regions": changed(
+        strategies={"region_minimize_probability": 0.35}
+    ),
+    "more surrogate minimization": changed(
+        strategies={"minimize_probability": 0.95, "region_minimize_probability": 0.8}
+    ),
+    "RBF only": changed(local_search={"rbf_probability": 1.0}),
+    "quadratics only": changed(local_search={"rbf_probability": 0.0}),
+    "no mixed terms in quadratics": changed(
+        local_search={"quadratic_most_rows": 0, "quadratic": FEW_TERMS}
+    ),
+    "points 0.1 spreads off faces": changed(local_search={"face_exponents": (-1.0, -1.0)}),
+    "no reflections": changed(local_search={"reflections_per_spread": 0.0}),
+    "reflections always": changed(local_search={"reflections_per_spread": 1e300}),
+    "10 first points": changed(strategies={"initial_most": 10}),
+    "50 first points": changed(strategies={"initial_most": 50}),
+    "neither global quadratic nor quintic RBF": changed(
+        strategies=NO_GLOBAL_QUADRATIC, local_search=NO_QUINTIC
+    ),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is missing, print the table, draw it."""
+    """Run the variants that are not in the output file, then print and draw the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=tuple(VARIANTS))
     parser.add_argument(
-        "--problems", nargs="+", help="others than those of the table, all with the same budget"
+        "--problems", nargs="+", help="problems to use instead of the table's, with one budget"
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=(830, 831, 832, 833))
     parser.add_argument("--evaluations", type=int, default=2000)
@@ -181,14 +169,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         budgets = ((options.workers, options.evaluations, tuple(options.problems)),)
     cases = [(name, *budget) for *budget, names in budgets for name in names]
     variants = list(dict.fromkeys([DEFAULT, *options.variants]))
-    # Seeds outermost, so that a run that is broken off has compared all variants.
+    # Seeds are the outer loop, so that an interrupted run has compared all variants.
     parts = [
         (variant, *case, seed) for seed, case, variant in product(options.seeds, cases, variants)
     ]
     for part in parts:
         if part not in done:
-            with changed(VARIANTS[part[0]]):
-                done[part] = regret("adbo", *part[1:])
+            variant = VARIANTS[part[0]]
+            searcher = partial(Adbo, settings=variant.settings, kappa=variant.kappa)
+            done[part] = regret_of(searcher, *part[1:])
             append(file, part, done[part])
     rows = [(*part, regret) for part, regret in done.items() if part[1:4] in cases]
     chance = table(pd.DataFrame(rows, columns=[*KEYS, "regret"]))
@@ -197,31 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def changed(constants: Mapping[str, object]) -> Iterator[None]:
-    """Set constants for a while.
-
-    Raises
-    ------
-    AttributeError, KeyError
-        If there is none of a name.
-    """
-    with contextlib.ExitStack() as stack:
-        for path, value in constants.items():
-            module, *names, last = path.split(".")
-            target = importlib.import_module(f"adbo.{module}")
-            for name in names:
-                target = getattr(target, name)
-            if isinstance(target, dict):
-                target[last]  # raises if there is none
-                stack.enter_context(mock.patch.dict(target, {last: value}))
-            else:
-                stack.enter_context(mock.patch.object(target, last, value))
-        yield
-
-
 def table(frame: pd.DataFrame) -> pd.DataFrame:
-    """How often each variant ends farther from the optimum than others, and the mean.
+    """Return how often each variant ends farther from the optimum than the others, and the mean.
 
     Parameters
     ----------
@@ -242,7 +208,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(chance: pd.DataFrame, path: Path) -> None:
-    """Draw the table as coloured cells, the variants in the order of their means."""
+    """Draw the table as coloured cells, with the variants in the order of their means."""
     import matplotlib
 
     matplotlib.use("agg")

@@ -29,7 +29,7 @@ from optuna.distributions import FloatDistribution
 
 from adbo.benchmark_functions import ackley
 from adbo.core.space import FloatArray
-from adbo.optimizer.ask import Optimizer
+from adbo.optimizer.ask_tell import Optimizer
 
 COLUMNS = ("method", "d", "n", "ask_ms", "tell_4096_ms")
 

@@ -1,10 +1,11 @@
-"""How far apart the points are that thousands of ranks propose at the same moment.
+"""Measure how far apart the points are that thousands of ranks propose at the same moment.
 
     python experiments/diversity.py --output DIR
 
-One optimizer is told some evaluations of Ackley's function as a run makes them; then each of 4,096
-ranks, which all know just these, asks once with its own random stream. The figure shows how far
-each proposal is from the nearest other one, and from the incumbent, beside uniform points.
+A simulated run makes some evaluations of Ackley's function. Then each of 4,096 ranks, all of which
+know exactly these evaluations, asks once with its own random stream. The figure shows the distance
+of each proposal from the nearest other proposal and from the incumbent, and the same for uniform
+points.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from adbo.simulation.simulate import Simulation, SimulationSettings, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Ask, print, draw."""
+    """Ask, then print and draw the distances."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--ranks", type=int, default=4096)
     parser.add_argument("--evaluations", type=int, nargs="+", default=[100, 1000, 10000])
@@ -64,7 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def ask_all(
     run: Simulation, n: int, ranks: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Proposals ``(ranks, d)`` and incumbent ``(d,)`` in the unit cube, from ``n`` evaluations."""
+    """Return proposals ``(ranks, d)`` and incumbent ``(d,)`` in the unit cube.
+
+    The ranks know the first ``n`` evaluations of the run.
+    """
     history = History()
     history.extend(to_batch(evaluation) for evaluation in run.history.evaluations(0, n))
     streams = np.random.default_rng([seed, n]).spawn(ranks)
@@ -73,7 +77,7 @@ def ask_all(
 
 
 def distances(points: NDArray[np.float64], incumbent: NDArray[np.float64]) -> pd.DataFrame:
-    """Of each point, to the nearest other one and to the incumbent, in units of the diagonal."""
+    """Return each point's distance to the nearest other one and to the incumbent, in diagonals."""
     diagonal = np.sqrt(points.shape[1])
     nearest, _ = cKDTree(points).query(points, k=2)
     from_incumbent = np.linalg.norm(points - incumbent, axis=1)
@@ -83,7 +87,7 @@ def distances(points: NDArray[np.float64], incumbent: NDArray[np.float64]) -> pd
 
 
 def summary(table: pd.DataFrame) -> str:
-    """Quantiles of the distances."""
+    """Return quantiles of the distances as text."""
     quantiles = table.groupby("evaluations", sort=False).quantile([0.1, 0.5, 0.9]).unstack()
     equal = table.groupby("evaluations", sort=False)["nearest"].agg(
         equal=lambda nearest: int((nearest == 0).sum())
@@ -92,7 +96,7 @@ def summary(table: pd.DataFrame) -> str:
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw the share of the points that are farther than a distance."""
+    """Draw the fraction of the points that are farther than a distance."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     for axes, name, label in zip(
         figure.subplots(1, 2),
@@ -104,7 +108,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             ordered = np.sort(group[name])
             share = 1 - np.arange(len(ordered)) / len(ordered)
             axes.plot(ordered, share, label=f"{n:,} evaluations known" if n else "uniform")
-        axes.set(xscale="log", xlabel=f"distance {label} (diagonals)", ylabel="share farther")
+        axes.set(xscale="log", xlabel=f"distance {label} (diagonals)", ylabel="fraction farther")
         axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)

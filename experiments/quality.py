@@ -24,7 +24,7 @@ import optuna
 import pandas as pd
 from cases import MIXED, make_case
 from optuna.trial import BaseTrial
-from searchers import METHODS, is_installed
+from searchers import METHODS, MakeSearcher, is_installed
 
 PROBLEMS = (
     "ackley:5",
@@ -71,8 +71,15 @@ def plan(options: argparse.Namespace) -> Iterator[tuple[str, str, int, int, int]
 
 def regret(method: str, name: str, workers: int, evaluations: int, seed: int) -> float:
     """What the best observed point is really worth, above the optimum."""
+    return regret_of(METHODS[method], name, workers, evaluations, seed)
+
+
+def regret_of(
+    make_searcher: MakeSearcher, name: str, workers: int, evaluations: int, seed: int
+) -> float:
+    """Return the true regret of the point that a searcher observed as the best."""
     case = make_case(name, seed)
-    searcher = METHODS[method](case.space, seed)
+    searcher = make_searcher(case.space, seed)
     mean, deviation, least = DURATION
     rng, noise = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 3])
 

@@ -15,7 +15,9 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial, FixedTrial, TrialState
 
-from adbo.optimizer.ask import Optimizer
+from adbo.core.settings import KAPPA
+from adbo.optimizer.ask_tell import Optimizer
+from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings
 
 Space = Mapping[str, BaseDistribution]
 
@@ -33,8 +35,14 @@ class Searcher(Protocol):
 class Adbo:
     """`adbo.Optimizer`: the ask of every rank."""
 
-    def __init__(self, space: Space, seed: int) -> None:
-        self._optimizer = Optimizer(space, seed=seed)
+    def __init__(
+        self,
+        space: Space,
+        seed: int,
+        settings: OptimizerSettings = DEFAULT_SETTINGS,
+        kappa: float = KAPPA,
+    ) -> None:
+        self._optimizer = Optimizer(space, seed=seed, kappa=kappa, settings=settings)
 
     def ask(self) -> BaseTrial:
         """A trial of a complete point."""
@@ -104,7 +112,9 @@ def _tpe(space: Space, seed: int) -> Searcher:
     )
 
 
-METHODS: Mapping[str, Callable[[Space, int], Searcher]] = {
+MakeSearcher = Callable[[Space, int], Searcher]
+
+METHODS: Mapping[str, MakeSearcher] = {
     "adbo": Adbo,
     "random": lambda space, seed: Optuna(optuna.samplers.RandomSampler(seed=seed)),
     "tpe": _tpe,

@@ -1,9 +1,9 @@
-"""The history: every evaluation a rank knows of, appended once and never changed.
+"""The history: all evaluations that a rank knows, appended once and never changed.
 
-It keeps columns, not objects, so that a million evaluations cost what their numbers cost, and an
-ask reads only a bounded sample of them. Where some parameter has a finite number of values, so
-that points may be repeated, it keeps a set of all points as well. It does not know where
-evaluations come from.
+It stores columns instead of objects, so that a million evaluations need the memory of their
+numbers, and an ask reads only a bounded sample of them. To recognize repeated points, it builds a
+set of all points when it is asked for the first time. It does not know where evaluations come
+from.
 
 Notation: ``n`` evaluations, ``d`` columns of the search space, ``m`` sampled rows.
 """
@@ -17,42 +17,30 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Extras, Layout
+from adbo.core.evaluation import HEADER_FIELDS, NO_EXTRAS, Batch, Evaluation, Extras, Layout
 from adbo.core.space import FloatArray, IntArray, SearchSpace
 
-#: How many of the best evaluations are kept in order. 256 and 256 uniform rows carried every
-#: test problem; more rows only cost time.
+#: Number of best evaluations that are kept in order; the sample of an ask has at most as many.
 ELITES = 256
 
-#: A sample is about uniform in time up to this row, and log-uniform after it.
-_EARLY = 100
+#: Fields of a record that the history copies; it numbers layouts by itself.
+_COPIED_FIELDS = [(n, t) for n, t in HEADER_FIELDS if n not in ("layout", "extras_bytes")]
+_HEADER = np.dtype([("layout", "<i4"), *_COPIED_FIELDS])
 
-_HEADER = np.dtype(
-    [
-        ("layout", "<i4"),
-        ("rank", "<i4"),
-        ("seq", "<u4"),
-        ("state", "<u4"),
-        ("value", "<f8"),
-        ("started", "<f8"),
-        ("finished", "<f8"),
-    ]
-)
-_COPIED = ("rank", "seq", "state", "value", "started", "finished")
-_COMPLETE, _FAIL = TrialState.COMPLETE.value, TrialState.FAIL.value
+_INITIAL_CAPACITY = 256
 
 
 class History:
-    """An append-only log of evaluations with its best ones kept in order.
+    """An append-only log of evaluations that keeps the best ones in order.
 
-    Appending is for one thread; reading rows below ``len(history)`` is safe from any other.
+    One thread may append; other threads may read rows below ``len(history)`` at the same time.
 
     Parameters
     ----------
     sign
-        +1 if lower values are better, -1 if higher ones are: the one place where signs flip.
+        +1 to minimize the values, -1 to maximize them. Costs are values times the sign.
     space
-        The columns to start with; it grows with the layouts that arrive.
+        The initial columns; new layouts add columns.
     """
 
     def __init__(self, sign: int = 1, space: SearchSpace | None = None) -> None:
@@ -61,8 +49,8 @@ class History:
         self.counts = {state: 0 for state in TrialState if state.is_finished()}
         self.busy_seconds = 0.0
         self._n = 0
-        self._header = np.empty(256, dtype=_HEADER)
-        self._values = np.full((256, len(self.space)), np.nan)
+        self._header = np.empty(_INITIAL_CAPACITY, dtype=_HEADER)
+        self._values = np.full((_INITIAL_CAPACITY, len(self.space)), np.nan)
         self._extras: dict[int, Extras] = {}
         self._layouts: list[Layout] = []
         self._layout_index: dict[int, int] = {}
@@ -78,12 +66,12 @@ class History:
         return self._n
 
     def extend(self, batches: Iterable[Batch]) -> int:
-        """Append what is new; evaluations already known by ``(rank, seq)`` are refused.
+        """Append evaluations whose ``(rank, seq)`` is new, and ignore the others.
 
         Returns
         -------
         int
-            How many were new.
+            Number of appended evaluations.
         """
         before = self._n
         for batch in batches:
@@ -92,41 +80,59 @@ class History:
 
     @property
     def best(self) -> int | None:
-        """The row of the incumbent, or None before the first complete evaluation."""
+        """Row number of the incumbent; None before the first complete evaluation."""
         return int(self._elites[0]) if self._elites.size else None
 
     @property
     def elites(self) -> IntArray:
-        """Rows of the best complete evaluations, best first, at most `ELITES`."""
+        """Row numbers of the best complete evaluations, best first, at most `ELITES`."""
         return self._elites
 
     def cost(self, rows: IntArray | slice) -> FloatArray:
-        """Values to minimize ``(m,)``; NaN for failures."""
+        """Return values to minimize ``(m,)``; NaN for failures."""
         return self.sign * self._header["value"][: self._n][rows]
 
     def values(self, rows: IntArray | slice) -> FloatArray:
-        """Internal parameter values ``(m, d)``; NaN where absent."""
+        """Return internal parameter values ``(m, d)``; NaN for absent parameters."""
         return self._values[: self._n][rows]
 
     def column(self, name: str) -> NDArray[Any]:
-        """One of ``rank``, ``seq``, ``state``, ``value``, ``started``, ``finished``, ``(n,)``."""
+        """Return ``rank``, ``seq``, ``state``, ``value``, ``started`` or ``finished`` ``(n,)``."""
         return self._header[name][: self._n]
 
-    def sample(self, size: int, rng: np.random.Generator) -> IntArray:
-        """Rows from all times without the elites, ``(m,)``, ``m <= size``, in O(size).
+    def sample(
+        self, size: int, rng: np.random.Generator, excluded: IntArray, n_early: int = 100
+    ) -> IntArray:
+        """Draw row numbers from all times, in O(size).
 
-        The logarithm of the time is drawn uniformly: late in a study most rows are from the
-        incumbent's basin, and the early ones are what is known of the others.
+        The logarithm of time is uniform. Late in a study most rows belong to the incumbent's
+        basin; the early rows are those that inform about other basins.
+
+        Parameters
+        ----------
+        size
+            Largest number of rows.
+        rng
+            Source of the draw.
+        excluded
+            Rows ``(k,)`` that are left out.
+        n_early
+            Rows over which the draw is about uniform in time; it is log-uniform after them.
+
+        Returns
+        -------
+        IntArray
+            ``(m,)`` with ``m <= size``, without repetitions, in order; all rows if they are few.
         """
-        if self._n <= size + self._elites.size:
+        if self._n <= size + excluded.size:
             rows = np.arange(self._n)
         else:
-            growth = (1 + self._n / _EARLY) ** rng.random(size)
-            rows = distinct((_EARLY * (growth - 1)).astype(np.int64))
-        return rows[~np.isin(rows, self._elites)]
+            growth = (1 + self._n / n_early) ** rng.random(size)
+            rows = sorted_unique((n_early * (growth - 1)).astype(np.int64))
+        return rows[~np.isin(rows, excluded)]
 
     def contains(self, values: FloatArray) -> NDArray[np.bool_]:
-        """Which points ``(m, d)`` of internal values have been evaluated, ``(m,)``."""
+        """Return which points ``(m, d)`` of internal values have been evaluated ``(m,)``."""
         if self._points_grid != self.space.grid:
             self._points, self._n_points, self._points_grid = set(), 0, self.space.grid
         new = self.space.keys(self._values[self._n_points : self._n])
@@ -136,7 +142,7 @@ class History:
         return np.fromiter(known, dtype=bool, count=len(values))
 
     def evaluation(self, row: int) -> Evaluation:
-        """One row as an object."""
+        """Return one row as an object."""
         header = self._header[row]
         index = int(header["layout"])
         layout = self._layouts[index]
@@ -154,7 +160,7 @@ class History:
         )
 
     def evaluations(self, start: int = 0, stop: int | None = None) -> Sequence[Evaluation]:
-        """Rows ``start`` to ``stop`` (default: all there are now) as objects."""
+        """Return rows ``start`` to ``stop`` as objects; by default, up to the last one."""
         stop = self._n if stop is None else min(stop, self._n)
         return [self.evaluation(row) for row in range(start, stop)]
 
@@ -171,7 +177,7 @@ class History:
         self._reserve(stop)
         header = self._header[start:stop]
         header["layout"] = index
-        for name in _COPIED:
+        for name, _ in _COPIED_FIELDS:
             header[name] = rows[name]
         self._values[start:stop, self._layout_columns[index]] = rows["internal"]
         self._extras.update({start + i: e for i, e in extras.items()})
@@ -199,7 +205,10 @@ class History:
         return index
 
     def _reserve(self, n: int) -> None:
-        """Make room for ``n`` rows and all columns, by replacing arrays that readers may hold."""
+        """Make room for ``n`` rows and all columns.
+
+        Arrays are replaced, not resized, because other threads may be reading them.
+        """
         capacity = len(self._header)
         if n > capacity:
             capacity = max(n, 2 * capacity)
@@ -218,7 +227,7 @@ class History:
 
     def _select_elites(self, start: int, stop: int) -> None:
         cost = self.cost(slice(start, stop))
-        eligible = self._header["state"][start:stop] == _COMPLETE
+        eligible = self._header["state"][start:stop] == TrialState.COMPLETE.value
         if self._elites.size >= ELITES:
             eligible &= cost < self._elite_cost[-1]
         chosen = np.flatnonzero(eligible)
@@ -230,7 +239,10 @@ class History:
         self._elites, self._elite_cost = rows[order], costs[order]
 
 
-def distinct(rows: IntArray) -> IntArray:
-    """Rows, which are not negative, in order and without repetitions; faster than numpy's."""
+def sorted_unique(rows: IntArray) -> IntArray:
+    """Return row numbers, which are not negative, in order and without repetitions.
+
+    It is faster than numpy's ``unique``.
+    """
     rows = np.sort(rows)
     return rows[np.diff(rows, prepend=-1) > 0]

@@ -1,14 +1,13 @@
 """The search space: named Optuna distributions as columns of numbers.
 
-It knows three views of a point: the user's ``params``, Optuna's internal float of each parameter
-(exact: what histories, messages and databases hold), and the unit cube (what the surrogate sees).
+A point has three representations: the user's ``params``; Optuna's exact internal float of each
+parameter, which histories, messages and databases hold; and the unit cube, which surrogates see.
 
-Notation: ``d`` columns, ``m`` rows, ``values (m, d)`` internal floats, ``units (m, d)`` in [0, 1];
-NaN in either marks a parameter that is absent because its branch was not taken.
+Notation: ``d`` columns, ``m`` rows, ``values (m, d)`` internal floats, ``units (m, d)`` in [0, 1].
+NaN marks a parameter that is absent because its branch was not taken.
 
-In the unit cube a number with ``L`` possible values, and a categorical with ``L`` choices, has its
-k-th value in the middle of the k-th of ``L`` equal cells; a logarithmic parameter is scaled after
-taking the logarithm.
+If a parameter has ``L`` possible values or choices, the k-th is in the middle of the k-th of ``L``
+equal cells of the unit interval. A logarithmic parameter is scaled after taking the logarithm.
 """
 
 from __future__ import annotations
@@ -32,16 +31,30 @@ IntArray = NDArray[np.int64]
 
 
 class SearchSpace:
-    """An ordered set of named distributions that grows as trials meet new names.
+    """An ordered set of named distributions, to which trials add new names.
 
-    A name whose numeric range differs between trials has one column that spans all ranges seen,
-    so the order of arrival does not matter. Should two ranks define one name in incompatible ways
-    at the same moment, each definition gets a column of its own and nothing is lost.
+    If the range of a number differs between trials, its column spans all ranges, so that the order
+    in which they arrive does not matter. If two ranks define one name in incompatible ways at the
+    same moment, each definition gets a column of its own, so that no evaluation is lost.
 
     Parameters
     ----------
     distributions
-        What is known from the start, by name.
+        The initial distributions, by name.
+
+    Attributes
+    ----------
+    names, distributions
+        One for each column ``(d,)``.
+    first, last, step
+        Lowest and highest internal value, and the distance between neighbouring values, which is 0
+        for continuous columns ``(d,)``.
+    levels
+        Number of possible values ``(d,)``; infinity for continuous columns.
+    categories
+        Number of choices ``(d,)``; 0 for numbers.
+    grid
+        Description of the columns' grids. It changes if and only if `keys` would change.
     """
 
     def __init__(self, distributions: Mapping[str, BaseDistribution] | None = None) -> None:
@@ -57,12 +70,12 @@ class SearchSpace:
         return len(self.names)
 
     def add(self, name: str, distribution: BaseDistribution) -> int:
-        """Take in a distribution, widening the column of that name if need be.
+        """Add a distribution: a new column, or a wider range of the column of that name.
 
         Returns
         -------
         int
-            Its column.
+            The column number.
         """
         key = (name, _kind(distribution))
         column = self._columns.get(key)
@@ -80,21 +93,21 @@ class SearchSpace:
         return column
 
     def known(self, name: str) -> BaseDistribution | None:
-        """The distribution under which this name was first met, or None."""
+        """Return the distribution of the first column of this name, or None."""
         column = self._first.get(name)
         return None if column is None else self.distributions[column]
 
     def column(self, name: str, distribution: BaseDistribution) -> int | None:
-        """The column of a name with this kind of distribution, or None."""
+        """Return the column of a name with this kind of distribution, or None."""
         return self._columns.get((name, _kind(distribution)))
 
     def encode(self, params: Mapping[str, Any]) -> FloatArray:
-        """One point as internal floats ``(d,)``, NaN where ``params`` has no value.
+        """Return a point as internal floats ``(d,)``, NaN where ``params`` has no value.
 
         Raises
         ------
         ValueError
-            If a name is unknown or a value is not one its distribution can hold.
+            If a name is unknown, or a value is not in its distribution.
         """
         row = np.full(len(self), np.nan)
         for name, value in params.items():
@@ -109,7 +122,7 @@ class SearchSpace:
         return row
 
     def decode(self, row: Sequence[float] | FloatArray) -> dict[str, Any]:
-        """The params of one row of internal floats ``(d,)``; the exact inverse of `encode`."""
+        """Return the params of internal floats ``(d,)``: the exact inverse of `encode`."""
         return {
             name: distribution.to_external_repr(float(value))
             for name, distribution, value in zip(self.names, self.distributions, row, strict=True)
@@ -117,18 +130,18 @@ class SearchSpace:
         }
 
     def to_unit(self, values: FloatArray) -> FloatArray:
-        """Internal floats ``(m, d)`` in the unit cube ``(m, d)``."""
+        """Map internal floats ``(m, d)`` to the unit cube ``(m, d)``."""
         t = np.array(values, dtype=np.float64)
         if self._log.size:
             t[:, self._log] = np.log(t[:, self._log])
-        # Halves, because high - low of the widest floats overflows.
+        # Halves, because high - low may overflow.
         units = np.full_like(t, 0.5)
         np.divide(t / 2 - self._low / 2, self._half_span, out=units, where=self._half_span > 0)
         units[np.isnan(t)] = np.nan
         return np.clip(units, 0.0, 1.0, out=units)
 
     def from_unit(self, units: FloatArray) -> FloatArray:
-        """The nearest representable internal floats ``(m, d)`` of unit-cube rows ``(m, d)``."""
+        """Map rows ``(m, d)`` of the unit cube to the nearest valid internal floats ``(m, d)``."""
         values = self._low * (1.0 - units) + self._high * units
         if self._log.size:
             values[:, self._log] = np.exp(values[:, self._log])
@@ -141,14 +154,14 @@ class SearchSpace:
         return np.clip(values, self.first, self.last, out=values)
 
     def snap(self, units: FloatArray) -> FloatArray:
-        """Unit-cube rows ``(m, d)`` moved to the nearest points the distributions can hold."""
+        """Move rows ``(m, d)`` of the unit cube to the nearest valid points."""
         return self.to_unit(self.from_unit(units))
 
     def keys(self, values: FloatArray) -> FloatArray:
-        """Rows ``(m, d)`` that are equal where internal floats are the same points.
+        """Return keys ``(m, d)`` of internal floats, which are equal for equal points.
 
-        Values on a grid count by their index: 0.3 is the same as 3 * 0.1. Keys that were made with
-        another `grid` are not to be compared.
+        The key of a value on a grid is its index, so that 0.3 equals 3 * 0.1. Keys are comparable
+        only if they were made with the same `grid`.
         """
         rows = values + 0.0  # -0.0 becomes 0.0
         grid = self._grid
@@ -156,17 +169,17 @@ class SearchSpace:
         return rows + 0.0
 
     def all_units(self) -> FloatArray:
-        """All points of a space whose columns all have a finite number of values, ``(N, d)``."""
+        """Return all points ``(N, d)`` of a space whose columns are all discrete."""
         indices = np.indices([int(n) for n in self.levels]).reshape(len(self), -1).T
         return self.to_unit(indices * self.step + self.first)
 
     @property
     def has_grid(self) -> bool:
-        """Whether some column has a finite number of values."""
+        """Whether a column is discrete."""
         return self._grid.size > 0
 
     def _scale(self) -> None:
-        """Recompute the vectorised description of the columns."""
+        """Recompute the arrays that describe the columns."""
         ds = self.distributions
         self.first = np.array([_first(d) for d in ds], dtype=np.float64)
         self.last = np.array([_last(d) for d in ds], dtype=np.float64)
@@ -185,7 +198,7 @@ class SearchSpace:
         self._grid = np.flatnonzero(on_grid)
         grid = self._grid
         self.grid = len(ds), *grid.tolist(), *self.first[grid].tolist(), *self.step[grid].tolist()
-        # A grid value is the middle of its cell, so the outer cells reach half a step further.
+        # A value on a grid is the middle of its cell: outer cells reach half a step beyond it.
         low, high = self.first - self.step / 2, self.last + self.step / 2
         low[self._log], high[self._log] = np.log(low[self._log]), np.log(high[self._log])
         self._low, self._high = low, high
@@ -193,17 +206,17 @@ class SearchSpace:
 
 
 def _kind(distribution: BaseDistribution) -> str:
-    """What must agree for two definitions of a name to be compatible, as Optuna sees it."""
+    """Return what two distributions of one name must share to be compatible in Optuna."""
     if isinstance(distribution, CategoricalDistribution):
         try:
             return distribution_to_json(distribution)
-        except TypeError:  # choices that Optuna keeps in memory only, such as functions
+        except TypeError:  # choices that are not JSON, such as functions
             return repr(distribution.choices)
     return f"{type(distribution).__name__}:{_log(distribution)}"
 
 
 def _union(old: BaseDistribution, new: BaseDistribution) -> BaseDistribution:
-    """The smallest distribution of the same kind that holds the values of both."""
+    """Return the smallest distribution of the same kind that holds the values of both."""
     if isinstance(old, FloatDistribution) and isinstance(new, FloatDistribution):
         low, high = min(old.low, new.low), max(old.high, new.high)
         same_grid = old.step is not None and old.step == new.step and low == old.low == new.low
@@ -230,7 +243,7 @@ def _last(distribution: BaseDistribution) -> float:
 
 
 def _step(distribution: BaseDistribution) -> float:
-    """Distance between neighbouring values; 0 for a continuous one."""
+    """Return the distance between neighbouring values; 0 for a continuous distribution."""
     if isinstance(distribution, FloatDistribution):
         return distribution.step or 0.0
     if isinstance(distribution, IntDistribution):

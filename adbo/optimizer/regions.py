@@ -1,207 +1,230 @@
-"""Which evaluations an ask works with: the elites, or a basin of its own.
+"""Regions: the rows that an ask works with, which are the elites or the rows of one basin.
 
-Ranks that all follow the elites end in the basin that was found first; some asks look after
-others.
+If all ranks followed the elites, they would end in the basin that was found first. Some asks
+therefore work in the basin of another centre: a row that is far from every better row
+(nearest-better clustering, Preuss, EvoApplications 2010). Once the incumbent's basin is polished,
+most asks restart elsewhere.
 
-Notation: ``X (m, d)`` complete rows of the unit cube, ``cost (m,)``, NaN for failures.
+Notation: ``X (m, d)`` complete rows of the unit cube, ``embedded (m, k)`` the same as points whose
+distances are meaningful, ``cost (m,)``, NaN for failures, ``nearest_better (m,)`` the distance of
+each row to the nearest row with a lower cost.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import cache
 
 import numpy as np
 
 from adbo.core.space import FloatArray, IntArray
-from adbo.optimizer.candidates import Geometry, Sample, places
-from adbo.optimizer.distances import squared_distances
+from adbo.optimizer.distances import embed, squared_distances
+from adbo.optimizer.sample import Geometry, Sample
+from adbo.optimizer.settings import RegionSettings
 
-#: Share of the asks that work in a niche, next to the head of some basin, not with the elites.
-#: Without, a 5-dimensional Rosenbrock function was at 6e-6 after 2,000 evaluations on 64 workers,
-#: with 0.75 once the best rows were close to each other at 1e-6, with this at 1e-9 (geometric
-#: means of the same 4 seeds).
-NICHE_SHARE = 0.3
-
-#: A head counts by this power of its distance to the nearest better row, divided by that power of
-#: the sum over all better ones. With 1.5 and 2, after 2,000 evaluations on 64 workers, a
-#: 30-dimensional Ackley function was at 1.2, not at 0.7 (5 studies).
-ISOLATION_POWER, RANK_POWER = 1.5, 3.0
-
-#: To the basin of a head belong the rows that are closer to it than this share of its distance to
-#: the nearest better row.
-CELL = 0.5
-
-#: A basin is exhausted if so many of its rows for each column differ, in cost, by less than this
-#: share of what the worst fifth of the sample differs from the incumbent; or by less than its head
-#: does, so that it cannot get so far.
-EXHAUSTED_ROWS, EXHAUSTED_SHARE = 4, 1e-10
-
-#: The incumbent's basin is polished if as many of the best rows differ by less than this share of
-#: the same. Then so many of the asks leave: they work elsewhere, with heads that are the best of
-#: many rows around them, however bad. With half of the asks, 8 of 20 studies of Hartmann functions
-#: (five instances that start in the second best basin) were not within 1e-3 of the optimum after
-#: 1,600 evaluations on 64 workers, with this 3; with half, and the heads of other niches, 10.
-POLISHED_SHARE, LEAVING_SHARE = 1e-7, 0.75
-
-#: So many rows are compared with all better ones at once.
+#: Rows that are compared with all better rows at once. One matrix of 512 rows takes 1.4 times as
+#: long as blocks of 64.
 _BLOCK = 64
 
-#: How many exhausted heads are passed over.
-_PATIENCE = 30
+
+class RegionKind(Enum):
+    """How a region was chosen, and what its rows are."""
+
+    ELITES = auto()
+    """The elites, best first."""
+    BASIN = auto()
+    """All rows of the sample and the auxiliary rows, by their distance to a centre."""
+    RESTART = auto()
+    """A basin whose centre is far from the polished one; there may be few rows around it."""
+    BRANCH = auto()
+    """The rows of one branch of a conditional space, best first. The ask stays in the branch."""
 
 
 @dataclass(frozen=True)
-class Niche:
-    """What an ask works with.
+class Region:
+    """The rows that an ask works with.
 
     Parameters
     ----------
     rows
-        Of the sample and its reserve ``(k,)``, most relevant first; the elites, all by their
-        distance to a head, or those of a branch.
-    is_elites
-        Whether they are the elites.
+        Numbers of rows in the sample followed by the auxiliary rows ``(k,)``, most relevant first.
+    kind
+        How they were chosen.
     radius
-        Up to where, from the head, rows belong to its basin; infinity if no row is better.
-    is_branch
-        Whether they are the rows of a branch, best first, which this ask does not leave.
-    is_restart
-        Whether the head is far from a polished basin, and may have few rows around it.
+        Rows within this distance of the centre, the first row, belong to its basin; infinity if
+        no row is better than the centre.
     """
 
     rows: IntArray
-    is_elites: bool
-    radius: float
-    is_branch: bool = False
-    is_restart: bool = False
+    kind: RegionKind
+    radius: float = math.inf
+
+    @property
+    def is_basin(self) -> bool:
+        """Whether the rows are ordered by their distance to a centre."""
+        return self.kind in (RegionKind.BASIN, RegionKind.RESTART)
 
 
-def choose(sample: Sample, geometry: Geometry, rng: np.random.Generator) -> Niche:
-    """The rows this ask works with.
-
-    A niche is rows by their distance to one that is the head of a basin: one with no better row
-    nearby (nearest-better clustering, Preuss, EvoApplications 2010). Failures are no heads. A
-    basin that is exhausted is left alone.
+def choose_region(
+    sample: Sample, geometry: Geometry, rng: np.random.Generator, settings: RegionSettings
+) -> Region:
+    """Choose the elites or a basin for this ask.
 
     Parameters
     ----------
     sample
         Complete rows.
     geometry
-        What the columns are.
+        Kinds of the columns.
     rng
         Source of all choices.
+    settings
+        Tunables.
     """
     n_elites, cost = sample.n_elites, sample.cost
-    elites = Niche(np.arange(n_elites), True, math.inf)
+    elites = Region(np.arange(n_elites), RegionKind.ELITES)
     if not n_elites:
         return elites
-    size = EXHAUSTED_ROWS * sample.X.shape[1]
-    difference = _difference(cost)
+    size = settings.rows_per_column * sample.X.shape[1]
+    cost_range = _cost_range(cost)
     best = cost[: min(size, n_elites)]
-    leaves = is_flat(best, POLISHED_SHARE * difference) and bool(rng.random() < LEAVING_SHARE)
-    stays = rng.random() >= NICHE_SHARE
-    if stays and not leaves and not is_flat(best, EXHAUSTED_SHARE * difference):
+    is_polished = is_flat(best, settings.polished_fraction * cost_range)
+    restarts = is_polished and bool(rng.random() < settings.restart_probability)
+    stays = rng.random() >= settings.probability
+    if stays and not restarts and not is_flat(best, settings.converged_fraction * cost_range):
         return elites
-    place = places(sample.X, geometry.categories)
-    isolation = isolations(place, cost)
-    weight = _restart_weights(place, isolation) if leaves else _head_weights(isolation, cost)
-    weight[np.isnan(cost)] = 0.0
-    if leaves:
-        distance = np.sum((place - place[0]) ** 2, axis=1)
-        far = distance > 4 * distance[_nearest(distance, size)].max()
-        if weight[far].any():  # choices are all as far from each other
-            weight[~far] = 0.0
-    reserve = sample.reserve()
-    everything = np.concatenate([place, places(reserve.X, geometry.categories)])
-    all_cost = np.concatenate([cost, reserve.cost])
-    for _ in range(_PATIENCE):
+    kind = RegionKind.RESTART if restarts else RegionKind.BASIN
+    return _choose_basin(sample, geometry, kind, rng, settings)
+
+
+def _choose_basin(
+    sample: Sample,
+    geometry: Geometry,
+    kind: RegionKind,
+    rng: np.random.Generator,
+    settings: RegionSettings,
+) -> Region:
+    """Draw centres until the basin of one has not converged."""
+    cost, size = sample.cost, settings.rows_per_column * sample.X.shape[1]
+    embedded = embed(sample.X, geometry.categories)
+    nearest_better = nearest_better_distances(embedded, cost)
+    if kind is RegionKind.RESTART:
+        weight = _restart_weights(embedded, nearest_better, cost, size, settings)
+    else:
+        weight = _centre_weights(nearest_better, cost, settings)
+    auxiliary = sample.auxiliary()
+    everything = np.concatenate([embedded, embed(auxiliary.X, geometry.categories)])
+    all_cost = np.concatenate([cost, auxiliary.cost])
+    least_tolerance = settings.converged_fraction * _cost_range(cost)
+    for _ in range(settings.attempts):
         total = weight.sum()
-        head = int(rng.choice(len(weight), p=weight / total)) if total > 0 else 0
-        distance = np.sum((everything - place[head]) ** 2, axis=1)
+        centre = int(rng.choice(len(weight), p=weight / total)) if total > 0 else 0
+        distance = np.sum((everything - embedded[centre]) ** 2, axis=1)
         with np.errstate(over="ignore"):
-            behind = cost[head] - cost[0] if np.isfinite(cost[0]) else 0.0
+            behind = cost[centre] - cost[0] if np.isfinite(cost[0]) else 0.0
         around = _nearest(distance, size)
-        tolerance = max(EXHAUSTED_SHARE * difference, behind)
-        # Rows from beyond the next better one say nothing of a basin that was hardly searched.
-        is_searched = not leaves or distance[around].max() <= isolation[head] ** 2
-        if not (total > 0 and is_searched and is_flat(all_cost[around], tolerance)):
+        # A basin whose costs span less than its centre is behind cannot reach the incumbent.
+        converged = is_flat(all_cost[around], max(least_tolerance, behind))
+        # Rows beyond the nearest better row do not inform about a basin with few rows.
+        is_searched = (
+            kind is RegionKind.BASIN or distance[around].max() <= nearest_better[centre] ** 2
+        )
+        if not (total > 0 and is_searched and converged):
             break
         around = around[around < len(weight)]
-        weight[around[cost[around] >= cost[head]]] = 0.0
+        weight[around[cost[around] >= cost[centre]]] = 0.0
     rows = np.argsort(distance, kind="stable")
-    return Niche(rows, False, CELL * float(isolation[head]), is_restart=leaves)
+    return Region(rows, kind, settings.radius_fraction * float(nearest_better[centre]))
 
 
-def _difference(cost: FloatArray) -> float:
-    """What the worst fifth of the costs ``(m,)`` differs from the best one, at least."""
-    finite = cost[np.isfinite(cost)]
-    if not finite.size:
-        return 0.0
-    fourth_fifth = len(finite) * 4 // 5
-    with np.errstate(over="ignore"):
-        difference = np.partition(finite, fourth_fifth)[fourth_fifth] - finite.min()
-    return float(min(difference, np.finfo(np.float64).max))
-
-
-def _nearest(distance: FloatArray, n: int) -> IntArray:
-    """The rows of the smallest distances, at most n of ``(m,)``, in no order."""
-    return np.argpartition(distance, n)[:n] if n < len(distance) else np.arange(len(distance))
-
-
-def isolations(place: FloatArray, cost: FloatArray) -> FloatArray:
-    """Distance of each row ``(m, k)`` to the nearest better one ``(m,)``, infinity if none is."""
+def nearest_better_distances(embedded: FloatArray, cost: FloatArray) -> FloatArray:
+    """Return each row's distance to the nearest better row ``(m,)``, infinity for the best."""
     order = np.argsort(cost, kind="stable")
-    ordered = place[order]
+    ordered = embedded[order]
     squares = np.empty(len(order))
-    # By blocks: one matrix of 512 rows takes 1.4 times as long.
     for start in range(0, len(order), _BLOCK):
         stop = min(start + _BLOCK, len(order))
         block = squared_distances(ordered[start:stop], ordered[:stop])
         block[:, start:] += _not_better()[: stop - start, : stop - start]
         squares[start:stop] = block.min(axis=1)
-    isolation = np.empty(len(order))
-    isolation[order] = np.sqrt(np.maximum(squares, 0.0))
-    return isolation
+    distances = np.empty(len(order))
+    distances[order] = np.sqrt(np.maximum(squares, 0.0))
+    return distances
+
+
+def is_flat(cost: FloatArray, tolerance: float) -> bool:
+    """Return whether the finite costs span at most the tolerance; False if there are none."""
+    finite = cost[np.isfinite(cost)]
+    with np.errstate(over="ignore"):
+        return bool(finite.size and finite.max() <= finite.min() + tolerance)
+
+
+def _cost_range(cost: FloatArray) -> float:
+    """Return the difference between the 80 % quantile of the costs ``(m,)`` and the lowest."""
+    finite = cost[np.isfinite(cost)]
+    if not finite.size:
+        return 0.0
+    index = len(finite) * 4 // 5
+    with np.errstate(over="ignore"):
+        difference = np.partition(finite, index)[index] - finite.min()
+    return float(min(difference, np.finfo(np.float64).max))
+
+
+def _nearest(distance: FloatArray, n: int) -> IntArray:
+    """Return the numbers of the n smallest distances ``(m,)``, in no order."""
+    return np.argpartition(distance, n)[:n] if n < len(distance) else np.arange(len(distance))
 
 
 @cache
 def _not_better() -> FloatArray:
-    """Infinity on the diagonal and above it."""
+    """Return a matrix with infinity on and above the diagonal and 0 below."""
     return np.where(np.tri(_BLOCK, k=-1, dtype=bool), 0.0, np.inf)
 
 
-def _isolation_weights(isolation: FloatArray) -> FloatArray:
-    """How much each row counts ``(m,)``; the best one, that has no better row, as the next."""
-    power = isolation**ISOLATION_POWER
+def _distance_weights(nearest_better: FloatArray, settings: RegionSettings) -> FloatArray:
+    """Return ``d^p (m,)``; for the best row, whose d is infinite, the largest finite value."""
+    power = nearest_better**settings.distance_power
     power[np.isinf(power)] = power[np.isfinite(power)].max(initial=0.0)
     return power
 
 
-def _head_weights(isolation: FloatArray, cost: FloatArray) -> FloatArray:
-    """How likely each row becomes a head ``(m,)``, the best the likeliest."""
+def _centre_weights(
+    nearest_better: FloatArray, cost: FloatArray, settings: RegionSettings
+) -> FloatArray:
+    """Return each row's weight as a centre ``(m,)``: d^p / (cumulative d^p over better rows)^q.
+
+    d is the nearest-better distance. Failures have the weight 0.
+    """
     order = np.argsort(cost, kind="stable")
-    ordered = _isolation_weights(isolation)[order]
-    total = (ordered[0] + np.cumsum(ordered) - ordered) ** RANK_POWER
+    ordered = _distance_weights(nearest_better, settings)[order]
+    total = (ordered[0] + np.cumsum(ordered) - ordered) ** settings.cumulative_power
     weight = np.empty(len(order))
     weight[order] = np.divide(ordered, total, out=np.zeros_like(ordered), where=total > 0)
+    weight[np.isnan(cost)] = 0.0
     return weight
 
 
-def _restart_weights(place: FloatArray, isolation: FloatArray) -> FloatArray:
-    """The same ``(m,)`` without regard to cost: the likeliest is the best of the most rows.
+def _restart_weights(
+    embedded: FloatArray,
+    nearest_better: FloatArray,
+    cost: FloatArray,
+    size: int,
+    settings: RegionSettings,
+) -> FloatArray:
+    """Return each row's weight as the centre of a restart ``(m,)``, whatever its cost.
 
-    Of the rows that are closer to it than any better one, few if it is on the slope of a basin,
-    whose next better row is as close as others are.
+    The weight is d^p times the number of rows that are closer than the nearest better row. That
+    number is low on the slope of a basin, where the next better row is as close as other rows.
+    Rows near the incumbent, whose basin has ``size`` rows or more, have the weight 0.
     """
-    closer = squared_distances(place, place) < isolation[:, None] ** 2
-    return np.asarray(_isolation_weights(isolation) * np.maximum(closer.sum(axis=1), 1))
-
-
-def is_flat(cost: FloatArray, tolerance: float) -> bool:
-    """Whether all costs that are finite, and there is one, are within the tolerance."""
-    finite = cost[np.isfinite(cost)]
-    with np.errstate(over="ignore"):
-        return bool(finite.size and finite.max() <= finite.min() + tolerance)
+    closer = squared_distances(embedded, embedded) < nearest_better[:, None] ** 2
+    n_closer = np.maximum(closer.sum(axis=1), 1)
+    weight = np.asarray(_distance_weights(nearest_better, settings) * n_closer)
+    weight[np.isnan(cost)] = 0.0
+    distance = np.sum((embedded - embedded[0]) ** 2, axis=1)
+    far = distance > 4 * distance[_nearest(distance, size)].max()
+    if weight[far].any():  # different choices all have the same distance
+        weight[~far] = 0.0
+    return weight

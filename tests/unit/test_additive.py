@@ -1,4 +1,4 @@
-"""The additive model: the best value of each parameter, where they act one by one."""
+"""The additive model finds the best value of each parameter where they act one by one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from adbo.core.space import SearchSpace
-from adbo.optimizer.candidates import Geometry
 from adbo.optimizer.models import additive
+from adbo.optimizer.models.additive import minimize_additive
+from adbo.optimizer.sample import Geometry
+from adbo.optimizer.settings import AdditiveSettings
+
+DEFAULT = AdditiveSettings()
+ALWAYS = AdditiveSettings(correlation_power=0.0)
 
 
 def continuous(d):
@@ -34,8 +39,14 @@ def waves(X, target):
     return np.sum(-np.cos(25 * (X - target)) + 2 * np.abs(X - target), axis=-1)
 
 
-def draws(X, cost, geometry, rng, n=60):
-    return np.concatenate([additive.descend(X, cost, geometry, rng) for _ in range(n)])
+def draws(X, cost, geometry, rng, settings=DEFAULT, n=60):
+    return np.concatenate([minimize_additive(X, cost, geometry, rng, settings) for _ in range(n)])
+
+
+def n_models(X, cost, settings, rng):
+    """Number of minimizations of 60 for which there is an additive model."""
+    found = [minimize_additive(X, cost, continuous(3), rng, settings) for _ in range(60)]
+    return sum(len(points) > 0 for points in found)
 
 
 def test_the_best_of_many_basins_is_found_in_one_step(rng):
@@ -51,19 +62,14 @@ def test_the_best_of_many_basins_is_found_in_one_step(rng):
 def test_parameters_that_act_together_have_no_such_model(rng):
     X = rng.random((200, 3))
     X, cost = best_first(X, np.prod(np.sign(X - 0.5), axis=1))
-    assert sum(len(additive.descend(X, cost, continuous(3), rng)) > 0 for _ in range(60)) < 5
+    assert n_models(X, cost, DEFAULT, rng) < 5
 
 
-def test_costs_that_are_a_sum_on_the_scale_of_the_forest(rng, monkeypatch):
+def test_costs_that_are_a_sum_on_the_scale_of_the_forest(rng):
     X = rng.random((200, 3))
     X, cost = best_first(X, np.exp(3 * waves(X, np.array([0.3, 0.6, 0.8]))))
-
-    def n_models(plain_share):
-        monkeypatch.setattr(additive, "PLAIN_SHARE", plain_share)
-        return sum(len(additive.descend(X, cost, continuous(3), rng)) > 0 for _ in range(60))
-
-    assert n_models(1.0) < 5
-    assert n_models(0.0) > 10
+    assert n_models(X, cost, AdditiveSettings(plain_probability=1.0), rng) < 5
+    assert n_models(X, cost, AdditiveSettings(plain_probability=0.0), rng) > 10
 
 
 def test_choices_and_whole_numbers(rng):
@@ -106,7 +112,7 @@ def test_failures_are_left_out(rng):
 def test_draws_differ(rng):
     X = rng.random((60, 3))
     X, cost = best_first(X, np.sum((X - 0.3) ** 2, axis=1))
-    points = [additive.descend(X, cost, continuous(3), rng) for _ in range(60)]
+    points = [minimize_additive(X, cost, continuous(3), rng, DEFAULT) for _ in range(60)]
     firsts = np.array([found[0] for found in points if len(found)])
     assert len(firsts) > 30
     assert len(np.unique(firsts, axis=0)) == len(firsts)
@@ -115,24 +121,22 @@ def test_draws_differ(rng):
 @pytest.mark.parametrize("m", [1, 5, 30, 600])
 @pytest.mark.parametrize("spread", [0.0, 1e-16, 1e-9, 0.3])
 @pytest.mark.parametrize("size", [0.0, 1e-300, 1.0, 1e307])
-def test_inside_whatever_the_rows(rng, monkeypatch, m, spread, size):
-    monkeypatch.setattr(additive, "CORRELATION_POWER", 0.0)
+def test_inside_whatever_the_rows(rng, m, spread, size):
     X = np.clip(0.5 + spread * rng.standard_normal((m, 3)), 0, 1)
     X, cost = best_first(X, size * np.sum(np.abs(X - 0.4), axis=1))
-    points = draws(X, cost, continuous(3), rng, 5)
+    points = draws(X, cost, continuous(3), rng, ALWAYS, 5)
     assert ((points >= X.min(axis=0)) & (points <= X.max(axis=0))).all()
     if m >= 30 and spread == 0.3 and size:
-        assert len(points) == 5 * additive.POINTS
+        assert len(points) == 5 * ALWAYS.n_points
 
 
-def test_levels_that_were_not_seen_are_not_guessed_between(rng, monkeypatch):
-    monkeypatch.setattr(additive, "CORRELATION_POWER", 0.0)
+def test_levels_that_were_not_seen_are_not_guessed_between(rng):
     space = SearchSpace({f"n{j}": IntDistribution(0, 3) for j in range(4)})
     X = space.snap(rng.random((100, 4)))
     effect = rng.standard_normal((4, 4))
     index = np.clip((X * 4).astype(int), 0, 3)
     X, cost = best_first(X, effect[np.arange(4), index].sum(axis=1))
-    points = draws(X, cost, geometry_of(space), rng)
+    points = draws(X, cost, geometry_of(space), rng, ALWAYS)
     proposed = np.clip((points * 4).astype(int), 0, 3)
     assert (proposed == effect.argmin(axis=1)).mean() > 0.9
 
@@ -145,11 +149,11 @@ def test_too_many_choices_have_no_model(rng):
     assert len(draws(X, cost, geometry_of(space), rng)) == 0
 
 
-def test_draws_of_one_model_differ(rng, monkeypatch):
-    monkeypatch.setattr(additive, "CORRELATION_POWER", 0.0)
+def test_draws_of_one_model_differ(rng):
     X = rng.random((60, 3))
     X, cost = best_first(X, waves(X, 0.3) + 0.3 * rng.standard_normal(60))
-    for points in (additive.descend(X, cost, continuous(3), rng) for _ in range(10)):
+    for _ in range(10):
+        points = minimize_additive(X, cost, continuous(3), rng, ALWAYS)
         assert len(np.unique(points, axis=0)) > 1
 
 
@@ -167,5 +171,5 @@ def test_leave_one_out_predictions_are_those_of_fits_without_the_row(rng):
         return features[i] * scale @ coefficients
 
     expected = np.corrcoef([predicted(i) for i in range(12)], y)[0, 1]
-    found = additive._fit(features, scale, y, noise).correlation
+    found = additive._fit_model(features, scale, y, noise).correlation
     np.testing.assert_allclose(found, expected, rtol=1e-9)

@@ -14,7 +14,10 @@ from optuna.distributions import (
 
 from adbo.core.space import SearchSpace
 from adbo.optimizer import candidates
-from adbo.optimizer.candidates import Geometry
+from adbo.optimizer.sample import Geometry
+from adbo.optimizer.settings import CandidateSettings
+
+SETTINGS = CandidateSettings()
 
 DISTRIBUTIONS = st.one_of(
     st.just(FloatDistribution(-1, 2)),
@@ -48,15 +51,15 @@ class TestGenerate:
     def test_rows_that_the_space_can_hold(self, space, m, seed):
         rng = np.random.default_rng(seed)
         X = space.snap(rng.random((m, len(space))))
-        points = candidates.generate(X, np.arange(m // 2), geometry_of(space), rng)
-        assert points.shape == (candidates.CANDIDATES, len(space))
+        points = candidates.generate(X, np.arange(m // 2), geometry_of(space), rng, SETTINGS)
+        assert points.shape == (SETTINGS.n_candidates, len(space))
         assert ((points >= 0) & (points <= 1)).all()
         if space.has_grid:
             np.testing.assert_allclose(points, space.snap(points), atol=1e-12)
 
     def test_most_are_near_the_elites_and_some_anywhere(self, rng):
         X = 0.7 + 0.001 * rng.standard_normal((300, 3))
-        points = candidates.generate(X, np.arange(300), continuous(3), rng)
+        points = candidates.generate(X, np.arange(300), continuous(3), rng, SETTINGS)
         near = (np.abs(points - 0.7) < 0.02).all(axis=1).mean()
         assert 0.85 < near < 0.95
         far = points[(np.abs(points - 0.7) > 0.02).all(axis=1)]
@@ -64,12 +67,14 @@ class TestGenerate:
         assert far.max() > 0.9
 
     def test_uniform_without_elites(self, rng):
-        points = candidates.generate(np.empty((0, 4)), np.arange(0), continuous(4), rng)
+        points = candidates.generate(np.empty((0, 4)), np.arange(0), continuous(4), rng, SETTINGS)
         np.testing.assert_allclose(points.mean(axis=0), 0.5, atol=0.05)
         np.testing.assert_allclose(points.std(axis=0), 12**-0.5, atol=0.03)
 
     def test_one_elite_is_left(self, rng):
-        points = candidates.generate(np.full((1, 2), 0.5), np.arange(1), continuous(2), rng)
+        points = candidates.generate(
+            np.full((1, 2), 0.5), np.arange(1), continuous(2), rng, SETTINGS
+        )
         assert (points != 0.5).any(axis=1).all()
         assert 1e-3 < np.abs(points - 0.5).mean() < 0.3
 
@@ -80,7 +85,9 @@ class TestMutate:
     def test_every_row_moves_to_another_point(self, space, seed):
         rng = np.random.default_rng(seed)
         base = space.snap(rng.random((200, len(space))))
-        moved = candidates.mutate(base, np.full(len(space), 0.05), geometry_of(space), rng)
+        moved = candidates.mutate(
+            base, np.full(len(space), 0.05), geometry_of(space), rng, SETTINGS.step_exponents
+        )
         differs = (space.from_unit(moved) != space.from_unit(base)).any(axis=1)
         assert differs.all() or (space.levels == 1).all()
 
@@ -88,31 +95,44 @@ class TestMutate:
     def test_the_low_end_of_a_long_logarithmic_range_is_left(self, spread, rng):
         space = SearchSpace({"n": IntDistribution(1, 10**9, log=True)})
         base = space.to_unit(np.ones((100, 1)))
-        moved = candidates.mutate(base, np.array([spread]), geometry_of(space), rng)
+        moved = candidates.mutate(
+            base, np.array([spread]), geometry_of(space), rng, SETTINGS.step_exponents
+        )
         assert (space.from_unit(moved) > 1).all()
 
     def test_categories_reach_all_other_choices_alike(self, rng):
         geometry = Geometry(np.array([5]), np.array([5.0]), lambda units: units)
         base = np.full((8000, 1), 2.5 / 5)
-        choices = np.floor(candidates.mutate(base, np.array([0.01]), geometry, rng) * 5)
+        choices = np.floor(
+            candidates.mutate(base, np.array([0.01]), geometry, rng, SETTINGS.step_exponents) * 5
+        )
         share = np.bincount(choices.ravel().astype(int), minlength=5) / 8000
         np.testing.assert_allclose(share, [0.25, 0.25, 0, 0.25, 0.25], atol=0.03)
 
     def test_small_steps_of_an_integer_are_one_level(self, rng):
         geometry = Geometry(np.array([0]), np.array([10.0]), lambda units: units)
         base = np.full((1000, 1), 4.5 / 10)
-        moved = np.floor(candidates.mutate(base, np.array([1e-6]), geometry, rng) * 10 + 1e-9)
+        moved = np.floor(
+            candidates.mutate(base, np.array([1e-6]), geometry, rng, SETTINGS.step_exponents) * 10
+            + 1e-9
+        )
         assert set(moved.ravel()) == {3, 5}
 
     def test_steps_span_the_scales(self, rng):
         base = np.full((2000, 1), 0.5)
-        step = np.abs(candidates.mutate(base, np.array([0.01]), continuous(1), rng) - 0.5)
+        step = np.abs(
+            candidates.mutate(base, np.array([0.01]), continuous(1), rng, SETTINGS.step_exponents)
+            - 0.5
+        )
         assert np.quantile(step, 0.05) < 0.0005
         assert np.quantile(step, 0.95) > 0.01
 
     def test_subsets_of_columns_of_every_size(self, rng):
         base = np.full((3000, 8), 0.5)
-        moved = candidates.mutate(base, np.full(8, 0.01), continuous(8), rng) != base
+        moved = (
+            candidates.mutate(base, np.full(8, 0.01), continuous(8), rng, SETTINGS.step_exponents)
+            != base
+        )
         assert set(moved.sum(axis=1)) == set(range(1, 9))
 
 

@@ -58,7 +58,7 @@ def test_tables(tmp_path: Path, script: str, arguments: list[str], file: str) ->
 
 def test_ablation(tmp_path: Path) -> None:
     arguments = [
-        *("--variants", "default", "kappa 0", "no niches", "--problems", "sphere:2"),
+        *("--variants", "default", "kappa 0", "no basins", "--problems", "sphere:2"),
         *("--seeds", "1", "--workers", "4", "--evaluations", "60", "--output", "results"),
     ]
     out = _run(tmp_path, "ablation.py", *arguments)

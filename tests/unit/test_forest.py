@@ -1,4 +1,4 @@
-"""The surrogate: its predictions, its target scale, and its independence of private interfaces."""
+"""The forest: its predictions, and its independence of private interfaces of scikit-learn."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 from adbo.optimizer.models import forest
+from adbo.optimizer.settings import ForestSettings
+
+SETTINGS = ForestSettings()
 
 NUMBERS = np.zeros(3, dtype=np.int64)
 
@@ -29,16 +29,16 @@ class TestTrees:
         X, y = grid(rng, 200), rng.random(200)
         X[:40, 1] = -1.0
         queries = np.ascontiguousarray(grid(rng, 500))
-        private = forest.grow_privately(X, y, seed=3)
-        public = forest.grow_publicly(X, y, seed=3)
-        assert len(private) == len(public) == forest.TREES
+        private = forest.grow_privately(X, y, seed=3, n_trees=10)
+        public = forest.grow_publicly(X, y, seed=3, n_trees=10)
+        assert len(private) == len(public) == 10
         for a, b in zip(private, public, strict=True):
             np.testing.assert_array_equal(a.predict(queries).ravel(), b.predict(queries).ravel())
 
     def test_trees_of_a_forest_differ(self, rng):
         X, y = grid(rng, 100), rng.random(100)
         queries = np.ascontiguousarray(grid(rng, 100))
-        first, second, *_ = forest.grow_privately(X, y, seed=3)
+        first, second, *_ = forest.grow_privately(X, y, seed=3, n_trees=10)
         assert not np.array_equal(first.predict(queries), second.predict(queries))
 
     @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ class TestTrees:
     )
     def test_missing_private_module_changes_nothing(self, rng, monkeypatch, module):
         X, y = rng.random((60, 3)), rng.random(60)
-        expected = forest.fit(X, y, NUMBERS, np.random.default_rng(1)).predict(X)
+        expected = forest.fit_forest(X, y, NUMBERS, np.random.default_rng(1), SETTINGS).predict(X)
         monkeypatch.setitem(sys.modules, module, None)
-        found = forest.fit(X, y, NUMBERS, np.random.default_rng(1)).predict(X)
+        found = forest.fit_forest(X, y, NUMBERS, np.random.default_rng(1), SETTINGS).predict(X)
         np.testing.assert_array_equal(found, expected)
 
     @pytest.mark.parametrize(
@@ -56,16 +56,16 @@ class TestTrees:
     )
     def test_private_class_with_another_signature_changes_nothing(self, rng, monkeypatch, name):
         X, y = rng.random((60, 3)), rng.random(60)
-        expected = forest.fit(X, y, NUMBERS, np.random.default_rng(1)).predict(X)
+        expected = forest.fit_forest(X, y, NUMBERS, np.random.default_rng(1), SETTINGS).predict(X)
         monkeypatch.setattr(f"sklearn.tree.{name}", object)
-        found = forest.fit(X, y, NUMBERS, np.random.default_rng(1)).predict(X)
+        found = forest.fit_forest(X, y, NUMBERS, np.random.default_rng(1), SETTINGS).predict(X)
         np.testing.assert_array_equal(found, expected)
 
 
 class TestFit:
     def test_std_is_zero_at_the_data_and_not_between(self, rng):
         X, y = rng.random((100, 3)), rng.random(100)
-        surrogate = forest.fit(X, y, NUMBERS, rng)
+        surrogate = forest.fit_forest(X, y, NUMBERS, rng, SETTINGS)
         mean, std = surrogate.predict(X)
         np.testing.assert_allclose(mean, y)
         np.testing.assert_allclose(std, 0, atol=1e-12)
@@ -73,7 +73,7 @@ class TestFit:
 
     def test_orders_a_slope(self, rng):
         X = rng.random((300, 3))
-        surrogate = forest.fit(X, X[:, 0], NUMBERS, rng)
+        surrogate = forest.fit_forest(X, X[:, 0], NUMBERS, rng, SETTINGS)
         queries = np.full((2, 3), 0.5)
         queries[:, 0] = 0.2, 0.8
         mean, _ = surrogate.predict(queries)
@@ -83,7 +83,7 @@ class TestFit:
         X = 0.3 + 1e-13 * rng.standard_normal((100, 3))
         X[0] = 0.3
         y = (X[:, 0] - 0.3) * 1e13
-        mean, _ = forest.fit(X, y, NUMBERS, rng).predict(X)
+        mean, _ = forest.fit_forest(X, y, NUMBERS, rng, SETTINGS).predict(X)
         np.testing.assert_allclose(mean, y)
 
     def test_absent_parameters_are_told_from_every_value(self, rng):
@@ -91,14 +91,14 @@ class TestFit:
         X[::2, 2] = np.nan
         y = np.where(np.isnan(X[:, 2]), 0.0, 1.0)
         queries = np.array([[0.5, 0.5, np.nan], [0.5, 0.5, 0.0], [0.5, 0.5, 1.0]])
-        mean, _ = forest.fit(X, y, NUMBERS, rng).predict(queries)
+        mean, _ = forest.fit_forest(X, y, NUMBERS, rng, SETTINGS).predict(queries)
         np.testing.assert_allclose(mean, [0, 1, 1], atol=0.15)
 
     def test_absent_in_the_first_row(self, rng):
         X = rng.random((50, 3))
         X[0] = np.nan
         y = rng.random(50)
-        mean, _ = forest.fit(X, y, NUMBERS, rng).predict(X)
+        mean, _ = forest.fit_forest(X, y, NUMBERS, rng, SETTINGS).predict(X)
         np.testing.assert_allclose(mean, y)
 
     def test_categories_have_no_order(self, rng):
@@ -109,7 +109,7 @@ class TestFit:
         y = np.where(np.isin(choice, [1, 4, 6]), 0.0, 1.0)
         queries = np.full((8, 3), 0.5)
         queries[:, 0] = (np.arange(8) + 0.5) / 8
-        mean, std = forest.fit(X, y, np.array([8, 0, 0]), rng).predict(queries)
+        mean, std = forest.fit_forest(X, y, np.array([8, 0, 0]), rng, SETTINGS).predict(queries)
         assert set(np.argsort(mean)[:3]) == {1, 4, 6}
         assert std[[1, 4, 6]].max() < 0.3
 
@@ -117,50 +117,15 @@ class TestFit:
         choice = np.repeat([0, 2], 20)
         X = np.column_stack([(choice + 0.5) / 3, rng.random((40, 2))])
         y = (choice == 2).astype(float)
-        ranks = forest.fit(X, y, np.array([3, 0, 0]), rng).category_ranks[0]
+        ranks = forest.fit_forest(X, y, np.array([3, 0, 0]), rng, SETTINGS).category_ranks[0]
         assert ranks[0] < ranks[1] < ranks[2]
 
     def test_one_row(self, rng):
-        mean, std = forest.fit(np.full((1, 3), 0.5), np.ones(1), NUMBERS, rng).predict(
-            rng.random((5, 3))
-        )
+        X = np.full((1, 3), 0.5)
+        surrogate = forest.fit_forest(X, np.ones(1), NUMBERS, rng, SETTINGS)
+        mean, std = surrogate.predict(rng.random((5, 3)))
         np.testing.assert_array_equal(mean, 1)
         np.testing.assert_array_equal(std, 0)
-
-
-class TestTargets:
-    @given(
-        npst.arrays(
-            np.float64,
-            st.integers(1, 30),
-            elements=st.floats(allow_nan=True, allow_infinity=True, width=64),
-        ),
-        st.integers(0, 30),
-    )
-    def test_finite_and_ordered_like_the_costs(self, cost, n_elites):
-        cost = np.sort(cost)  # NaN last
-        y = forest.targets(cost, min(n_elites, int((~np.isnan(cost)).sum())))
-        assert y.shape == cost.shape
-        assert np.isfinite(y).all()
-        assert np.isfinite(y**2).all()
-        assert (np.diff(y) >= 0).all()
-
-    def test_resolves_the_elites_at_any_magnitude(self):
-        for scale in (1e-300, 1.0, 1e300):
-            y = forest.targets(np.array([0.0, 1.0, 2.0, 3.0, 1e6]) * scale, 4)
-            np.testing.assert_allclose(y[:4], np.arcsinh([0, 0.5, 1, 1.5]))
-
-    def test_failure_counts_as_the_worst_finite_cost(self):
-        y = forest.targets(np.array([0.0, 1.0, 5.0, np.nan, np.inf]), 3)
-        assert y[2] == y[3] == y[4]
-
-    def test_all_failed_or_all_equal(self):
-        np.testing.assert_array_equal(forest.targets(np.full(3, np.nan), 0), 0)
-        np.testing.assert_array_equal(forest.targets(np.full(3, 7.0), 3), 0)
-
-    def test_infinitely_good_stays_the_best(self):
-        y = forest.targets(np.array([-np.inf, 1.0, 2.0]), 3)
-        assert y[0] <= y[1] < y[2]
 
 
 class TestPresence:

@@ -1,4 +1,4 @@
-"""The history: append-only, no duplicates, its best always in order."""
+"""The history is append-only, has no duplicates, and keeps its best evaluations in order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from trial_strategies import evaluations
 
 from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Layout, to_batch
-from adbo.core.history import ELITES, History, distinct
+from adbo.core.history import ELITES, History, sorted_unique
 
 LAYOUT = Layout({"x": FloatDistribution(-10, 10)})
 OTHER = Layout({"y": CategoricalDistribution(["a", "b"]), "x": FloatDistribution(-10, 10)})
@@ -105,7 +105,7 @@ def test_maximizing_turns_the_order() -> None:
 def test_a_sample_is_bounded_and_leaves_out_the_elites() -> None:
     history = History()
     history.extend([_batch(np.arange(5000.0))])
-    rows = history.sample(256, np.random.default_rng(0))
+    rows = history.sample(256, np.random.default_rng(0), history.elites)
     assert 128 < len(rows) <= 256
     assert len(set(rows)) == len(rows)
     # From all times, the early ones more often.
@@ -116,7 +116,7 @@ def test_a_sample_is_bounded_and_leaves_out_the_elites() -> None:
 def test_a_small_history_is_its_own_sample() -> None:
     history = History()
     history.extend([_batch(np.array([1.0, np.nan, 2.0]))])
-    assert history.sample(256, np.random.default_rng(0)).tolist() == [1]
+    assert history.sample(256, np.random.default_rng(0), history.elites).tolist() == [1]
 
 
 def test_columns_grow_while_the_run_goes_on() -> None:
@@ -156,5 +156,5 @@ def test_a_reader_in_another_thread_sees_whole_rows() -> None:
 
 
 @given(st.lists(st.integers(0, 30)))
-def test_distinct_rows(rows: list[int]) -> None:
-    assert distinct(np.array(rows, dtype=np.int64)).tolist() == sorted(set(rows))
+def test_sorted_unique(rows: list[int]) -> None:
+    assert sorted_unique(np.array(rows, dtype=np.int64)).tolist() == sorted(set(rows))

@@ -12,16 +12,19 @@ import pytest
 from optuna.trial import TrialState
 
 from adbo.comm import in_process
-from adbo.core import history
 from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Extras, Layout, to_batch
 from adbo.core.history import History
 from adbo.core.wire import Decoder, Encoder, message
 from adbo.objective.evaluate import evaluate
 from adbo.objective.trial import Trial
 from adbo.optimizer import ask
+from adbo.optimizer.settings import OptimizerSettings, SampleSettings
 from adbo.run.loop import work
 from adbo.simulation.events import run_asynchronous
 from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, SharedHistory, Task
+
+#: Few rows, so that an ask draws from the history instead of reading all of it.
+SMALL_SAMPLE = OptimizerSettings(sample=SampleSettings(n_elites=8, n_others=8))
 
 
 def sphere(trial):
@@ -48,7 +51,7 @@ def grid(trial):
 
 
 def adbo(kappa, rng):
-    return lambda known: ask.propose(known, kappa, rng)
+    return lambda known: ask.propose(known, kappa, rng, SMALL_SAMPLE)
 
 
 def draw(rng):
@@ -57,13 +60,6 @@ def draw(rng):
 
 def quarter(n_known):
     return 0.25
-
-
-@pytest.fixture
-def _small_sample(monkeypatch):
-    """Few rows suffice to make an ask draw from the history instead of taking all of it."""
-    monkeypatch.setattr(history, "ELITES", 8)
-    monkeypatch.setattr(ask, "UNIFORM_ROWS", 8)
 
 
 def shared(task: Task, machine: Machine, until: float, make_propose=adbo) -> list[Evaluation]:
@@ -105,7 +101,7 @@ class PrivateRank:
         known = History(self.task.sign)
         known.extend(self.heard)
         known.extend([to_batch(e) for e in self.own if e.finished <= now])
-        point = ask.propose(known, self.task.kappa, self.ask_rng)
+        point = ask.propose(known, self.task.kappa, self.ask_rng, SMALL_SAMPLE)
         started = now + self.machine.ask_cost(len(known))
         finished = started + next(self.durations)
         number = len(self.own) * self.machine.workers + self.rank
@@ -132,7 +128,6 @@ def private(task: Task, machine: Machine, until: float) -> list[Evaluation]:
     return log
 
 
-@pytest.mark.usefixtures("_small_sample")
 @pytest.mark.parametrize("objective", [sphere, branching, grid])
 @pytest.mark.parametrize("latency", [0.0, 0.5, 30.0])
 def test_ranks_with_a_shared_log_ask_as_with_private_histories(objective, latency):

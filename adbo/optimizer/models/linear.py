@@ -1,4 +1,4 @@
-"""Linear regression with a Gaussian prior: predictions of rows left out, and posterior draws.
+"""Linear regression with a Gaussian prior: leave-one-out predictions and posterior draws.
 
 Notation: ``features (m, F)``, ``y (m,)`` targets.
 """
@@ -16,16 +16,16 @@ from adbo.core.space import FloatArray
 
 @dataclass(frozen=True)
 class Posterior:
-    """Coefficients given the targets: ``solve(root^T, white + deviation * normal)``.
+    """Posterior of the coefficients: ``solve(root^T, white + deviation * normal)``.
 
     Parameters
     ----------
     left_out
-        What each target is predicted to be from the others ``(m,)``.
+        Leave-one-out prediction of each target ``(m,)``.
     root
-        Lower triangular ``(F, F)``.
+        Cholesky factor of the posterior precision, up to the noise: lower triangular ``(F, F)``.
     white
-        ``(F,)``.
+        Posterior mean in the coordinates of the root ``(F,)``.
     deviation
         Standard deviation of the noise.
     """
@@ -36,29 +36,29 @@ class Posterior:
     deviation: float
 
     def draw(self, n: int, rng: np.random.Generator, width: float = 1.0) -> FloatArray:
-        """Coefficients ``(F, n)``, so many times as far from their means as the posterior says."""
+        """Draw coefficients ``(F, n)``; ``width`` scales their distance from the mean."""
         normal = rng.standard_normal((len(self.root), n))
         white = self.white[:, None] + width * self.deviation * normal
         solution = solve_triangular(self.root, white, trans=1, lower=True, check_finite=False)
         return np.asarray(solution)
 
 
-def fit(
+def fit_linear(
     features: FloatArray,
     y: FloatArray,
     ridge: FloatArray | float,
     total_weight: float | None = None,
 ) -> Posterior:
-    """The posterior of coefficients whose prior variance is that of the noise over the ridge.
+    """Fit a linear model whose coefficients have the prior variance ``noise / ridge``.
 
     Parameters
     ----------
     features, y
-        ``(m, F)`` and finite ``(m,)``.
+        ``(m, F)`` and finite ``(m,)``. To weight rows, multiply both by the roots of the weights.
     ridge
-        Positive, of all coefficients or ``(F,)``.
+        Positive; one number, or one for each coefficient ``(F,)``.
     total_weight
-        Sum of the weights with whose roots features and targets were multiplied; without, m.
+        Sum of the weights; None if rows are not weighted.
     """
     matrix = features.T @ features
     matrix[np.diag_indices_from(matrix)] += ridge
@@ -66,10 +66,10 @@ def fit(
     half = solve_triangular(root, features.T, lower=True, check_finite=False)
     white = half @ y
     residual = y - white @ half
-    # A row that was left out is predicted without its own share (Hastie, Tibshirani and Friedman,
-    # The Elements of Statistical Learning, 2009, equation 7.64).
-    own = np.sum(half**2, axis=0)
-    left_out = y - residual / np.maximum(1 - own, np.finfo(np.float64).eps)
+    # Leave-one-out predictions without refitting (Hastie, Tibshirani and Friedman, The Elements
+    # of Statistical Learning, 2009, equation 7.64).
+    leverage = np.sum(half**2, axis=0)
+    left_out = y - residual / np.maximum(1 - leverage, np.finfo(np.float64).eps)
     n = len(y) if total_weight is None else total_weight
     deviation = math.sqrt(max(float(y @ residual) / n, 0.0))
     return Posterior(left_out, np.asarray(root, np.float64), white, deviation)

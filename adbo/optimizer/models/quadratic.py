@@ -1,4 +1,4 @@
-"""A quadratic model of some points, and where it is lowest.
+"""A quadratic model of some points, and its minimizer.
 
 Notation: ``z (m, d)`` points around 0, of about unit spread, ``y (m,)`` targets to minimize.
 """
@@ -9,33 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from adbo.core.space import FloatArray
-from adbo.optimizer.models import linear
+from adbo.core.space import FloatArray, IntArray
+from adbo.optimizer.models.linear import fit_linear
+from adbo.optimizer.settings import QuadraticSettings
 
-#: A model has at least so many points for each coefficient; products of different columns are
-#: left out where there are too few for them.
-POINTS_PER_COEFFICIENT = 1.2
-
-#: Weight of the ridge on the coefficients, for each point.
+#: Ridge on the coefficients, for each point.
 _RIDGE = 1e-5
-
-#: A draw has products of different columns if there are no more coefficients than this, since the
-#: time goes with their square.
-DRAWN_COEFFICIENTS = 100
-
-IntArray = NDArray[np.intp]
-
-
-def n_coefficients(m: int, d: int) -> int:
-    """Number of coefficients of the model that ``m`` points in ``d`` columns allow."""
-    return 1 + d + len(_terms(m, d)[0])
 
 
 @dataclass(frozen=True)
 class Quadratic:
-    """A quadratic ``slope z + z hessian z / 2``, and a constant that does not matter.
+    """The function ``slope z + z hessian z / 2``, up to a constant.
 
     Parameters
     ----------
@@ -47,83 +32,97 @@ class Quadratic:
     hessian: FloatArray
 
     def predict(self, z: FloatArray) -> FloatArray:
-        """Its values ``(m,)`` at ``z (m, d)``, without the constant."""
+        """Return its values ``(m,)`` at ``z (m, d)``, without the constant."""
         return np.asarray(z @ self.slope + np.sum((z @ self.hessian) * z, axis=1) / 2)
 
-    def lowest(self, reach: float) -> FloatArray:
-        """Where it is lowest ``(d,)``, no farther than the reach along any of its axes."""
+    def minimizer(self, reach: float) -> FloatArray:
+        """Return its minimizer ``(d,)`` within ``reach`` of 0 along each principal axis."""
         curvature, axes = np.linalg.eigh(self.hessian)
         slope = axes.T @ self.slope
-        # Where the curvature is not positive, or the minimum too far, it is an end of the reach.
+        # An end of the reach where the curvature is not positive or the minimum is too far.
         inside = np.abs(slope) < reach * curvature
         along = np.divide(-slope, curvature, out=-reach * np.sign(slope), where=inside)
         return np.asarray(axes @ along)
 
 
-def fit(z: FloatArray, y: FloatArray) -> Quadratic:
-    """The quadratic of points ``(m, d)``, finite targets ``(m,)``."""
+def n_coefficients(m: int, d: int, settings: QuadraticSettings) -> int:
+    """Return the number of coefficients of the quadratic of ``m`` points in ``d`` columns."""
+    return 1 + d + len(_terms(m, d, settings)[0])
+
+
+def fit_quadratic(z: FloatArray, y: FloatArray, settings: QuadraticSettings) -> Quadratic:
+    """Fit a quadratic to points ``(m, d)`` and finite targets ``(m,)``."""
     m, d = z.shape
-    rows, columns = _terms(m, d)
+    rows, columns = _terms(m, d, settings)
     design = np.concatenate([np.ones((m, 1)), z, z[:, rows] * z[:, columns]], axis=1)
     ridge = m * _RIDGE * np.diag(np.arange(design.shape[1]) > 0)
     solution = np.linalg.solve(design.T @ design + ridge, design.T @ (y - y.mean()))
-    return _quadratic(solution[1 : d + 1], solution[d + 1 :], (rows, columns))
+    return _from_coefficients(solution[1 : d + 1], solution[d + 1 :], (rows, columns))
 
 
-def draw(
-    z: FloatArray, y: FloatArray, weight: FloatArray, width: float, rng: np.random.Generator
+def draw_quadratic(
+    z: FloatArray,
+    y: FloatArray,
+    weight: FloatArray,
+    width: float,
+    rng: np.random.Generator,
+    settings: QuadraticSettings,
 ) -> Quadratic:
-    """A draw from the posterior of a quadratic: a round one, one along the columns, or any.
+    """Draw a quadratic from its posterior, with an isotropic, a diagonal or a full Hessian.
 
-    The one of those that predicts the points best that were left out. (With round ones only, a
-    rotated Rastrigin function that is stretched was at 3 after 1,500 evaluations on 64 workers,
-    not at 1: medians of 4 studies.)
+    The kind of Hessian is that with the lowest leave-one-out error.
 
     Parameters
     ----------
     z, y
         Points ``(m, d)`` and finite targets ``(m,)``.
     weight
-        What each point counts ``(m,)``, at most 1.
+        Weight of each point ``(m,)``, at most 1.
     width
-        How far from the mean of the posterior, as a multiple of what it says.
+        Factor of the draw's distance from the posterior mean.
     rng
         Source of the draw.
+    settings
+        Tunables.
     """
     m, d = z.shape
     total_weight = float(weight.sum())
     root = np.sqrt(weight)
     target = root * (y - np.average(y, weights=weight))
     best = None
-    for terms, tied in _shapes(total_weight, d):
+    for terms, tied in _hessian_kinds(total_weight, d, settings):
         products = (z[:, terms[0]] * z[:, terms[1]]) @ tied
         design = root[:, None] * np.concatenate([np.ones((m, 1)), z, products], axis=1)
-        posterior = linear.fit(design, target, total_weight * _RIDGE, total_weight)
+        posterior = fit_linear(design, target, total_weight * _RIDGE, total_weight)
         error = float(np.sum((posterior.left_out - target) ** 2))
         if best is None or error < best[0]:
             best = error, posterior, terms, tied
     assert best is not None
     _, posterior, terms, tied = best
     solution = posterior.draw(1, rng, width)[:, 0]
-    return _quadratic(solution[1 : d + 1], tied @ solution[d + 1 :], terms)
+    return _from_coefficients(solution[1 : d + 1], tied @ solution[d + 1 :], terms)
 
 
-def _shapes(m: float, d: int) -> Iterator[tuple[tuple[IntArray, IntArray], FloatArray]]:
-    """Terms of quadratics that ``m`` points allow, and how their coefficients are tied ``(k, c)``.
+def _hessian_kinds(
+    m: float, d: int, settings: QuadraticSettings
+) -> Iterator[tuple[tuple[IntArray, IntArray], FloatArray]]:
+    """Yield the kinds of Hessian that the weight ``m`` of all points allows.
 
-    A round one is always allowed.
+    A kind is the pairs of columns whose products are terms ``(k,)``, and the matrix ``(k, c)``
+    that maps free coefficients to those of the terms. The isotropic kind is always allowed.
     """
-    each = np.arange(d), np.arange(d)
-    yield each, np.ones((d, 1))
-    if d > 1 and POINTS_PER_COEFFICIENT * (1 + 2 * d) <= m:
-        yield each, np.eye(d)
+    squares = np.arange(d), np.arange(d)
+    yield squares, np.ones((d, 1))
+    per_coefficient = settings.rows_per_coefficient
+    if d > 1 and per_coefficient * (1 + 2 * d) <= m:
+        yield squares, np.eye(d)
     pairs = np.triu_indices(d)
     n = 1 + d + len(pairs[0])
-    if d > 1 and POINTS_PER_COEFFICIENT * n <= m and n <= DRAWN_COEFFICIENTS:
+    if d > 1 and per_coefficient * n <= m and n <= settings.most_drawn_coefficients:
         yield pairs, np.eye(len(pairs[0]))
 
 
-def _quadratic(
+def _from_coefficients(
     slope: FloatArray, products: FloatArray, terms: tuple[IntArray, IntArray]
 ) -> Quadratic:
     hessian = np.zeros((len(slope),) * 2)
@@ -131,9 +130,9 @@ def _quadratic(
     return Quadratic(slope, hessian + hessian.T)
 
 
-def _terms(m: int, d: int) -> tuple[IntArray, IntArray]:
-    """Which columns are multiplied with each other: all pairs, or each with itself."""
+def _terms(m: int, d: int, settings: QuadraticSettings) -> tuple[IntArray, IntArray]:
+    """Return the pairs of columns whose products are terms: all, or only squares if m is low."""
     rows, columns = np.triu_indices(d)
-    if POINTS_PER_COEFFICIENT * (1 + d + len(rows)) <= m:
+    if settings.rows_per_coefficient * (1 + d + len(rows)) <= m:
         return rows, columns
     return np.arange(d), np.arange(d)

@@ -1,4 +1,4 @@
-"""The spline: it is right between its points, and goes through them if they are no noise."""
+"""The RBF model is right between its points, and interpolates them unless they are noisy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import pytest
 
 from adbo.optimizer.distances import squared_distances
 from adbo.optimizer.models import rbf
+from adbo.optimizer.settings import RBFSettings
 
+SETTINGS = RBFSettings()
 SMOOTHING = 0.1
 
 
@@ -21,7 +23,7 @@ def _valley(z):
 
 
 def _left_out(z, y, quintic, smoothing):
-    """What each target is mistaken by, by a spline of this kind through the others."""
+    """Leave-one-out errors by refitting."""
     m = len(z)
     errors = []
     for i in range(m):
@@ -30,14 +32,14 @@ def _left_out(z, y, quintic, smoothing):
         polynomial = rbf._polynomial(z[others], quintic)
         # As for all of the points, whose ridge grows with their number.
         weights, _ = rbf._solve(powers, polynomial, y[others], m * smoothing)
-        model = rbf.Spline(z[others], weights, quintic, 0.0)
+        model = rbf.RBFModel(z[others], weights, quintic, 0.0)
         errors.append(model.predict(z[i : i + 1])[0] - y[i])
     return np.array(errors)
 
 
 def test_goes_through_its_points_where_there_is_no_noise(rng):
     z = rng.uniform(-1.5, 1.5, (60, 2))
-    model = rbf.fit(z, _valley(z), SMOOTHING)
+    model = rbf.fit_rbf(z, _valley(z), SMOOTHING, SETTINGS)
     np.testing.assert_allclose(model.predict(z), _valley(z), atol=1e-2)
 
 
@@ -45,7 +47,7 @@ def test_does_not_follow_noise(rng):
     z, q = rng.standard_normal((100, 3)), rng.standard_normal((200, 3))
     y = np.sum(z**2, axis=1)
     noisy = y + rng.standard_normal(100)
-    model = rbf.fit(z, noisy, SMOOTHING)
+    model = rbf.fit_rbf(z, noisy, SMOOTHING, SETTINGS)
     assert np.mean((model.predict(z) - noisy) ** 2) > 0.3
     assert np.mean((model.predict(q) - np.sum(q**2, axis=1)) ** 2) < 0.5
 
@@ -69,38 +71,38 @@ def test_the_one_that_predicts_best_is_chosen(rng):
         for quintic, own in ((False, rbf._RIDGE), (True, rbf._QUINTIC_RIDGE))
         for ridge in (own, SMOOTHING)
     )
-    assert rbf.fit(z, y, SMOOTHING).error == pytest.approx(least, rel=1e-4)
+    assert rbf.fit_rbf(z, y, SMOOTHING, SETTINGS).error == pytest.approx(least, rel=1e-4)
 
 
 def test_a_plane_is_a_plane_everywhere(rng):
     z = rng.standard_normal((20, 3))
-    model = rbf.fit(z, z @ [1.0, -2.0, 0.5] + 3, SMOOTHING)
+    model = rbf.fit_rbf(z, z @ [1.0, -2.0, 0.5] + 3, SMOOTHING, SETTINGS)
     far = 5 * rng.standard_normal((50, 3))
     np.testing.assert_allclose(model.predict(far), far @ [1.0, -2.0, 0.5] + 3, atol=1e-4)
 
 
 def test_a_curved_valley_is_followed(rng):
     z = rng.uniform(-1.5, 1.5, (150, 2))
-    model = rbf.fit(z, _valley(z), SMOOTHING)
+    model = rbf.fit_rbf(z, _valley(z), SMOOTHING, SETTINGS)
     q = rng.uniform(-1, 1, (200, 2))
     error = np.abs(model.predict(q) - _valley(q))
     assert model.quintic
     assert np.median(error) < 0.005 * _valley(q).std()
 
 
-def test_a_kink_makes_a_cubic_spline(rng):
+def test_a_kink_makes_a_cubic_model(rng):
     z = rng.uniform(-1, 1, (150, 2))
-    assert not rbf.fit(z, np.abs(z).sum(axis=1), SMOOTHING).quintic
+    assert not rbf.fit_rbf(z, np.abs(z).sum(axis=1), SMOOTHING, SETTINGS).quintic
 
 
-def test_few_points_make_a_cubic_spline(rng):
+def test_few_points_make_a_cubic_model(rng):
     z = rng.standard_normal((19, 3))
-    assert not rbf.fit(z, np.sum(z**2, axis=1), SMOOTHING).quintic
+    assert not rbf.fit_rbf(z, np.sum(z**2, axis=1), SMOOTHING, SETTINGS).quintic
     z = rng.standard_normal((20, 3))
-    assert rbf.fit(z, np.sum(z**2, axis=1), SMOOTHING).quintic
+    assert rbf.fit_rbf(z, np.sum(z**2, axis=1), SMOOTHING, SETTINGS).quintic
 
 
 @pytest.mark.parametrize("m", [1, 2, 30])
 def test_points_that_coincide(m):
-    model = rbf.fit(np.zeros((m, 3)), np.arange(m, dtype=float), SMOOTHING)
+    model = rbf.fit_rbf(np.zeros((m, 3)), np.arange(m, dtype=float), SMOOTHING, SETTINGS)
     assert np.isfinite(model.predict(np.eye(3))).all()

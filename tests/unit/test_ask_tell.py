@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import math
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,11 +12,12 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import adbo
-import adbo.optimizer.ask
+import adbo.optimizer.ask_tell
 from adbo.benchmark_functions import parse
 from adbo.core.history import History
-from adbo.optimizer import strategies
-from adbo.optimizer.ask import Optimizer, propose
+from adbo.optimizer.ask import propose
+from adbo.optimizer.ask_tell import Optimizer
+from adbo.optimizer.settings import OptimizerSettings, StrategySettings
 
 MIXED = {
     "kind": CategoricalDistribution(["a", "b", None]),
@@ -42,7 +42,7 @@ def run(optimizer, function, n):
 
 
 def test_documented_example():
-    assert doctest.testmod(adbo.optimizer.ask).failed == 0
+    assert doctest.testmod(adbo.optimizer.ask_tell).failed == 0
 
 
 class TestOptimizes:
@@ -109,10 +109,10 @@ class TestOptimizes:
         assert optimizer.best_value < 1.1
 
     @pytest.mark.parametrize("first_points", [0, 20])
-    def test_a_few_points_are_all_tried(self, first_points, monkeypatch):
-        monkeypatch.setattr(strategies, "INITIAL_MOST", first_points)
+    def test_a_few_points_are_all_tried(self, first_points):
+        settings = OptimizerSettings(strategies=StrategySettings(initial_most=first_points))
         space = {"a": CategoricalDistribution(list("xyz")), "n": IntDistribution(0, 3)}
-        optimizer = Optimizer(space, seed=0)
+        optimizer = Optimizer(space, seed=0, settings=settings)
         asked = []
         for _ in range(14):
             asked.append(tuple(optimizer.ask().values()))
@@ -192,11 +192,11 @@ class TestAsk:
         st.sampled_from(["minimize", "maximize"]),
     )
     def test_asks_are_valid_after_any_results(self, values, direction):
-        optimizer = Optimizer(MIXED, direction=direction, seed=0)
-        with mock.patch.object(strategies, "INITIAL_MOST", 3):
-            for value in values:
-                optimizer.tell(optimizer.ask(), value)
-            params = optimizer.ask()
+        few = OptimizerSettings(strategies=StrategySettings(initial_most=3))
+        optimizer = Optimizer(MIXED, direction=direction, seed=0, settings=few)
+        for value in values:
+            optimizer.tell(optimizer.ask(), value)
+        params = optimizer.ask()
         assert params.keys() == MIXED.keys()
         for name, distribution in MIXED.items():
             assert distribution._contains(distribution.to_internal_repr(params[name]))
@@ -241,58 +241,6 @@ class TestTell:
             Optimizer(SQUARE, direction="up")
         with pytest.raises(ValueError, match="kappa"):
             Optimizer(SQUARE, kappa=-1)
-
-
-class TestReserve:
-    def told(self, n, space=SQUARE):
-        optimizer = Optimizer(space, seed=0)
-        X = np.random.default_rng(1).uniform(-5, 5, (n, len(space)))
-        optimizer.tell_array(X, (X**2).sum(axis=1))
-        return optimizer.history
-
-    def reserve(self, history, rows):
-        return adbo.optimizer.ask._reserve(history, rows, np.random.default_rng(2))
-
-    def rows_of(self, history, reserve):
-        """Which rows they are, by their first value."""
-        values = history.space.from_unit(reserve.X)[:, 0]
-        known = history.values(slice(None))[:, 0]
-        order = np.argsort(known)
-        return order[np.searchsorted(known[order] - 1e-9, values) - 1]
-
-    def test_all_rows_of_a_short_history_that_are_not_in_the_sample(self):
-        history = self.told(700)
-        sample = np.concatenate([history.elites, np.arange(100)])
-        found = self.rows_of(history, self.reserve(history, sample))
-        assert sorted(found) == sorted(set(range(700)) - set(sample.tolist()))
-
-    def test_of_a_long_history_the_latest_rows_and_some_of_all_times(self):
-        history = self.told(20_000)
-        found = self.rows_of(history, self.reserve(history, history.elites))
-        half = adbo.optimizer.ask.RESERVE_ROWS // 2
-        latest = set(range(20_000 - half, 20_000)) - set(history.elites.tolist())
-        assert latest < set(found.tolist())
-        others = np.sort(found[found < 20_000 - half])
-        assert half / 4 < len(others) <= half
-        assert others[0] < 20
-        assert others[-1] > 10_000
-        assert len(set(found.tolist())) == len(found)
-
-    def test_costs_belong_to_the_rows(self):
-        history = self.told(3000)
-        reserve = self.reserve(history, history.elites)
-        values = history.space.from_unit(reserve.X)
-        np.testing.assert_allclose(reserve.cost, (values**2).sum(axis=1), rtol=1e-9)
-
-    def test_none_where_there_are_steps(self):
-        assert (
-            len(self.reserve(self.told(700, {"i": IntDistribution(-5, 5)}), np.arange(9)).X) == 0
-        )
-
-    def test_only_complete_rows(self):
-        optimizer = Optimizer(SQUARE, seed=0)
-        optimizer.tell_array(np.array([[1.0, 2.0], [1.0, np.nan]] * 40), np.arange(80.0))
-        assert len(self.reserve(optimizer.history, np.arange(10)).X) == 35
 
 
 def test_an_optimum_at_faces_of_the_box_is_approached_as_closely_as_any() -> None:

@@ -1,4 +1,4 @@
-"""Linear regression: what it says of rows left out, and draws from its posterior."""
+"""Linear regression: leave-one-out predictions and posterior draws."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def test_rows_left_out_are_predicted_as_by_a_fit_without_them(rng, ridge):
     predicted = [
         features[i] @ solved(np.delete(features, i, 0), np.delete(y, i), ridge) for i in range(12)
     ]
-    np.testing.assert_allclose(linear.fit(features, y, ridge).left_out, predicted)
+    np.testing.assert_allclose(linear.fit_linear(features, y, ridge).left_out, predicted)
 
 
 def test_draws_have_the_mean_and_covariance_of_the_posterior(rng):
     features = rng.standard_normal((4000, 2))
     y = features @ [1.0, 2.0] + 3.0 * rng.standard_normal(4000)
-    draws = linear.fit(features, y, 500.0).draw(20_000, rng)
+    draws = linear.fit_linear(features, y, 500.0).draw(20_000, rng)
     covariance = np.linalg.inv(features.T @ features + 500 * np.eye(2)) * 3.0**2
     np.testing.assert_allclose(draws.mean(axis=1), solved(features, y, 500.0), atol=0.01)
     np.testing.assert_allclose(np.cov(draws), covariance, rtol=0.1, atol=1e-4)
@@ -38,13 +38,13 @@ def test_draws_have_the_mean_and_covariance_of_the_posterior(rng):
 
 def test_no_noise_no_spread(rng):
     features = rng.standard_normal((40, 2))
-    draws = linear.fit(features, features @ [3.0, -1.0], 1e-12).draw(50, rng)
+    draws = linear.fit_linear(features, features @ [3.0, -1.0], 1e-12).draw(50, rng)
     np.testing.assert_allclose(draws.T, np.tile([3.0, -1.0], (50, 1)), atol=1e-4)
 
 
 def test_width_scales_the_spread(rng):
     features = rng.standard_normal((50, 2))
-    model = linear.fit(features, rng.standard_normal(50), 1.0)
+    model = linear.fit_linear(features, rng.standard_normal(50), 1.0)
     whole, tenth = (model.draw(30, np.random.default_rng(1), width) for width in (1.0, 0.1))
     mean = model.draw(1, rng, 0.0)
     np.testing.assert_allclose(tenth - mean, 0.1 * (whole - mean))
@@ -52,6 +52,6 @@ def test_width_scales_the_spread(rng):
 
 def test_rows_that_count_twice(rng):
     features, y = rng.standard_normal((30, 2)), rng.standard_normal(30)
-    twice = linear.fit(np.tile(features, (2, 1)), np.tile(y, 2), 1.0)
-    weighted = linear.fit(np.sqrt(2) * features, np.sqrt(2) * y, 1.0, 60.0)
+    twice = linear.fit_linear(np.tile(features, (2, 1)), np.tile(y, 2), 1.0)
+    weighted = linear.fit_linear(np.sqrt(2) * features, np.sqrt(2) * y, 1.0, 60.0)
     assert weighted.deviation == pytest.approx(twice.deviation)

@@ -1,4 +1,4 @@
-"""The acquisition: proposals are good, new, different from each other, and always possible."""
+"""Proposals are good, new, different from each other, and always possible."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adbo.optimizer import regions, strategies
-from adbo.optimizer.candidates import Geometry, Rows, Sample
 from adbo.optimizer.models import additive
-from adbo.optimizer.strategies import propose
+from adbo.optimizer.regions import Region, RegionKind
+from adbo.optimizer.sample import Geometry, Rows, Sample
+from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings, StrategySettings
+from adbo.optimizer.strategies import propose_point
+from adbo.optimizer.view import enter_region, make_view
 
 
 def continuous(d):
@@ -30,6 +33,10 @@ def sample_of(X, cost):
     order = np.argsort(cost)
     n_elites = int((~np.isnan(cost)).sum())
     return Sample(X[order], cost[order], n_elites, lambda: Rows(X[:0], cost[:0]))
+
+
+def propose(sample, geometry, kappa, rng, is_known=None, settings=DEFAULT_SETTINGS):
+    return propose_point(sample, geometry, kappa, rng, is_known, settings)
 
 
 @pytest.fixture
@@ -57,15 +64,20 @@ class TestPropose:
         found = (np.abs(points - target).max(axis=1) < 0.06).mean()
         assert found > 0.05  # no other model gets there in one step
 
-    def test_large_kappa_explores(self, rng, monkeypatch):
-        monkeypatch.setattr(strategies, "DESCENT_SHARE", 0.0)  # models do without
-        monkeypatch.setattr(strategies, "TREND_SHARE", 0.0)
-        monkeypatch.setattr(strategies, "ADDITIVE_SHARE", 0.0)
+    def test_large_kappa_explores(self, rng):
+        # Only the forest uses kappa.
+        forest_only = OptimizerSettings(
+            strategies=StrategySettings(
+                minimize_probability=0.0, quadratic_probability=0.0, additive_probability=0.0
+            )
+        )
         X = np.concatenate([0.3 + 0.01 * rng.standard_normal((200, 2)), rng.random((20, 2))])
         sample = sample_of(X, ((X - 0.3) ** 2).sum(axis=1))
 
         def distance(kappa):
-            points = [propose(sample, continuous(2), kappa, rng) for _ in range(20)]
+            points = [
+                propose(sample, continuous(2), kappa, rng, settings=forest_only) for _ in range(20)
+            ]
             return np.abs(np.array(points) - 0.3).mean()
 
         assert distance(1000.0) > 5 * distance(0.0)
@@ -128,70 +140,68 @@ class TestPropose:
         assert (points[:, 0] < 0.38).mean() < 0.25
 
 
-class TestInside:
-    """What `_inside` makes of a niche: its rows, wherever they were, in one view."""
+class TestEnterRegion:
+    """A basin's rows are in one view, whether they were in the sample or auxiliary rows."""
 
     @pytest.fixture
-    def reserve(self, rng):
+    def auxiliary(self, rng):
         return Rows(0.8 + 0.05 * rng.standard_normal((400, 2)), 10 + rng.random(400))
 
     @pytest.fixture
-    def view(self, rng, reserve):
+    def view(self, rng, auxiliary):
         X = rng.random((50, 2))
         X[20] = 0.8
-        return strategies._view(Sample(X, rng.random(50), 30, lambda: reserve), None, rng)
+        return make_view(Sample(X, rng.random(50), 30, lambda: auxiliary), None, rng)
 
-    def niche(self, view, reserve, radius):
-        everything = np.concatenate([view.complete, reserve.X])
+    def basin(self, view, auxiliary, radius):
+        everything = np.concatenate([view.complete, auxiliary.X])
         distance = np.linalg.norm(everything - view.complete[20], axis=1)
-        return regions.Niche(np.argsort(distance, kind="stable"), False, radius)
+        return Region(np.argsort(distance, kind="stable"), RegionKind.BASIN, radius)
 
-    def test_rows_within_the_radius_and_no_others(self, view, reserve):
-        found, niche = strategies._inside(view, self.niche(view, reserve, 0.04))
-        distance = np.linalg.norm(found.complete[niche.rows] - 0.8, axis=1)
+    def test_rows_within_the_radius_and_no_others(self, view, auxiliary):
+        found, basin = enter_region(view, self.basin(view, auxiliary, 0.04), 320)
+        distance = np.linalg.norm(found.complete[basin.rows] - 0.8, axis=1)
         expected = sum(
-            (np.linalg.norm(X - 0.8, axis=1) <= 0.04).sum() for X in (view.complete, reserve.X)
+            (np.linalg.norm(X - 0.8, axis=1) <= 0.04).sum() for X in (view.complete, auxiliary.X)
         )
-        assert 20 < len(niche.rows) == expected
+        assert 20 < len(basin.rows) == expected
         assert (np.diff(distance) >= 0).all()
         assert distance[-1] <= 0.04
         np.testing.assert_array_equal(found.sample.X, found.complete)
 
-    def test_rows_keep_their_costs(self, view, reserve):
-        found, niche = strategies._inside(view, self.niche(view, reserve, 0.04))
-        of_reserve = niche.rows[niche.rows >= 50]
-        for row in of_reserve:
-            (index,) = np.flatnonzero((found.complete[row] == reserve.X).all(axis=1))
-            assert found.sample.cost[row] == reserve.cost[index]
-        assert (found.sample.cost[niche.rows] < 10).sum() == len(niche.rows) - len(of_reserve)
+    def test_rows_keep_their_costs(self, view, auxiliary):
+        found, basin = enter_region(view, self.basin(view, auxiliary, 0.04), 320)
+        of_auxiliary = basin.rows[basin.rows >= 50]
+        for row in of_auxiliary:
+            (index,) = np.flatnonzero((found.complete[row] == auxiliary.X).all(axis=1))
+            assert found.sample.cost[row] == auxiliary.cost[index]
+        assert (found.sample.cost[basin.rows] < 10).sum() == len(basin.rows) - len(of_auxiliary)
         np.testing.assert_array_equal(found.complete[:50], view.complete)
 
-    def test_the_nearest_ones_if_they_are_many(self, view, reserve):
-        niche = self.niche(view, reserve, np.inf)
-        found, inside = strategies._inside(view, niche)
-        assert len(inside.rows) == strategies.MOST_ROWS
-        everything = np.concatenate([view.complete, reserve.X])
-        np.testing.assert_array_equal(
-            found.complete[inside.rows], everything[niche.rows[: strategies.MOST_ROWS]]
-        )
+    def test_the_nearest_ones_if_they_are_many(self, view, auxiliary):
+        basin = self.basin(view, auxiliary, np.inf)
+        found, inside = enter_region(view, basin, 320)
+        assert len(inside.rows) == 320
+        everything = np.concatenate([view.complete, auxiliary.X])
+        np.testing.assert_array_equal(found.complete[inside.rows], everything[basin.rows[:320]])
 
 
-@pytest.mark.parametrize("is_restart", [False, True])
-def test_a_restart_goes_downhill_although_its_basin_has_few_rows(rng, monkeypatch, is_restart):
+@pytest.mark.parametrize("kind", [RegionKind.BASIN, RegionKind.RESTART])
+def test_a_restart_goes_downhill_although_its_basin_has_few_rows(rng, monkeypatch, kind):
     X = np.concatenate([rng.random((60, 3)), [[0.5, 0.5, 0.5]]])
     X = X[(np.linalg.norm(X - 0.5, axis=1) > 0.15) | (X == 0.5).all(axis=1)]
     sample = sample_of(X, np.sum((X - 0.9) ** 2, axis=1))
     order = np.argsort(np.linalg.norm(sample.X - 0.5, axis=1), kind="stable")
-    niche = regions.Niche(order, False, 0.1, is_restart=is_restart)
-    monkeypatch.setattr(regions, "choose", lambda *_: niche)
+    region = Region(order, kind, 0.1)
+    monkeypatch.setattr(regions, "choose_region", lambda *_: region)
     step = np.array([propose(sample, continuous(3), 1.0, rng) - 0.5 for _ in range(60)])
     ahead = (step.sum(axis=1) > 0.8 * np.sqrt(3) * np.linalg.norm(step, axis=1)).mean()
-    assert (ahead > 0.9) == is_restart
+    assert (ahead > 0.9) == (kind is RegionKind.RESTART)
 
 
-def test_the_forest_of_a_niche_knows_its_rows_and_those_that_are_no_elites():
-    niche = regions.Niche(np.array([70, 3, 61, 62, 40, 7]), False, 0.1)
-    rows, n_near = strategies._around(np.arange(50), 5, niche)
+def test_the_forest_of_a_basin_has_its_rows_instead_of_the_elites():
+    basin = Region(np.array([70, 3, 61, 62, 40, 7]), RegionKind.BASIN, 0.1)
+    rows, n_near = strategies._replace_elites(np.arange(50), 5, basin)
     assert list(rows[:n_near]) == [70, 3, 61, 62, 40]
     assert list(rows[n_near:]) == [i for i in range(5, 50) if i != 40]
 
@@ -230,15 +240,17 @@ class TestRepeats:
         geometry = grid([50, 50])
         X = geometry.snap(rng.random((60, 2)))
         sample = sample_of(X, np.sum((X - 0.3) ** 2, axis=1))
-        monkeypatch.setattr(additive, "descend", lambda *_: sample.X[:1])
-        monkeypatch.setattr(strategies, "ADDITIVE_SHARE", 1.0)
-        monkeypatch.setattr(strategies, "_anywhere", None)
+        monkeypatch.setattr(additive, "minimize_additive", lambda *_: sample.X[:1])
+        monkeypatch.setattr(strategies, "_uniform_points", None)
+        always = OptimizerSettings(strategies=StrategySettings(additive_probability=1.0))
         known = {row.tobytes() for row in sample.X}
 
         def is_known(units):
             return np.array([unit.tobytes() in known for unit in units])
 
-        points = np.array([propose(sample, geometry, 0.0, rng, is_known) for _ in range(20)])
+        points = np.array(
+            [propose(sample, geometry, 0.0, rng, is_known, always) for _ in range(20)]
+        )
         assert not is_known(points).any()
         assert np.median(np.abs(points - 0.3)) < 0.1
 

@@ -1,4 +1,4 @@
-"""The trend: the bottom of a bowl under its ripples, inside the cube."""
+"""The global quadratic finds the bottom of a bowl under its ripples, inside the cube."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from adbo.core.space import SearchSpace
 from adbo.optimizer import candidates, global_quadratic, regions
-from adbo.optimizer.candidates import Geometry
+from adbo.optimizer.sample import Geometry
+from adbo.optimizer.settings import GlobalQuadraticSettings
+
+DEFAULT = GlobalQuadraticSettings()
 
 
 def continuous(d):
@@ -33,19 +36,21 @@ def sample(rng, target, worked_out):
     return X[order], cost[order]
 
 
-def fit(X, cost, geometry, rng):
-    return global_quadratic.fit(X, cost, regions.isolations(X, cost), geometry, rng)
+def fit(X, cost, geometry, rng, settings=DEFAULT):
+    distance = regions.nearest_better_distances(X, cost)
+    return global_quadratic.fit_global_quadratic(X, cost, distance, geometry, rng, settings)
 
 
-def descend(X, cost, geometry, rng):
-    return global_quadratic.descend(X, fit(X, cost, geometry, rng), geometry, rng)
+def minimize(X, cost, geometry, rng):
+    model = fit(X, cost, geometry, rng)
+    return global_quadratic.minimize_global_quadratic(X, model, geometry, rng, DEFAULT)
 
 
 def test_bottom_is_found_beside_a_basin_that_was_searched(rng):
     target = np.array([0.4, 0.6, 0.5])
     worked_out = target + np.array([3, -4, 3]) / 30
     X, cost = sample(rng, target, worked_out)
-    firsts = np.array([descend(X, cost, continuous(3), rng)[0] for _ in range(40)])
+    firsts = np.array([minimize(X, cost, continuous(3), rng)[0] for _ in range(40)])
     distance = np.linalg.norm(firsts - target, axis=1)
     assert np.median(distance) < 0.35 * np.linalg.norm(worked_out - target)
 
@@ -59,7 +64,7 @@ def test_failures_and_other_columns(rng):
     cost[X[:, 1] > 0.6] = np.nan
     order = np.argsort(cost)
     geometry = Geometry(space.categories, space.levels, space.snap)
-    points = descend(X[order], cost[order], geometry, rng)
+    points = minimize(X[order], cost[order], geometry, rng)
     assert (points[:, 0] == X[order[0], 0]).all()
     np.testing.assert_allclose(np.median(points[:, 1]), 0.3, atol=0.01)
     assert len(np.unique(points[:, 1])) > 1
@@ -70,7 +75,7 @@ def test_failures_and_other_columns(rng):
 @pytest.mark.parametrize("size", [0.0, 1e-300, 1.0, 1e308])
 def test_inside_whatever_the_rows(rng, m, spread, size):
     X = candidates.reflect(0.5 + spread * rng.standard_normal((m, 4)))
-    points = descend(X, size * np.sort(rng.random(m)), continuous(4), rng)
+    points = minimize(X, size * np.sort(rng.random(m)), continuous(4), rng)
     assert ((points >= 0) & (points <= 1)).all()
 
 
@@ -81,7 +86,7 @@ def test_draws_differ_where_ripples_hide_the_bowl(rng):
 
     def spread(y):
         order = np.argsort(y)
-        found = [fit(X[order], y[order], continuous(3), rng).lowest() for _ in range(40)]
+        found = [fit(X[order], y[order], continuous(3), rng).minimizer() for _ in range(40)]
         return np.std(found, axis=0).max()
 
     assert spread(cost) > 10 * spread(smooth)
@@ -91,17 +96,18 @@ def test_a_bowl_that_is_lowest_outside_leads_to_the_face(rng):
     X = rng.random((200, 3))
     cost = np.sum((X - [1.4, 0.5, 0.5]) ** 2, axis=1)
     order = np.argsort(cost)
-    firsts = [descend(X[order], cost[order], continuous(3), rng)[0] for _ in range(40)]
+    firsts = [minimize(X[order], cost[order], continuous(3), rng)[0] for _ in range(40)]
     np.testing.assert_allclose(np.median(firsts, axis=0), [1.0, 0.5, 0.5], atol=0.05)
 
 
-def test_width_of_draws(rng, monkeypatch):
+def test_width_of_draws(rng):
     target = np.array([0.4, 0.6, 0.5])
     X, cost = sample(rng, target, target + np.array([3, -4, 3]) / 30)
-    monkeypatch.setattr(global_quadratic, "RADIUS_EXPONENTS", (0.0, 0.0))
     spreads = []
     for exponent in (0.0, -2.0):
-        monkeypatch.setattr(global_quadratic, "WIDTH_EXPONENTS", (exponent, exponent))
-        found = [fit(X, cost, continuous(3), rng).lowest() for _ in range(40)]
+        settings = GlobalQuadraticSettings(
+            radius_exponents=(0.0, 0.0), width_exponents=(exponent, exponent)
+        )
+        found = [fit(X, cost, continuous(3), rng, settings).minimizer() for _ in range(40)]
         spreads.append(np.std(found, axis=0).max())
     assert spreads[0] > 20 * spreads[1] > 0

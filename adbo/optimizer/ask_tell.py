@@ -1,0 +1,153 @@
+"""`Optimizer`: ask and tell on its own, without MPI, database or clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.trial import TrialState
+
+from adbo.core.evaluation import Batch, Layout
+from adbo.core.history import History
+from adbo.core.settings import DIRECTIONS, KAPPA, check_kappa
+from adbo.core.space import FloatArray, SearchSpace
+from adbo.optimizer.ask import propose
+from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings
+
+
+class Optimizer:
+    """Propose points with `ask` and learn from results with `tell`.
+
+    Parameters
+    ----------
+    space
+        Maps parameter names to Optuna distributions.
+    direction
+        ``"minimize"`` or ``"maximize"``.
+    seed
+        Seed of the random stream; None for an unpredictable one. The seed and the sequence of
+        asks and tells determine every proposal.
+    kappa
+        Mean of the exponential distribution of kappa, the weight of the standard deviation.
+    settings
+        Tunables of the method.
+
+    Raises
+    ------
+    ValueError
+        If the direction is neither of the two, or kappa is negative or not finite.
+
+    Examples
+    --------
+    >>> import adbo, optuna
+    >>> optimizer = adbo.Optimizer({"x": optuna.distributions.FloatDistribution(-5, 5)}, seed=0)
+    >>> for _ in range(30):
+    ...     params = optimizer.ask()
+    ...     optimizer.tell(params, (params["x"] - 1) ** 2)
+    >>> abs(optimizer.best_params["x"] - 1) < 0.5
+    True
+    """
+
+    def __init__(
+        self,
+        space: Mapping[str, BaseDistribution],
+        *,
+        direction: str = "minimize",
+        seed: int | None = None,
+        kappa: float = KAPPA,
+        settings: OptimizerSettings = DEFAULT_SETTINGS,
+    ) -> None:
+        if direction not in DIRECTIONS:
+            raise ValueError(f"direction is {direction!r}: it must be 'minimize' or 'maximize'")
+        check_kappa(kappa)
+        self.history = History(DIRECTIONS[direction], SearchSpace(space))
+        self._layout = Layout(dict(space))
+        self._kappa = kappa
+        self._settings = settings
+        self._rng = np.random.default_rng(seed)
+
+    def ask(self) -> dict[str, Any]:
+        """Return the parameters to evaluate next."""
+        point = propose(self.history, self._kappa, self._rng, self._settings)
+        return self.history.space.decode(point)
+
+    def tell(self, params: Mapping[str, Any], value: float | None) -> None:
+        """Add one result.
+
+        Parameters
+        ----------
+        params
+            The parameters that were evaluated, without those of branches that were not taken.
+        value
+            The value of the objective; None or NaN if the evaluation failed.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is unknown or its value is outside its distribution.
+        """
+        self.tell_many([params], [value])
+
+    def tell_many(
+        self, params: Sequence[Mapping[str, Any]], values: Sequence[float | None]
+    ) -> None:
+        """Add results, one of ``values`` for each of ``params``; see `tell`."""
+        rows = [self.history.space.encode(p) for p in params]
+        numbers = [math.nan if value is None else float(value) for value in values]
+        if len(rows) != len(numbers):
+            raise ValueError(f"{len(rows)} params but {len(numbers)} values")
+        if rows:
+            self.tell_array(np.array(rows), np.array(numbers))
+
+    def tell_array(self, internal: FloatArray, values: FloatArray) -> None:
+        """Add results as arrays, without a check of values against their ranges.
+
+        Parameters
+        ----------
+        internal
+            Optuna's internal values ``(n, d)``, columns in the order of the space, NaN for
+            absent parameters.
+        values
+            Values of the objective ``(n,)``, NaN for failures.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not match the space or each other.
+        """
+        expected = (len(values), len(self.history.space))
+        if np.shape(internal) != expected:
+            raise ValueError(f"internal has the shape {np.shape(internal)}, not {expected}")
+        rows = np.zeros(len(values), dtype=self._layout.dtype)
+        rows["seq"] = np.arange(len(self.history), len(self.history) + len(values))
+        rows["value"] = values
+        rows["state"] = np.where(
+            np.isnan(values), TrialState.FAIL.value, TrialState.COMPLETE.value
+        )
+        rows["internal"] = internal
+        self.history.extend([Batch(self._layout, rows, {})])
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """The parameters of the incumbent.
+
+        Raises
+        ------
+        ValueError
+            If no evaluation is complete yet.
+        """
+        return self.history.space.decode(self.history.values(np.array([self._incumbent()]))[0])
+
+    @property
+    def best_value(self) -> float:
+        """The value of the incumbent; raises ValueError if no evaluation is complete yet."""
+        return float(self.history.column("value")[self._incumbent()])
+
+    def _incumbent(self) -> int:
+        row = self.history.best
+        if row is None:
+            raise ValueError("no evaluation is complete yet")
+        return row
