@@ -191,7 +191,8 @@ def _simulate(options: argparse.Namespace) -> int:
     from adbo.mirror.connection import StudyError, storage_name
     from adbo.mirror.study import open_study, store
     from adbo.report.report import SimulationBar, describe_best, describe_simulation, is_watched
-    from adbo.simulation.simulate import SimulationSettings, simulate
+    from adbo.simulation.settings import SimulationSettings
+    from adbo.simulation.simulate import simulate
 
     seed = secrets.randbits(32) if options.seed is None else options.seed
     settings = SimulationSettings(

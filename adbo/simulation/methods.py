@@ -91,6 +91,3 @@ METHODS: Mapping[str, Run] = {
     "tpe": partial(managed, make_manager=TPEManager, fits=_each),
     "tpe-rdb": partial(stored, make_manager=TPEManager),
 }
-
-#: Methods of which one worker evaluates nothing.
-MANAGED = frozenset(name for name, run in METHODS.items() if getattr(run, "func", None) is managed)

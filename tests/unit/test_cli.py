@@ -169,9 +169,9 @@ def test_what_could_not_be_stored_is_in_the_summary(
     ("options", "complaint"),
     [
         ([], "the following arguments are required: --workers"),
-        (["--workers", "1", "--trials", "9", "--method", "acbo-rf"], "a whole number from 2 on"),
+        (["--workers", "1", "--trials", "9", "--method", "acbo-rf"], "it must be at least 2"),
         (["--workers", "4"], "needs an end"),
-        (["--workers", "4", "--trials", "9", "--method", "x"], "use one of adbo, "),
+        (["--workers", "4", "--trials", "9", "--method", "x"], "it must be one of adbo, "),
         (["--workers", "4", "--trials", "9", "--duration", "x"], "x"),
     ],
 )
