@@ -40,8 +40,8 @@ from scaling_figures import (
 )
 from tqdm import tqdm
 
-from adbo import benchmark_functions
-from adbo.benchmark_functions import Problem
+from adbo.benchmark_functions import problems as benchmark_functions
+from adbo.benchmark_functions.problems import Problem
 from adbo.comm.in_process import Alone
 from adbo.comm.launch import find_ranks
 from adbo.core.errors import UsageError

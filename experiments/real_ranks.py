@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import optuna
 
-from adbo.benchmark_functions import Problem
+from adbo.benchmark_functions.problems import Problem
 from adbo.core.evaluation import to_batch
 from adbo.core.history import History
 from adbo.core.settings import Settings

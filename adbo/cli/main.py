@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adbo.benchmark_functions import NAMES
+from adbo.benchmark_functions.names import NAMES
 from adbo.cli.parser import DEFAULT_STORAGE, DEMONSTRATION_TRIALS, make_parser
 from adbo.comm.launch import find_ranks, rank_hint, use_node
 from adbo.core.errors import UsageError, one_line

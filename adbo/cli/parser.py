@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import adbo
-from adbo.benchmark_functions import NAMES
+from adbo.benchmark_functions.names import NAMES
 from adbo.core.errors import UsageError
 from adbo.core.settings import DIRECTIONS, KAPPA
 

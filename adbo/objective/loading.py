@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adbo import benchmark_functions
+from adbo.benchmark_functions.names import NAMES
+from adbo.benchmark_functions.problems import parse
 from adbo.objective.evaluate import Objective, describe_error
 
 
@@ -31,15 +32,15 @@ def load(text: str) -> Objective:
         If there is no such file, module, function or test function, or importing it fails.
     """
     source, colon, name = text.rpartition(":")
-    if not colon or source in benchmark_functions.NAMES:
+    if not colon or source in NAMES:
         try:
-            return benchmark_functions.parse(text).objective
+            return parse(text).objective
         except ValueError as error:
-            if text.partition(":")[0] in benchmark_functions.NAMES:
+            if text.partition(":")[0] in NAMES:
                 raise ObjectiveError(str(error)) from None
             raise ObjectiveError(
                 f"no objective {text!r}: give path/file.py:function, package.module:function"
-                f" or a test function ({', '.join(benchmark_functions.NAMES)})"
+                f" or a test function ({', '.join(NAMES)})"
             ) from None
     module = _import_file(source) if source.endswith(".py") else _import_module(source)
     function = getattr(module, name, None)

@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 import adbo
 import adbo.optimizer.ask
-from adbo.benchmark_functions import parse
+from adbo.benchmark_functions.problems import parse
 from adbo.core.history import History
 from adbo.optimizer import strategies
 from adbo.optimizer.ask import Optimizer, propose
