@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import optuna
@@ -12,7 +11,7 @@ from optuna.study import StudyDirection
 from adbo.comm.launch import find_ranks
 from adbo.core.errors import UsageError
 from adbo.core.optuna_trials import trial_of
-from adbo.core.settings import KAPPA, Settings
+from adbo.core.settings import KAPPA, Settings, default_study_name
 from adbo.mirror.connection import quietly
 from adbo.objective.evaluate import Objective
 from adbo.run.execute import Outcome, Silence, execute
@@ -85,7 +84,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all by keyword
     True
     """
     if not callable(objective):
-        raise UsageError(f"objective is a {type(objective).__name__}: give a function of a trial")
+        kind = type(objective).__name__
+        raise UsageError(f"objective is of type {kind}: it must be a function of a trial")
     settings = Settings(
         n_trials=n_trials,
         timeout=timeout,
@@ -104,11 +104,6 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all by keyword
         place = "" if outcome.rescued is None else f", but in {outcome.rescued}"
         raise RuntimeError(f"{outcome.n_unwritten} evaluations are not in the database{place}")
     return study_of(outcome)
-
-
-def default_study_name(objective_name: str) -> str:
-    """A name that says what was optimized and when the run began."""
-    return f"{objective_name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def study_of(outcome: Outcome) -> optuna.Study:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from adbo.benchmark_functions.names import NAMES
 from adbo.cli.parser import DEFAULT_STORAGE, DEMONSTRATION_TRIALS, make_parser
-from adbo.comm.launch import find_ranks, rank_hint, use_node
+from adbo.comm.environment import rank_hint
+from adbo.comm.launch import find_ranks, use_node
 from adbo.core.errors import UsageError, one_line
-from adbo.core.settings import Settings
+from adbo.core.settings import Settings, default_study_name
 
 if TYPE_CHECKING:
     from adbo.objective.evaluate import Objective
@@ -110,8 +111,6 @@ def _optimize(
 
 
 def _study_name(options: argparse.Namespace) -> str:
-    from adbo.api import default_study_name
-
     if options.study_name is not None:
         return str(options.study_name)
     name = options.objective.rpartition("/")[2].replace(".py:", ".").replace(":", "-")
@@ -136,13 +135,13 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _objective(options: argparse.Namespace, ranks: Ranks) -> Objective:
     """The objective, on every rank; what is wrong on any of them is raised on all."""
-    from adbo.objective.loading import ObjectiveError, load
+    from adbo.objective.loading import load
 
     objective, problem = None, None
     try:
         objective = load(options.objective)
         _check_writable(options.json)
-    except (ObjectiveError, UsageError) as error:
+    except UsageError as error:
         problem = str(error)
     problems = [text for text in ranks.agree(problem) if text is not None]
     if problems:

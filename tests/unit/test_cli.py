@@ -81,7 +81,7 @@ def test_report(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["run", "ackley", "--trials", "0"], "trials is 0: use a whole number from 1 on"),
+        (["run", "ackley", "--trials", "0"], "trials is 0: it must be a positive integer"),
         (["run", "akley"], "no objective 'akley'"),
         (["run", "gone.py:f"], "no file 'gone.py'"),
         (["run", "ackley", "--json", "gone/s.json"], "there is no directory gone"),

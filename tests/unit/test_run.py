@@ -264,5 +264,5 @@ def test_wrong_arguments(arguments: dict, complaint: str) -> None:
 
 
 def test_the_objective_must_be_callable() -> None:
-    with pytest.raises(UsageError, match="objective is a int"):
+    with pytest.raises(UsageError, match="objective is of type int"):
         adbo.optimize(3, storage=None)
