@@ -6,6 +6,7 @@ the objective and whoever tells the user are passed in.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 import traceback
@@ -22,6 +23,7 @@ from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
 from adbo.core.settings import DIRECTIONS, Settings
 from adbo.core.stopping import Interruption, StopReason
+from adbo.core.summary import Summary, best_of, counts_of
 from adbo.core.wire import Decoder, Encoder, message
 from adbo.mirror import rescue
 from adbo.mirror.connection import StudyError, storage_name
@@ -125,7 +127,7 @@ class Outcome:
     """
 
     progress: Progress
-    summary: dict[str, Any]
+    summary: Summary
     study: optuna.Study | None
     reason: StopReason | None
     n_unwritten: int
@@ -261,30 +263,30 @@ def _read_rescued(
     return rescued
 
 
-def summarize(progress: Progress, farewells: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """The summary of a run, as ``--json`` writes it."""
-    history, settings = progress.history, progress.settings
+def summarize(progress: Progress, farewells: Mapping[int, Mapping[str, Any]]) -> Summary:
+    """Return the summary of a run."""
+    history = progress.history
     new = slice(progress.n_before, len(history))
     busy = history.column("finished")[new] - history.column("started")[new]
     wall_seconds = time.time() - progress.started
     asks = [f["ask_seconds"] for f in farewells.values() if f["evaluations"]]
-    best = history.best
-    counts = {state.name: count for state, count in history.counts.items()}
-    return {
-        "study_name": progress.start.study_name,
-        "storage": progress.start.storage,
-        "direction": settings.direction,
-        "best_value": None if best is None else float(history.column("value")[best]),
-        "best_params": None if best is None else history.evaluation(best).params,
-        "n_complete": counts["COMPLETE"],
-        "n_pruned": counts["PRUNED"],
-        "n_fail": counts["FAIL"],
-        "n_before": progress.n_before,
-        "n_ranks": progress.n_ranks,
-        "wall_seconds": wall_seconds,
-        "utilization": float(busy.sum()) / (progress.n_ranks * wall_seconds),
-        "ask_seconds_median": statistics.median(asks) if asks else None,
-        "evaluations_per_rank": np.bincount(
+    best_value, best_params = best_of(history)
+    n_complete, n_pruned, n_fail = counts_of(history)
+    return Summary(
+        study_name=progress.start.study_name,
+        storage=progress.start.storage,
+        direction=progress.settings.direction,
+        best_value=best_value,
+        best_params=best_params,
+        n_complete=n_complete,
+        n_pruned=n_pruned,
+        n_fail=n_fail,
+        n_before=progress.n_before,
+        n_ranks=progress.n_ranks,
+        wall_seconds=wall_seconds,
+        utilization=float(busy.sum()) / (progress.n_ranks * wall_seconds),
+        ask_seconds_median=statistics.median(asks) if asks else math.nan,
+        evaluations_per_rank=np.bincount(
             history.column("rank")[new], minlength=progress.n_ranks
         ).tolist(),
-    }
+    )

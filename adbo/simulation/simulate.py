@@ -27,6 +27,7 @@ from adbo.core.history import History
 from adbo.core.settings import DIRECTIONS
 from adbo.core.space import FloatArray
 from adbo.core.stopping import signals_ignored
+from adbo.core.summary import Summary, best_of, counts_of
 from adbo.core.wire import Decoder
 from adbo.objective.evaluate import Objective
 from adbo.simulation.events import ProcessDied
@@ -126,30 +127,31 @@ class Simulation:
         cost = np.where(complete, self.history.cost(slice(None)), math.nan)
         return self.history.sign * np.fmin.accumulate(cost)
 
-    def summary(self, study_name: str, storage: str) -> dict[str, Any]:
-        """The summary of the run, as ``--json`` writes it."""
-        history, best = self.history, self.history.best
-        counts = {state.name: count for state, count in history.counts.items()}
-        n = len(history)
-        return {
-            "study_name": study_name,
-            "storage": storage,
-            "direction": self.settings.direction,
-            "method": self.settings.method,
-            "best_value": None if best is None else float(history.column("value")[best]),
-            "best_params": None if best is None else history.evaluation(best).params,
-            "n_complete": counts["COMPLETE"],
-            "n_pruned": counts["PRUNED"],
-            "n_fail": counts["FAIL"],
-            "n_workers": self.settings.workers,
-            "wall_seconds": self.seconds,
-            "utilization": self.utilization if n else 0.0,
-            "utilization_attainable": self.attainable if n else 0.0,
-            "ask_seconds_median": float(np.median(self.ask_seconds)) if n else None,
-            "evaluations_per_rank": np.bincount(
-                history.column("rank"), minlength=self.settings.workers
+    def summary(self, study_name: str, storage: str) -> Summary:
+        """Return the summary of the simulation."""
+        history, settings = self.history, self.settings
+        best_value, best_params = best_of(history)
+        n_complete, n_pruned, n_fail = counts_of(history)
+        return Summary(
+            study_name=study_name,
+            storage=storage,
+            direction=settings.direction,
+            method=settings.method,
+            best_value=best_value,
+            best_params=best_params,
+            n_complete=n_complete,
+            n_pruned=n_pruned,
+            n_fail=n_fail,
+            n_workers=settings.workers,
+            wall_seconds=self.seconds,
+            utilization=self.utilization if len(history) else 0.0,
+            utilization_attainable=self.attainable if len(history) else 0.0,
+            ask_seconds_median=float(np.median(self.ask_seconds)) if len(history) else math.nan,
+            evaluations_per_rank=np.bincount(
+                history.column("rank"), minlength=settings.workers
             ).tolist(),
-        }
+            seed=settings.seed,
+        )
 
 
 def simulate(

@@ -10,8 +10,8 @@ from typing import Any
 import optuna
 import pytest
 
+import adbo.cli.simulate
 from adbo.cli.main import main
-from adbo.mirror import study
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +139,7 @@ def test_a_simulation_in_which_nothing_succeeds(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("statement", "status", "complaint"),
     [
-        ("raise KeyboardInterrupt", 130, "broken off while storing"),
+        ("raise KeyboardInterrupt", 130, "interrupted while storing"),
         ("sqlite3.connect('sim.db').execute('DROP TABLE trials')", 1, "trials"),
     ],
 )
@@ -154,8 +154,8 @@ def test_what_could_not_be_stored_is_in_the_summary(
         exec(statement, {"sqlite3": sqlite3})
         store(*arguments)
 
-    store = study.store
-    monkeypatch.setattr(study, "store", interfering)
+    store = adbo.cli.simulate.store
+    monkeypatch.setattr(adbo.cli.simulate, "store", interfering)
     options = ["--workers", "4", "--trials", "20", "--storage", "sqlite:///sim.db"]
     assert main(["simulate", "sphere:2", *options, "--json", "s.json"]) == status
     out, err = capsys.readouterr()

@@ -384,7 +384,7 @@ def test_failures_and_pruned_trials_have_no_part_in_the_best():
     best = simulation.best_so_far
     assert best[-1] == values.max() <= 1
     assert (np.diff(best[~np.isnan(best)]) >= 0).all()
-    summary = json.loads(json.dumps(simulation.summary("name", "none")))
+    summary = json.loads(json.dumps(simulation.summary("name", "none").to_json()))
     assert summary["best_value"] == best[-1]
     assert summary["n_complete"] + summary["n_pruned"] + summary["n_fail"] == 30
     assert min(summary["n_complete"], summary["n_pruned"], summary["n_fail"]) > 0
@@ -398,7 +398,7 @@ def test_nothing_finished_is_a_result_too():
         sphere, SimulationSettings(2, seconds=1.0, duration="constant:5", ask_cost=0.0)
     )
     summary = simulation.summary("name", "none")
-    assert (summary["n_complete"], summary["best_value"], summary["utilization"]) == (0, None, 0)
+    assert (summary.n_complete, summary.best_value, summary.utilization) == (0, None, 0)
     assert math.isnan(simulation.overhead)
 
 

@@ -1,0 +1,67 @@
+"""The entry point of the command line.
+
+Parsing and checking the options imports nothing heavy, so that ``--help`` and errors appear at
+once. A command is imported only after its options have been checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from adbo.cli.checks import check_report, check_run, check_simulate
+from adbo.cli.output import DONE, USAGE, print_error
+from adbo.cli.parser import make_parser
+from adbo.comm.environment import rank_hint
+from adbo.core.errors import UsageError, one_line
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments
+        Without the program's name; None for those of this process.
+
+    Returns
+    -------
+    int
+        0 done, 1 the run failed, 2 wrong usage, 130 after Ctrl-C or SIGTERM.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["run"]
+    try:
+        options = make_parser().parse_args(words)
+        return _COMMANDS[options.command](options)
+    except UsageError as error:
+        if rank_hint() > 0:
+            # Only the first rank reports the error. If another one ended with an error before it,
+            # some launchers would end the first rank before it has written its line.
+            return DONE
+        print_error(one_line(error))
+        return USAGE
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = check_run(options)
+    from adbo.cli.run import run
+
+    return run(options, settings)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    settings = check_simulate(options)
+    from adbo.cli.simulate import run_simulation
+
+    return run_simulation(options, settings)
+
+
+def _report(options: argparse.Namespace) -> int:
+    storage = check_report(options)
+    from adbo.cli.report import report
+
+    return report(options, storage)
+
+
+_COMMANDS = {"run": _run, "simulate": _simulate, "report": _report}
