@@ -157,8 +157,8 @@ def _add_simulate(commands: Any) -> None:
         "--method",
         default="adbo",
         metavar="METHOD",
-        help="method of the workers, such as adbo, sdbo, tpe or random; an unknown name lists all of them"
-        " (default: adbo)",
+        help="method of the workers, such as adbo, sdbo, tpe or random; an unknown name lists"
+        " all of them (default: adbo)",
     )
     parser.add_argument(
         "--processes",
