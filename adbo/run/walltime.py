@@ -16,8 +16,8 @@ from adbo.core.settings import Settings
 if TYPE_CHECKING:
     from adbo.run.execute import Ranks
 
-#: A run ends before the time limit by this fraction of the time left at its start, but at least and
-#: at most by these seconds: time for the last messages, the database and the end of all processes.
+#: Time for the last messages, the database and the end of all processes, before the time limit:
+#: this fraction of the time left at the start of the run, within these bounds in seconds.
 RESERVE_FRACTION, RESERVE_MIN, RESERVE_MAX = 0.05, 5.0, 60.0
 
 #: Seconds to wait for an answer of Slurm's controller; without one, no time limit is assumed.
