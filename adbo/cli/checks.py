@@ -6,7 +6,6 @@ Nothing here imports numpy, scikit-learn, Optuna or MPI.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import os
 import secrets
 from pathlib import Path
@@ -133,6 +132,8 @@ def _check_storage(url: str | None) -> None:
 
 def _dialect_plugins() -> set[str]:
     """Return the schemes of the dialects that other packages add to SQLAlchemy."""
+    import importlib.metadata  # half of the time of --help, and seldom needed
+
     plugins = importlib.metadata.entry_points(group="sqlalchemy.dialects")
     return {plugin.name.replace(".", "+") for plugin in plugins}
 
