@@ -1,7 +1,7 @@
 """Asynchronous decentralized Bayesian optimization on supercomputers.
 
 ``mpirun -n 4096 python -m adbo run objective.py:objective``: every MPI rank is a complete
-optimizer that sends its results to all others and waits for none.
+optimizer that sends its results to all others and waits for none of them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Optimizer", "QUCBSampler", "optimize", "storage"]
 
-_HOMES = {
+_MODULES = {
     "Optimizer": "adbo.optimizer.ask_tell",
     "QUCBSampler": "adbo.sampler",
     "optimize": "adbo.api",
@@ -24,9 +24,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: the command line answers sooner."""
+    """Import a public name at its first use, so that the command line starts quickly."""
     import importlib
 
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'adbo' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

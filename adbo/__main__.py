@@ -1,4 +1,4 @@
-"""``python -m adbo``."""
+"""The entry point of ``python -m adbo``."""
 
 import sys
 

@@ -1,8 +1,7 @@
-"""`optimize`: a whole study in one call, alone or on every rank of an MPI job."""
+"""`optimize`: a whole study in one call, in one process or on all ranks of an MPI job."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import optuna
@@ -12,14 +11,14 @@ from optuna.study import StudyDirection
 from adbo.comm.launch import find_ranks
 from adbo.core.errors import UsageError
 from adbo.core.optuna_trials import trial_of
-from adbo.core.settings import KAPPA, Settings
+from adbo.core.settings import KAPPA, Settings, default_study_name
 from adbo.mirror.connection import quietly
 from adbo.objective.evaluate import Objective
 from adbo.run.execute import Outcome, Silence, execute
 from adbo.run.walltime import within_walltime
 
 
-def optimize(  # noqa: PLR0913 - the choices of a run, all by keyword
+def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     objective: Objective,
     n_trials: int | None = None,
     timeout: float | None = None,
@@ -34,47 +33,48 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all by keyword
 ) -> optuna.Study:
     """Optimize an objective with asynchronous decentralized Bayesian optimization.
 
-    Started by ``mpiexec``, ``mpirun`` or ``srun``, every rank must make the same call; alone, the
-    one process does the whole job. Ctrl-C and SIGTERM end the run early and lose nothing that is
-    finished.
+    In a process that ``mpiexec``, ``mpirun`` or ``srun`` started, all ranks must make the same
+    call; otherwise, the one process evaluates all trials. Ctrl-C and SIGTERM end the run early;
+    finished trials are kept.
 
     Parameters
     ----------
     objective
         A function of an Optuna trial that returns a float.
     n_trials
-        Finished trials that the study shall have in the end, over all ranks and earlier runs; the
-        ranks may overshoot by the evaluations that were running. None for no limit.
+        Number of finished trials at which to stop, those of all ranks and of earlier runs. It may
+        be exceeded by the evaluations that were running. None for no limit.
     timeout
-        Seconds after which running evaluations are abandoned; those that could not finish before
-        are not begun. None for no limit but that of a Slurm job, which is kept in any case.
+        Seconds after which running evaluations are abandoned; an evaluation that probably could
+        not finish before is not begun. None for no limit. The time limit of a Slurm job is
+        respected in any case.
     direction
         ``"minimize"`` or ``"maximize"``.
     storage
-        Where rank 0 mirrors the results: a URL that Optuna knows, one of its storages, or None.
+        Where rank 0 mirrors the results: an Optuna storage, its URL, or None.
     study_name
-        Default: the name of the objective and the time.
+        None for the name of the objective and the present time.
     resume
-        Continue the study of that name; without it, an existing name is an error.
+        Continue the study of that name if it exists; otherwise, an existing name is an error.
     seed
-        Of all random streams; None for a fresh one.
+        Seed of all random streams; None for a random one.
     kappa
-        Mean of the exponential distribution of the weight of the uncertainty.
+        Mean of the exponential distribution of kappa, the weight of the uncertainty.
     comm
         An mpi4py communicator; None for all ranks of the job.
 
     Returns
     -------
     optuna.Study
-        On every rank. On rank 0 it is the mirrored one, elsewhere an equal one in memory.
+        The mirrored study on rank 0, a copy in memory on the other ranks and without a storage.
 
     Raises
     ------
     ValueError
-        On every rank, before anything is evaluated, if an argument is wrong or the study cannot
-        be opened.
+        On all ranks, before anything is evaluated, if an argument is wrong or the study cannot be
+        opened.
     RuntimeError
-        If ranks did not answer in the end, or the database did not take all evaluations.
+        If ranks did not answer at the end, or evaluations could not be written to the database.
 
     Examples
     --------
@@ -85,7 +85,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all by keyword
     True
     """
     if not callable(objective):
-        raise UsageError(f"objective is a {type(objective).__name__}: give a function of a trial")
+        kind = type(objective).__name__
+        raise UsageError(f"objective is of type {kind}: it must be a function of a trial")
     settings = Settings(
         n_trials=n_trials,
         timeout=timeout,
@@ -99,20 +100,15 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all by keyword
     ranks = find_ranks(comm)
     outcome = execute(objective, within_walltime(settings, ranks), ranks, Silence())
     if outcome.missing:
-        raise RuntimeError(f"ranks {outcome.missing} did not answer in the end")
+        raise RuntimeError(f"ranks {outcome.missing} did not answer at the end")
     if outcome.n_unwritten:
         place = "" if outcome.rescued is None else f", but in {outcome.rescued}"
         raise RuntimeError(f"{outcome.n_unwritten} evaluations are not in the database{place}")
     return study_of(outcome)
 
 
-def default_study_name(objective_name: str) -> str:
-    """A name that says what was optimized and when the run began."""
-    return f"{objective_name}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
 def study_of(outcome: Outcome) -> optuna.Study:
-    """The study of a run: the mirrored one where there is one, else one in memory."""
+    """Return the mirrored study of a run where this rank has it, otherwise a copy in memory."""
     if outcome.study is not None:
         return outcome.study
     settings = outcome.state.settings

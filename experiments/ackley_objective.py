@@ -13,7 +13,7 @@ import time
 import numpy as np
 import optuna
 
-from adbo.benchmark_functions import ackley
+from adbo.benchmark_functions.functions import ackley
 
 MEAN, DEVIATION = map(float, os.environ.get("ACKLEY_SLEEP", "60,20").split(","))
 

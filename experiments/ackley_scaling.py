@@ -40,14 +40,15 @@ from scaling_figures import (
 )
 from tqdm import tqdm
 
-from adbo import benchmark_functions
-from adbo.benchmark_functions import Problem
+from adbo.benchmark_functions import problems as benchmark_functions
+from adbo.benchmark_functions.problems import Problem
 from adbo.comm.in_process import SingleRank
 from adbo.comm.launch import find_ranks
 from adbo.comm.protocols import Ranks
 from adbo.core.errors import UsageError
 from adbo.simulation.methods import METHODS
-from adbo.simulation.simulate import Simulation, SimulationSettings, simulate
+from adbo.simulation.settings import SimulationSettings
+from adbo.simulation.simulate import Simulation, simulate
 
 #: Seeds of the published experiment.
 SEEDS = (14, 42, 60, 71, 92)

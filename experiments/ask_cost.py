@@ -27,7 +27,7 @@ import optuna
 import pandas as pd
 from optuna.distributions import FloatDistribution
 
-from adbo.benchmark_functions import ackley
+from adbo.benchmark_functions.functions import ackley
 from adbo.core.space import FloatArray
 from adbo.optimizer.ask_tell import Optimizer
 

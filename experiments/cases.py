@@ -21,8 +21,8 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial
 
-from adbo import benchmark_functions
-from adbo.benchmark_functions import Problem
+from adbo.benchmark_functions import problems as benchmark_functions
+from adbo.benchmark_functions.problems import Problem
 from adbo.core.errors import UsageError
 
 #: Standard deviation of the noise of ``noisy:`` functions.

@@ -21,12 +21,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from adbo import benchmark_functions
+from adbo.benchmark_functions import problems as benchmark_functions
 from adbo.core.evaluation import to_batch
 from adbo.core.history import History
 from adbo.core.settings import KAPPA
 from adbo.optimizer.ask import propose
-from adbo.simulation.simulate import Simulation, SimulationSettings, simulate
+from adbo.simulation.settings import SimulationSettings
+from adbo.simulation.simulate import Simulation, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import optuna
 
-from adbo.benchmark_functions import Problem
+from adbo.benchmark_functions.problems import Problem
 from adbo.comm.protocols import Ranks
 from adbo.core.evaluation import to_batch
 from adbo.core.history import History
 from adbo.core.settings import Settings
 from adbo.run.execute import Silence, execute
-from adbo.simulation.simulate import Simulation, SimulationSettings
+from adbo.simulation.settings import SimulationSettings
+from adbo.simulation.simulate import Simulation
 
 
 def measure(problem: Problem, settings: SimulationSettings, ranks: Ranks) -> Simulation:

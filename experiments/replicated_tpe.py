@@ -29,8 +29,8 @@ import optuna
 import pandas as pd
 
 import adbo
-from adbo.benchmark_functions import parse, shifted
-from adbo.comm.launch import rank_hint
+from adbo.benchmark_functions.problems import parse, shifted
+from adbo.comm.environment import rank_hint
 
 COLUMNS = ("storage", "evaluation_seconds", "seed", "trials", "best_value", "seconds")
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from adbo import benchmark_functions
+from adbo.benchmark_functions import problems as benchmark_functions
 from adbo.simulation.egele2022 import Egele2022Settings
 
 #: The name of what is measured on MPI ranks.

@@ -1,4 +1,4 @@
-"""The command line: its words, and what each command does.
+"""The command line: its options, their checks, and what each command does.
 
-Nothing else imports it. The words alone import nothing heavy.
+No other room imports it. Options and checks import nothing heavy.
 """

@@ -1,4 +1,4 @@
-"""The words of the command line; what they do is the affair of `adbo.cli.main`."""
+"""The commands and options of the command line, and their help."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import adbo
-from adbo.benchmark_functions import NAMES
+from adbo.benchmark_functions.names import NAMES
 from adbo.core.errors import UsageError
 from adbo.core.settings import DIRECTIONS, KAPPA
 
 DEFAULT_STORAGE = "sqlite:///adbo.db"
 
-#: Trials of a test function when neither --trials nor --timeout is given: a demonstration ends.
+#: Number of trials of a test function if neither --trials nor --timeout is given.
 DEMONSTRATION_TRIALS = 600
 
 _EPILOG = """\
@@ -25,14 +25,14 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one line, from the first rank only."""
+    """An argument parser that raises errors, so that only the first rank prints them."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser; the namespace's ``command`` names what to do."""
+    """Return the parser; ``command`` of its namespace is the name of the command."""
     parser = _Parser(
         prog="adbo",
         description="Asynchronous decentralized Bayesian optimization.",
@@ -60,73 +60,83 @@ def _add_run(commands: Any) -> None:
         "--trials",
         type=int,
         metavar="N",
-        help="finished trials that the study shall have in the end, over all ranks and earlier"
-        f" runs (default: no limit; for a test function without --timeout {DEMONSTRATION_TRIALS})",
+        help="stop when the study has N finished trials, those of all ranks and of earlier runs"
+        f" (default: no limit; {DEMONSTRATION_TRIALS} for a test function without --timeout)",
     )
     parser.add_argument(
         "--timeout",
         type=float,
         metavar="SECONDS",
-        help="when to end; running evaluations are abandoned (default: shortly before the time"
-        " limit of the Slurm job; none elsewhere)",
+        help="stop after this time and abandon running evaluations (default: shortly before the"
+        " time limit of the Slurm job; no limit elsewhere)",
     )
-    _add_study(parser, "default: objective and start time", _STORAGE)
+    _add_study(parser, _STUDY_NAME, _STORAGE)
     parser.add_argument(
-        "--resume", action="store_true", help="continue the study of that name if there is one"
+        "--resume", action="store_true", help="continue the study of that name if it exists"
     )
     _add_optimizer(parser)
     parser.add_argument(
         "--ranks-per-trial",
-        type=_positive,
+        type=_positive_integer,
         default=1,
         metavar="K",
-        help="ranks that evaluate together; trial.comm is their communicator (default: 1)",
+        help="number of ranks that evaluate a trial together; trial.comm is their communicator"
+        " (default: 1)",
     )
     parser.add_argument(
         "--gpus-per-node",
-        type=_positive,
+        type=_positive_integer,
         metavar="G",
-        help="give each rank of a node one of its GPUs (sets CUDA_VISIBLE_DEVICES)",
+        help="number of GPUs of a node; each rank is given one of them by CUDA_VISIBLE_DEVICES",
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(command="run")
 
 
 def _add_report(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
-        help="say how far a study is",
-        description="Say how far a study is.",
+        help="print the state of a study",
+        description="Print the state of a study in a storage.",
         allow_abbrev=False,
     )
-    _add_study(parser, "default: the latest of the storage", _STORAGE)
+    _add_study(parser, "study to report on (default: the latest one in the storage)", _STORAGE)
     parser.set_defaults(command="report")
 
 
-def _positive(text: str) -> int:
-    number = int(text)
+def _positive_integer(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return number
 
 
 def _add_simulate(commands: Any) -> None:
     parser = commands.add_parser(
         "simulate",
-        help="run an objective on virtual workers",
-        description="Run the same optimizer on any number of virtual workers, under a virtual"
-        " clock that is charged with the cost of every ask.",
+        help="optimize an objective on virtual workers",
+        description="Optimize an objective on any number of virtual workers. A virtual clock"
+        " counts the durations of evaluations and the cost of every ask.",
         allow_abbrev=False,
     )
     _add_objective(parser)
-    parser.add_argument("--workers", type=int, required=True, metavar="W", help="virtual workers")
-    parser.add_argument("--trials", type=int, metavar="N", help="finished evaluations to end at")
-    parser.add_argument("--time", type=float, metavar="SECONDS", help="virtual time to end at")
+    parser.add_argument(
+        "--workers", type=int, required=True, metavar="W", help="number of virtual workers"
+    )
+    parser.add_argument(
+        "--trials", type=int, metavar="N", help="stop after N finished evaluations"
+    )
+    parser.add_argument(
+        "--time", type=float, metavar="SECONDS", help="stop after this virtual time"
+    )
     parser.add_argument(
         "--duration",
         default="normal:60,20",
         metavar="DISTRIBUTION",
-        help="virtual seconds of an evaluation: normal:MEAN,SD, constant:SECONDS,"
+        help="virtual duration of an evaluation in seconds: normal:MEAN,STD, constant:SECONDS,"
         " lognormal:MU,SIGMA or exponential:MEAN (default: normal:60,20)",
     )
     parser.add_argument(
@@ -134,26 +144,32 @@ def _add_simulate(commands: Any) -> None:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="until a result is known to the other workers (default: 0)",
+        help="time until a result is known to the other workers (default: 0)",
     )
     parser.add_argument(
         "--ask-cost",
         type=float,
         metavar="SECONDS",
-        help="that an ask takes; makes the simulation deterministic (default: as measured)",
+        help="virtual time that an ask takes, which makes the simulation deterministic (default:"
+        " its measured CPU time)",
     )
     parser.add_argument(
         "--method",
         default="adbo",
-        help="adbo, or what to compare it with: sdbo, acbo-rf, acbo-gp, tpe, asha, random, ..."
-        " (a wrong name is answered with all of them; default: adbo)",
+        metavar="METHOD",
+        help="method of the workers, such as adbo, sdbo, tpe or random; an unknown name lists"
+        " all of them (default: adbo)",
     )
     parser.add_argument(
-        "--processes", type=int, default=1, metavar="P", help="to compute with (default: 1)"
+        "--processes",
+        type=int,
+        default=1,
+        metavar="P",
+        help="number of processes that compute the asks (default: 1)",
     )
-    _add_study(parser, "default: objective and start time", "default: none")
+    _add_study(parser, _STUDY_NAME, "default: none")
     _add_optimizer(parser)
-    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(command="simulate")
 
 
@@ -170,32 +186,35 @@ def _add_objective(parser: argparse.ArgumentParser, **more: Any) -> None:
 
 def _add_optimizer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--direction", choices=tuple(DIRECTIONS), default="minimize", help="default: minimize"
+        "--direction",
+        choices=tuple(DIRECTIONS),
+        default="minimize",
+        help="whether lower or higher values are better (default: minimize)",
     )
     parser.add_argument(
-        "--seed", type=int, metavar="S", help="of all random streams (default: a fresh one)"
+        "--seed", type=int, metavar="S", help="seed of all random streams (default: a random one)"
     )
     parser.add_argument(
         "--kappa",
         type=float,
         default=KAPPA,
         metavar="K",
-        help="mean of the exponential distribution of the weight of the uncertainty"
+        help="mean of the exponential distribution of kappa, the weight of the uncertainty"
         f" (default: {KAPPA})",
     )
 
 
+_STUDY_NAME = "name of the study (default: objective and start time)"
 _STORAGE = f"default: the environment's DATABASE_URL, else {DEFAULT_STORAGE}"
 
 
-def _add_study(parser: argparse.ArgumentParser, default_name: str, default_storage: str) -> None:
-    parser.add_argument("--study-name", metavar="NAME", help=default_name)
+def _add_study(parser: argparse.ArgumentParser, name_help: str, default_storage: str) -> None:
+    parser.add_argument("--study-name", metavar="NAME", help=name_help)
     parser.add_argument(
         "--storage",
         metavar="URL",
-        help="where the results are mirrored: any Optuna storage URL, or none"
-        f" ({default_storage})",
+        help=f"database of the study: any Optuna storage URL, or none ({default_storage})",
     )
     parser.add_argument(
-        "--json", type=Path, metavar="PATH", help="write the summary there as one JSON object"
+        "--json", type=Path, metavar="PATH", help="write the summary to this file as a JSON object"
     )

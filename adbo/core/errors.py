@@ -1,15 +1,15 @@
-"""What is wrong, in one line that a user understands."""
+"""Errors that are reported to the user on one line."""
 
 from __future__ import annotations
 
 
 class UsageError(ValueError):
-    """The user asked for something impossible; the message is one line that says what is right."""
+    """Wrong usage; the message is one line that says what is wrong and what would be right."""
 
 
 def one_line(error: BaseException) -> str:
-    """An error's text on one line, empty if it has none."""
+    """Return the text of an error on one line, empty if it has none."""
     try:
         return " ".join(str(error).split())
-    except Exception:  # a user's class may fail to say what went wrong
+    except Exception:  # the __str__ of a user's exception may itself raise
         return ""

@@ -1,9 +1,10 @@
-"""What a user can choose about a run, checked before anything happens."""
+"""The choices of a run, checked when they are made."""
 
 from __future__ import annotations
 
 import math
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,14 +21,19 @@ DIRECTIONS = {"minimize": 1, "maximize": -1}
 
 
 def check_kappa(kappa: float) -> None:
-    """Raise ValueError unless kappa is a finite number that is not negative."""
+    """Raise UsageError, a ValueError, unless kappa is a finite non-negative number."""
     if not 0 <= kappa < math.inf:
-        raise ValueError(f"kappa is {kappa!r}: use a finite number that is not negative")
+        raise UsageError(f"kappa is {kappa!r}: it must be a finite non-negative number")
+
+
+def default_study_name(objective_name: str) -> str:
+    """Return a study name of the objective and the present time, to the second."""
+    return f"{objective_name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The choices of a run; `adbo.optimize` says what they mean.
+    """The choices of a run; `adbo.optimize` documents those that are its arguments.
 
     Raises
     ------
@@ -38,7 +44,7 @@ class Settings:
     n_trials: int | None = None
     timeout: float | None = None
     walltime: float | None = None
-    """When the batch job leaves no more time, in seconds since the epoch."""
+    """The time at which the batch job must have ended, in seconds since the epoch."""
     direction: str = "minimize"
     storage: str | BaseStorage | None = None
     study_name: str = "study"
@@ -48,14 +54,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
-            raise UsageError(f"direction is {self.direction!r}: use minimize or maximize")
+            raise UsageError(f"direction is {self.direction!r}: it must be minimize or maximize")
         if self.n_trials is not None and self.n_trials < 1:
-            raise UsageError(f"trials is {self.n_trials}: use a whole number from 1 on")
+            raise UsageError(f"trials is {self.n_trials}: it must be a positive integer")
         if self.timeout is not None and not 0 < self.timeout <= threading.TIMEOUT_MAX:
-            raise UsageError(f"timeout is {self.timeout}: use a number of seconds above 0")
-        if not (self.kappa >= 0 and math.isfinite(self.kappa)):
-            raise UsageError(f"kappa is {self.kappa}: use a finite number that is not negative")
+            raise UsageError(f"timeout is {self.timeout}: it must be a positive number of seconds")
+        check_kappa(self.kappa)
         if self.seed is not None and self.seed < 0:
-            raise UsageError(f"seed is {self.seed}: use a whole number that is not negative")
+            raise UsageError(f"seed is {self.seed}: it must be a non-negative integer")
         if not self.study_name:
-            raise UsageError("the study name is empty: give it at least one character")
+            raise UsageError("the study name is empty: it must have at least one character")

@@ -1,4 +1,4 @@
-"""Finding the objective that the user named: in a file, in a module, or a test function."""
+"""Loading the objective that the user named: from a file, from a module, or a test function."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adbo import benchmark_functions
+from adbo.benchmark_functions.problems import parse
+from adbo.core.errors import UsageError
 from adbo.objective.evaluate import Objective, describe_error
-
-
-class ObjectiveError(ValueError):
-    """The objective cannot be had; the message is one line for the user."""
+from adbo.objective.reference import check_file, check_test_function, is_test_function
 
 
 def load(text: str) -> Objective:
-    """Find the objective that the user named.
+    """Return the objective that the user named.
 
     Parameters
     ----------
@@ -27,46 +25,38 @@ def load(text: str) -> Objective:
 
     Raises
     ------
-    ObjectiveError
+    UsageError
         If there is no such file, module, function or test function, or importing it fails.
     """
-    source, colon, name = text.rpartition(":")
-    if not colon or source in benchmark_functions.NAMES:
-        try:
-            return benchmark_functions.parse(text).objective
-        except ValueError as error:
-            if text.partition(":")[0] in benchmark_functions.NAMES:
-                raise ObjectiveError(str(error)) from None
-            raise ObjectiveError(
-                f"no objective {text!r}: give path/file.py:function, package.module:function"
-                f" or a test function ({', '.join(benchmark_functions.NAMES)})"
-            ) from None
+    check_test_function(text)
+    if is_test_function(text):
+        return parse(text).objective
+    check_file(text)
+    source, _, name = text.rpartition(":")
     module = _import_file(source) if source.endswith(".py") else _import_module(source)
     function = getattr(module, name, None)
     if function is None:
-        raise ObjectiveError(f"{source} has no function {name!r}")
+        raise UsageError(f"{source} has no function {name!r}")
     if not callable(function):
-        raise ObjectiveError(
-            f"{text} is a {type(function).__name__}: the objective must be a function of a trial"
+        raise UsageError(
+            f"{text} is of type {type(function).__name__}: it must be a function of a trial"
         )
     return function
 
 
 def _import_file(source: str) -> Any:
     path = Path(source)
-    if not path.is_file():
-        raise ObjectiveError(f"no file {source!r}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # As `python file.py` would: its neighbours can be imported, and what it defines pickled.
+    # As with `python file.py`: modules beside it can be imported, and its functions pickled.
     sys.path.insert(0, str(path.parent.resolve()))
     sys.modules.setdefault(path.stem, module)
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise ObjectiveError(f"cannot import {source}: {describe_error(error)}") from error
+        raise UsageError(f"cannot import {source}: {describe_error(error)}") from error
     return module
 
 
@@ -75,4 +65,4 @@ def _import_module(source: str) -> Any:
     try:
         return importlib.import_module(source)
     except (Exception, SystemExit) as error:
-        raise ObjectiveError(f"cannot import {source}: {describe_error(error)}") from error
+        raise UsageError(f"cannot import {source}: {describe_error(error)}") from error

@@ -6,6 +6,7 @@ objective and the reporter are passed in.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 import traceback
@@ -23,6 +24,7 @@ from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
 from adbo.core.settings import DIRECTIONS, Settings
 from adbo.core.stopping import Interruption, StopReason
+from adbo.core.summary import Summary, best_of, counts_of
 from adbo.core.wire import Decoder, Encoder, message
 from adbo.mirror import rescue
 from adbo.mirror.connection import StudyError, storage_name
@@ -102,7 +104,7 @@ class Outcome:
     """
 
     state: RunState
-    summary: dict[str, Any]
+    summary: Summary
     study: optuna.Study | None
     reason: StopReason | None
     n_unwritten: int
@@ -249,30 +251,30 @@ def _read_rescued(
     return rescued
 
 
-def summarize(state: RunState, farewells: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the summary of a run, as ``--json`` writes it."""
-    history, settings = state.history, state.settings
+def summarize(state: RunState, farewells: Mapping[int, Mapping[str, Any]]) -> Summary:
+    """Return the summary of a run."""
+    history = state.history
     new = slice(state.n_before, len(history))
     busy = history.column("finished")[new] - history.column("started")[new]
     wall_seconds = time.time() - state.started
     asks = [f["ask_seconds"] for f in farewells.values() if f["evaluations"]]
-    best = history.best
-    counts = {state.name: count for state, count in history.counts.items()}
-    return {
-        "study_name": state.start.study_name,
-        "storage": state.start.storage,
-        "direction": settings.direction,
-        "best_value": None if best is None else float(history.column("value")[best]),
-        "best_params": None if best is None else history.evaluation(best).params,
-        "n_complete": counts["COMPLETE"],
-        "n_pruned": counts["PRUNED"],
-        "n_fail": counts["FAIL"],
-        "n_before": state.n_before,
-        "n_ranks": state.n_ranks,
-        "wall_seconds": wall_seconds,
-        "utilization": float(busy.sum()) / (state.n_ranks * wall_seconds),
-        "ask_seconds_median": statistics.median(asks) if asks else None,
-        "evaluations_per_rank": np.bincount(
+    best_value, best_params = best_of(history)
+    n_complete, n_pruned, n_fail = counts_of(history)
+    return Summary(
+        study_name=state.start.study_name,
+        storage=state.start.storage,
+        direction=state.settings.direction,
+        best_value=best_value,
+        best_params=best_params,
+        n_complete=n_complete,
+        n_pruned=n_pruned,
+        n_fail=n_fail,
+        n_before=state.n_before,
+        n_ranks=state.n_ranks,
+        wall_seconds=wall_seconds,
+        utilization=float(busy.sum()) / (state.n_ranks * wall_seconds),
+        ask_seconds_median=statistics.median(asks) if asks else math.nan,
+        evaluations_per_rank=np.bincount(
             history.column("rank")[new], minlength=state.n_ranks
         ).tolist(),
-    }
+    )

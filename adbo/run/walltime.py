@@ -1,4 +1,4 @@
-"""When the job ends: Slurm kills what still runs at its time limit, so adbo ends before it."""
+"""The time limit of the Slurm job, before which a run ends."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from adbo.core.settings import Settings
 if TYPE_CHECKING:
     from adbo.comm.protocols import Ranks
 
-#: What is kept for the last messages, the database and the end of thousands of processes: this
-#: share of the time that is left, but between so many seconds.
-RESERVE_SHARE, RESERVE_LEAST, RESERVE_MOST = 0.05, 5.0, 60.0
+#: Time for the last messages, the database and the end of all processes, before the time limit:
+#: this fraction of the time left at the start of the run, within these bounds in seconds.
+RESERVE_FRACTION, RESERVE_MIN, RESERVE_MAX = 0.05, 5.0, 60.0
 
-#: Seconds that Slurm's controller has for an answer. A busy one must not hold up a job.
+#: Seconds to wait for an answer of Slurm's controller; without one, no time limit is assumed.
 _ANSWER_SECONDS = 10.0
 
 
 def within_walltime(settings: Settings, ranks: Ranks) -> Settings:
-    """The settings with an end before that of this process's Slurm job, if it is in one.
+    """Return the settings with the time at which a Slurm job requires the run to end.
 
-    Collective: only the first rank asks Slurm. All end at the same time of the day, for the clocks
-    of a cluster agree, while ranks reach the beginning of a run at different times.
+    Collective: only rank 0 asks Slurm. The end is a time of day, on which the clocks of a cluster
+    agree, since ranks reach the start of a run at different times.
     """
     walltime = ranks.share(lambda: last_moment(os.environ, time.time()))
     return replace(settings, walltime=walltime)
 
 
 def last_moment(environ: Mapping[str, str], now: float) -> float | None:
-    """When a run should end that begins now, in seconds since the epoch.
+    """Return when a run that begins now should end, in seconds since the epoch.
 
     Parameters
     ----------
@@ -47,20 +47,20 @@ def last_moment(environ: Mapping[str, str], now: float) -> float | None:
     Returns
     -------
     float or None
-        None outside of Slurm, and in a job without a time limit.
+        None outside of a Slurm job, and in a job without a time limit.
     """
     end = _job_end(environ)
     if end is None:
         return None
-    return end - min(max(RESERVE_SHARE * (end - now), RESERVE_LEAST), RESERVE_MOST)
+    return end - min(max(RESERVE_FRACTION * (end - now), RESERVE_MIN), RESERVE_MAX)
 
 
 def _job_end(environ: Mapping[str, str]) -> float | None:
-    """When Slurm ends this job, in seconds since the epoch."""
+    """Return when Slurm ends this job, in seconds since the epoch, None if that is unknown."""
     job = environ.get("SLURM_JOB_ID", "")
     if not job.isdigit():
         return None
-    known = environ.get("SLURM_JOB_END_TIME", "")  # newer versions set it
+    known = environ.get("SLURM_JOB_END_TIME", "")  # only newer versions of Slurm set it
     if known.isdigit() and int(known) > 0:
         return float(known)
     try:

@@ -144,8 +144,3 @@ def _one_per_ask(batch_size: int) -> int:
 
 
 METHODS: Mapping[str, Run] = make_methods(MethodSettings())
-
-#: Methods of which one worker evaluates nothing.
-MANAGED = frozenset(
-    name for name, run in METHODS.items() if getattr(run, "func", None) is run_managed
-)

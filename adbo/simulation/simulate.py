@@ -16,24 +16,24 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from adbo.core.errors import UsageError
 from adbo.core.history import History
-from adbo.core.settings import DIRECTIONS, KAPPA
+from adbo.core.settings import DIRECTIONS
 from adbo.core.space import FloatArray
 from adbo.core.stopping import signals_ignored
+from adbo.core.summary import Summary, best_of, counts_of
 from adbo.core.wire import Decoder
 from adbo.objective.evaluate import Objective
-from adbo.simulation.durations import parse_duration
 from adbo.simulation.events import ProcessDied
-from adbo.simulation.methods import MANAGED, METHODS, Run
-from adbo.simulation.virtual_ranks import LogEntry, Machine, Task
+from adbo.simulation.methods import METHODS, Run
+from adbo.simulation.settings import SimulationSettings
+from adbo.simulation.virtual_ranks import LogEntry, Task
 
 #: Called with the completed fraction and the best value so far (None before the first one).
 ProgressCallback = Callable[[float, float | None], None]
@@ -48,92 +48,6 @@ _LOG = np.dtype(
         ("ask_seconds", "<f8"),
     ]
 )
-
-
-@dataclass(frozen=True)
-class SimulationSettings:
-    """The choices of a simulation, checked.
-
-    Parameters
-    ----------
-    workers
-        Number of workers.
-    n_trials, seconds
-        Finished evaluations, and virtual seconds, after which to end: one of them at least.
-    duration
-        Seconds of an evaluation, see `parse_duration`.
-    latency
-        Seconds until a finished evaluation is known to the other workers.
-    ask_cost, ask_cost_per_evaluation
-        Seconds that an ask takes, and more for each evaluation known; without the former, an ask
-        takes the CPU time that it takes here. With it, the seed determines the result (save for
-        methods that share a surrogate, on more than one process).
-    method
-        A name of `adbo.simulation.methods.METHODS`.
-    direction, seed, kappa
-        As in a run.
-    processes
-        Processes that compute the asks; no effect on the result.
-
-    Raises
-    ------
-    UsageError
-        If one of them is out of range.
-    """
-
-    workers: int
-    n_trials: int | None = None
-    seconds: float | None = None
-    duration: str = "normal:60,20"
-    latency: float = 0.0
-    ask_cost: float | None = None
-    ask_cost_per_evaluation: float = 0.0
-    method: str = "adbo"
-    direction: str = "minimize"
-    seed: int = 0
-    kappa: float = KAPPA
-    processes: int = 1
-
-    def __post_init__(self) -> None:
-        parse_duration(self.duration)
-        has_manager = self.method in MANAGED
-        least, why = (2, ", since one worker is the manager") if has_manager else (1, "")
-        wrong = {
-            "workers": (self.workers >= least, f"a whole number from {least} on{why}"),
-            "n_trials": (self.n_trials is None or self.n_trials >= 1, "a whole number from 1 on"),
-            "seconds": (self.seconds is None or 0 < self.seconds < math.inf, "a number above 0"),
-            "latency": (0 <= self.latency < math.inf, "a number of seconds that is not negative"),
-            "ask_cost": (
-                self.ask_cost is None or 0 <= self.ask_cost < math.inf,
-                "a number of seconds that is not negative",
-            ),
-            "ask_cost_per_evaluation": (
-                0 <= self.ask_cost_per_evaluation < math.inf,
-                "a number of seconds that is not negative",
-            ),
-            "method": (self.method in METHODS, f"one of {', '.join(METHODS)}"),
-            "direction": (self.direction in DIRECTIONS, "minimize or maximize"),
-            "seed": (self.seed >= 0, "a whole number that is not negative"),
-            "kappa": (0 <= self.kappa < math.inf, "a finite number that is not negative"),
-            "processes": (self.processes >= 1, "a whole number from 1 on"),
-        }
-        for name, (fine, usage) in wrong.items():
-            if not fine:
-                raise UsageError(f"{name} is {getattr(self, name)!r}: use {usage}")
-        if self.n_trials is None and self.seconds is None:
-            raise UsageError("a simulation needs an end: give a number of trials or of seconds")
-
-    @property
-    def machine(self) -> Machine:
-        cost = self.ask_cost
-        return Machine(
-            self.workers,
-            parse_duration(self.duration),
-            self.latency,
-            None if cost is None else partial(_ask_cost, cost, self.ask_cost_per_evaluation),
-            self.seed,
-            self.processes,
-        )
 
 
 @dataclass(frozen=True)
@@ -214,30 +128,31 @@ class Simulation:
         cost = np.where(complete, self.history.cost(slice(None)), math.nan)
         return self.history.sign * np.fmin.accumulate(cost)
 
-    def summary(self, study_name: str, storage: str) -> dict[str, Any]:
-        """The summary of the run, as ``--json`` writes it."""
-        history, best = self.history, self.history.best
-        counts = {state.name: count for state, count in history.counts.items()}
-        n = len(history)
-        return {
-            "study_name": study_name,
-            "storage": storage,
-            "direction": self.settings.direction,
-            "method": self.settings.method,
-            "best_value": None if best is None else float(history.column("value")[best]),
-            "best_params": None if best is None else history.evaluation(best).params,
-            "n_complete": counts["COMPLETE"],
-            "n_pruned": counts["PRUNED"],
-            "n_fail": counts["FAIL"],
-            "n_workers": self.settings.workers,
-            "wall_seconds": self.seconds,
-            "utilization": self.utilization if n else 0.0,
-            "utilization_attainable": self.attainable if n else 0.0,
-            "ask_seconds_median": float(np.median(self.ask_seconds)) if n else None,
-            "evaluations_per_rank": np.bincount(
-                history.column("rank"), minlength=self.settings.workers
+    def summary(self, study_name: str, storage: str) -> Summary:
+        """Return the summary of the simulation."""
+        history, settings = self.history, self.settings
+        best_value, best_params = best_of(history)
+        n_complete, n_pruned, n_fail = counts_of(history)
+        return Summary(
+            study_name=study_name,
+            storage=storage,
+            direction=settings.direction,
+            method=settings.method,
+            best_value=best_value,
+            best_params=best_params,
+            n_complete=n_complete,
+            n_pruned=n_pruned,
+            n_fail=n_fail,
+            n_workers=settings.workers,
+            wall_seconds=self.seconds,
+            utilization=self.utilization if len(history) else 0.0,
+            utilization_attainable=self.attainable if len(history) else 0.0,
+            ask_seconds_median=float(np.median(self.ask_seconds)) if len(history) else math.nan,
+            evaluations_per_rank=np.bincount(
+                history.column("rank"), minlength=settings.workers
             ).tolist(),
-        }
+            seed=settings.seed,
+        )
 
 
 def simulate(
@@ -269,7 +184,8 @@ def simulate(
 
     Examples
     --------
-    >>> from adbo.simulation.simulate import SimulationSettings, simulate
+    >>> from adbo.simulation.settings import SimulationSettings
+    >>> from adbo.simulation.simulate import simulate
     >>> def objective(trial):
     ...     return trial.suggest_float("x", -5, 5) ** 2
     >>> simulation = simulate(objective, SimulationSettings(workers=4, n_trials=8, ask_cost=0.0))
@@ -309,10 +225,6 @@ def simulate(
         interrupted,
         failure,
     )
-
-
-def _ask_cost(fixed: float, per_evaluation: float, n_known: int) -> float:
-    return fixed + per_evaluation * n_known
 
 
 def _fraction(settings: SimulationSettings, n: int, now: float) -> float:

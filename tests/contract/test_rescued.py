@@ -111,7 +111,7 @@ def test_a_server_that_is_gone(server: Server, tmp_path: Path) -> None:
         server.start()
     assert outcome.n_unwritten > 0
     (rescued,) = tmp_path.glob("*.rescued.jsonl")
-    for text in (*lines, rescued.read_text(), json.dumps(outcome.summary)):
+    for text in (*lines, rescued.read_text(), json.dumps(outcome.summary.to_json())):
         assert PASSWORD not in text
     again, _ = _run(_square, n_trials=8, resume=True, **settings)
     assert again.n_unwritten == 0

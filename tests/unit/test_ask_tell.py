@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 import adbo
 import adbo.optimizer.ask_tell
-from adbo.benchmark_functions import parse
+from adbo.benchmark_functions.problems import parse
 from adbo.core.history import History
 from adbo.optimizer.ask import propose
 from adbo.optimizer.ask_tell import Optimizer

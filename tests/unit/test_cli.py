@@ -10,8 +10,8 @@ from typing import Any
 import optuna
 import pytest
 
+import adbo.cli.simulate
 from adbo.cli.main import main
-from adbo.mirror import study
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def test_report(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["run", "ackley", "--trials", "0"], "trials is 0: use a whole number from 1 on"),
+        (["run", "ackley", "--trials", "0"], "trials is 0: it must be a positive integer"),
         (["run", "akley"], "no objective 'akley'"),
         (["run", "gone.py:f"], "no file 'gone.py'"),
         (["run", "ackley", "--json", "gone/s.json"], "there is no directory gone"),
@@ -139,7 +139,7 @@ def test_a_simulation_in_which_nothing_succeeds(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("statement", "status", "complaint"),
     [
-        ("raise KeyboardInterrupt", 130, "broken off while storing"),
+        ("raise KeyboardInterrupt", 130, "interrupted while storing"),
         ("sqlite3.connect('sim.db').execute('DROP TABLE trials')", 1, "trials"),
     ],
 )
@@ -154,8 +154,8 @@ def test_what_could_not_be_stored_is_in_the_summary(
         exec(statement, {"sqlite3": sqlite3})
         store(*arguments)
 
-    store = study.store
-    monkeypatch.setattr(study, "store", interfering)
+    store = adbo.cli.simulate.store
+    monkeypatch.setattr(adbo.cli.simulate, "store", interfering)
     options = ["--workers", "4", "--trials", "20", "--storage", "sqlite:///sim.db"]
     assert main(["simulate", "sphere:2", *options, "--json", "s.json"]) == status
     out, err = capsys.readouterr()
@@ -169,9 +169,9 @@ def test_what_could_not_be_stored_is_in_the_summary(
     ("options", "complaint"),
     [
         ([], "the following arguments are required: --workers"),
-        (["--workers", "1", "--trials", "9", "--method", "acbo-rf"], "a whole number from 2 on"),
+        (["--workers", "1", "--trials", "9", "--method", "acbo-rf"], "it must be at least 2"),
         (["--workers", "4"], "needs an end"),
-        (["--workers", "4", "--trials", "9", "--method", "x"], "use one of adbo, "),
+        (["--workers", "4", "--trials", "9", "--method", "x"], "it must be one of adbo, "),
         (["--workers", "4", "--trials", "9", "--duration", "x"], "x"),
     ],
 )

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from adbo.comm import launch
+from adbo.comm.environment import rank_hint
 from adbo.comm.in_process import SingleRank
-from adbo.comm.launch import find_ranks, rank_hint, use_node
+from adbo.comm.launch import find_ranks, use_node
 from adbo.core.errors import UsageError
 
 LAUNCHERS = {

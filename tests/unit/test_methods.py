@@ -17,7 +17,7 @@ from adbo.core.evaluation import to_batch
 from adbo.simulation import egele2022
 from adbo.simulation.egele2022 import Egele2022Settings
 from adbo.simulation.methods import METHODS, MethodSettings, make_methods
-from adbo.simulation.simulate import SimulationSettings
+from adbo.simulation.settings import SimulationSettings
 from adbo.simulation.simulate import simulate as simulate_with
 from adbo.simulation.virtual_ranks import SharedHistory
 
@@ -122,7 +122,7 @@ def test_workers_queue_at_a_manager(method):
 
 
 def test_a_manager_alone_is_refused():
-    with pytest.raises(UsageError, match="from 2 on"):
+    with pytest.raises(UsageError, match="an integer of at least 2"):
         simulate(sphere, replace(SETTINGS, workers=1, method="acbo-rf"))
 
 

@@ -13,11 +13,12 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
+from adbo.core.errors import UsageError
 from adbo.core.evaluation import FAIL_REASON, Evaluation
 from adbo.core.space import SearchSpace
 from adbo.core.wire import Encoder
 from adbo.objective.evaluate import evaluate
-from adbo.objective.loading import ObjectiveError, load
+from adbo.objective.loading import load
 from adbo.objective.trial import Trial
 
 
@@ -237,7 +238,7 @@ def test_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("gone.py:f", "no file 'gone.py'"),
         ("mine.py:f", "mine.py has no function 'f'"),
-        ("mine.py:number", "mine.py:number is a int"),
+        ("mine.py:number", "mine.py:number is of type int"),
         ("broken.py:f", "cannot import broken.py: ZeroDivisionError: division by zero"),
         ("leaves.py:f", "cannot import leaves.py: SystemExit: 3"),
         ("syntax.py:f", "cannot import syntax.py: SyntaxError"),
@@ -258,7 +259,7 @@ def test_objectives_that_cannot_be_loaded(
     (tmp_path / "leaves.py").write_text("raise SystemExit(3)\n")
     (tmp_path / "syntax.py").write_text("def f(:\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ObjectiveError) as caught:
+    with pytest.raises(UsageError) as caught:
         load(text)
     assert str(caught.value).startswith(complaint)
     assert "\n" not in str(caught.value)

@@ -16,7 +16,8 @@ from optuna.trial import TrialState
 from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
 from adbo.core.history import History
 from adbo.core.settings import Settings
-from adbo.report.report import Meter, Terminal, is_watched
+from adbo.report.live import Meter, Terminal
+from adbo.report.watched import is_watched
 from adbo.run.state import RunState, StartInfo
 
 LAYOUT = Layout({"x": FloatDistribution(0, 1)})

@@ -40,9 +40,9 @@ def _points(outcome: Outcome) -> list[dict]:
 def test_it_ends_with_the_trials_asked_for() -> None:
     outcome = _run(n_trials=30, seed=0)
     assert len(outcome.history) == 30
-    assert outcome.summary["n_complete"] == 30
-    assert outcome.summary["evaluations_per_rank"] == [30]
-    assert outcome.summary["best_value"] == min(e.value for e in outcome.history.evaluations())
+    assert outcome.summary.n_complete == 30
+    assert outcome.summary.evaluations_per_rank == [30]
+    assert outcome.summary.best_value == min(e.value for e in outcome.history.evaluations())
     assert outcome.reason is None
     assert outcome.is_owner
 
@@ -104,7 +104,7 @@ def test_resuming_goes_on_to_the_total(tmp_path: Path) -> None:
 
     second = _run(objective, n_trials=40, resume=True, **settings)
     assert len(second.history) == 40
-    assert second.summary["n_before"] == 25
+    assert second.summary.n_before == 25
     assert _points(second)[:25] == _points(first)
     # The random numbers of the first run are not repeated.
     assert not set(map(str, _points(second)[25:])) & set(map(str, _points(first)))
@@ -137,8 +137,8 @@ def test_failures_neither_end_nor_poison_the_run() -> None:
 
     outcome = _run(objective, n_trials=80, seed=0)
     states = outcome.history.column("state")
-    assert outcome.summary["n_fail"] > 0
-    assert outcome.summary["best_value"] < 1e-2
+    assert outcome.summary.n_fail > 0
+    assert outcome.summary.best_value < 1e-2
     # After a while, few points are proposed where every evaluation fails.
     assert np.mean(states[40:] == TrialState.FAIL.value) < 0.3
 
@@ -264,5 +264,5 @@ def test_wrong_arguments(arguments: dict, complaint: str) -> None:
 
 
 def test_the_objective_must_be_callable() -> None:
-    with pytest.raises(UsageError, match="objective is a int"):
+    with pytest.raises(UsageError, match="objective is of type int"):
         adbo.optimize(3, storage=None)

@@ -16,7 +16,8 @@ import pytest
 from adbo.core.errors import UsageError
 from adbo.simulation import virtual_ranks
 from adbo.simulation.durations import parse_duration
-from adbo.simulation.simulate import SimulationSettings, simulate
+from adbo.simulation.settings import SimulationSettings
+from adbo.simulation.simulate import simulate
 
 
 def sphere(trial):
@@ -143,7 +144,7 @@ def test_failures_and_pruned_trials_have_no_part_in_the_best():
     best = simulation.best_so_far
     assert best[-1] == values.max() <= 1
     assert (np.diff(best[~np.isnan(best)]) >= 0).all()
-    summary = json.loads(json.dumps(simulation.summary("name", "none")))
+    summary = json.loads(json.dumps(simulation.summary("name", "none").to_json()))
     assert summary["best_value"] == best[-1]
     assert summary["n_complete"] + summary["n_pruned"] + summary["n_fail"] == 30
     assert min(summary["n_complete"], summary["n_pruned"], summary["n_fail"]) > 0
@@ -157,7 +158,7 @@ def test_nothing_finished_is_a_result_too():
         sphere, SimulationSettings(2, seconds=1.0, duration="constant:5", ask_cost=0.0)
     )
     summary = simulation.summary("name", "none")
-    assert (summary["n_complete"], summary["best_value"], summary["utilization"]) == (0, None, 0)
+    assert (summary.n_complete, summary.best_value, summary.utilization) == (0, None, 0)
     assert math.isnan(simulation.overhead)
 
 
@@ -182,7 +183,7 @@ def test_durations(text, mean, std):
     "text", ["", "normal", "normal:60", "normal:a,b", "constant:0", "normal:60,-1", "weibull:1"]
 )
 def test_durations_that_make_no_sense(text):
-    with pytest.raises(UsageError, match=r"use one of|are above 0"):
+    with pytest.raises(UsageError, match=r"must be (one of|positive)"):
         parse_duration(text)
 
 
@@ -190,7 +191,7 @@ def test_durations_that_make_no_sense(text):
     "text", ["lognormal:60,20", "lognormal:800,1", "lognormal:-1000,0", "constant:1e-300"]
 )
 def test_durations_for_which_no_clock_is_made(text):
-    with pytest.raises(UsageError, match="evaluations take 1e-06 to 1e"):
+    with pytest.raises(UsageError, match="evaluations must take from 1e-06 to 1e"):
         parse_duration(text)
 
 
@@ -210,7 +211,7 @@ def test_durations_for_which_no_clock_is_made(text):
     ],
 )
 def test_settings_that_make_no_sense(name, value):
-    with pytest.raises(UsageError, match=f"^{name} is .*: use "):
+    with pytest.raises(UsageError, match=f"^{name} is .*: it must be "):
         SimulationSettings(**{"workers": 2, "n_trials": 1, name: value})
 
 

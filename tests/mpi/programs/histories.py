@@ -38,4 +38,4 @@ known = {
     for e in outcome.history.evaluations()
 }
 Path(f"history-{rank}.json").write_text(json.dumps(known, sort_keys=True))
-Path(f"summary-{rank}.json").write_text(json.dumps(outcome.summary))
+Path(f"summary-{rank}.json").write_text(json.dumps(outcome.summary.to_json()))

@@ -15,7 +15,7 @@ import optuna
 from optuna.samplers import GridSampler, NSGAIISampler, RandomSampler, TPESampler
 
 import adbo
-from adbo.comm.launch import rank_hint
+from adbo.comm.environment import rank_hint
 
 logging.getLogger("optuna").setLevel(logging.WARNING)
 name, n_trials = sys.argv[1], int(sys.argv[2])

@@ -6,8 +6,9 @@ import numpy as np
 import optuna
 import pytest
 
-from adbo import benchmark_functions as functions
-from adbo.benchmark_functions import NAMES, parse, rotated, shifted, stretched
+from adbo.benchmark_functions import functions
+from adbo.benchmark_functions.names import NAMES
+from adbo.benchmark_functions.problems import parse, rotated, shifted, stretched
 
 
 def as_it_is(problem, rng):

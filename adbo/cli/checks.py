@@ -1,0 +1,158 @@
+"""Checks of the options, as far as the command line and the file system tell what is wrong.
+
+Nothing here imports numpy, scikit-learn, Optuna or MPI.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+from pathlib import Path
+
+from adbo.benchmark_functions.names import NAMES
+from adbo.cli.parser import DEFAULT_STORAGE, DEMONSTRATION_TRIALS
+from adbo.comm.environment import is_launched
+from adbo.core.errors import UsageError
+from adbo.core.settings import Settings, default_study_name
+from adbo.objective.reference import check_file, check_test_function
+from adbo.simulation.settings import SimulationSettings
+
+#: The databases for which SQLAlchemy itself has a dialect.
+_DATABASES = frozenset({"sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql"})
+
+_DATABASE_URLS = "it must be sqlite:///FILE, postgresql://... or mysql://..."
+
+
+def check_run(options: argparse.Namespace) -> Settings:
+    """Return the settings of a run; raise UsageError if an option is wrong."""
+    n_trials = options.trials
+    if n_trials is None and options.timeout is None and options.objective.split(":")[0] in NAMES:
+        n_trials = DEMONSTRATION_TRIALS
+    storage = _storage(options.storage)
+    settings = Settings(
+        n_trials=n_trials,
+        timeout=options.timeout,
+        direction=options.direction,
+        storage=storage,
+        study_name=study_name(options),
+        resume=options.resume,
+        seed=options.seed,
+        kappa=options.kappa,
+    )
+    check_test_function(options.objective)
+    if not is_launched():
+        # Files and environments may differ among the nodes of a job: there, the ranks must first
+        # agree on what is wrong.
+        check_group_size(options.ranks_per_trial, 1)
+        check_files(options)
+        _check_storage(storage)
+    return settings
+
+
+def check_simulate(options: argparse.Namespace) -> SimulationSettings:
+    """Return the settings of a simulation; raise UsageError if an option is wrong."""
+    settings = SimulationSettings(
+        workers=options.workers,
+        n_trials=options.trials,
+        seconds=options.time,
+        duration=options.duration,
+        latency=options.latency,
+        ask_cost=options.ask_cost,
+        method=options.method,
+        direction=options.direction,
+        seed=secrets.randbits(32) if options.seed is None else options.seed,
+        kappa=options.kappa,
+        processes=options.processes,
+    )
+    check_test_function(options.objective)
+    check_files(options)
+    _check_storage(simulation_storage(options))
+    return settings
+
+
+def check_report(options: argparse.Namespace) -> str:
+    """Return the URL of the storage to report on; raise UsageError if an option is wrong."""
+    storage = _storage(options.storage)
+    if storage is None:
+        raise UsageError("storage is none: report needs a database")
+    _check_storage(storage)
+    path = _sqlite_file(storage)
+    if path is not None and not path.exists():
+        raise UsageError(f"there is no file {path}")
+    _check_writable(options.json)
+    return storage
+
+
+def check_files(options: argparse.Namespace) -> None:
+    """Raise UsageError if the objective's file is missing or the summary cannot be written."""
+    check_file(options.objective)
+    _check_writable(options.json)
+
+
+def check_group_size(ranks_per_trial: int, n_ranks: int) -> None:
+    """Raise UsageError unless the ranks can be divided into groups of this size."""
+    if n_ranks % ranks_per_trial:
+        raise UsageError(
+            f"ranks per trial is {ranks_per_trial}: it must divide the number of ranks, {n_ranks}"
+        )
+
+
+def study_name(options: argparse.Namespace) -> str:
+    """Return the study name, by default the objective and the present time."""
+    if options.study_name is not None:
+        return str(options.study_name)
+    name = options.objective.rpartition("/")[2].replace(".py:", ".").replace(":", "-")
+    return default_study_name(name)
+
+
+def simulation_storage(options: argparse.Namespace) -> str | None:
+    """Return the URL of the storage of a simulation, None without one."""
+    return _storage(options.storage or "none")
+
+
+def _storage(text: str | None) -> str | None:
+    url = text or os.environ.get("DATABASE_URL") or DEFAULT_STORAGE
+    return None if url == "none" else url
+
+
+def _check_storage(url: str | None) -> None:
+    """Raise UsageError if this is not the URL of a kind of database that SQLAlchemy knows."""
+    if url is None:
+        return
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        raise UsageError(f"{scheme.rpartition('@')[2]} is not a database URL: {_DATABASE_URLS}")
+    if scheme.partition("+")[0] not in _DATABASES and scheme not in _dialect_plugins():
+        raise UsageError(f"{scheme}://... is not a database URL: {_DATABASE_URLS}")
+    path = _sqlite_file(url)
+    if path is not None and not path.parent.is_dir():
+        raise UsageError(f"cannot use {path}: there is no directory {path.parent}")
+
+
+def _dialect_plugins() -> set[str]:
+    """Return the schemes of the dialects that other packages add to SQLAlchemy."""
+    import importlib.metadata  # half of the time of --help, and seldom needed
+
+    plugins = importlib.metadata.entry_points(group="sqlalchemy.dialects")
+    return {plugin.name.replace(".", "+") for plugin in plugins}
+
+
+def _sqlite_file(url: str) -> Path | None:
+    """Return the file of an SQLite database, None if the URL is that of another database."""
+    scheme, _, path = url.partition(":///")
+    path = path.partition("?")[0]
+    if scheme.partition("+")[0] != "sqlite" or path.startswith((":memory:", "file:")):
+        return None
+    return Path(path) if path else None
+
+
+def _check_writable(path: Path | None) -> None:
+    if path is None:
+        return
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}: it is a directory")
+    if not path.parent.is_dir():
+        raise UsageError(f"cannot write {path}: there is no directory {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"cannot write {path}: permission denied")

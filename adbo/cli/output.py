@@ -1,0 +1,24 @@
+"""What every command leaves behind: its exit status, errors, and the summary as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from adbo.core.summary import Summary
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def print_error(text: str) -> None:
+    """Print one line on standard error."""
+    print(f"adbo: {text}", file=sys.stderr, flush=True)
+
+
+def write_json(path: Path | None, summary: Summary) -> None:
+    """Write a summary as one JSON object, if there is a path."""
+    if path is not None:
+        path.write_text(json.dumps(summary.to_json(), indent=2) + "\n")

@@ -1,0 +1,113 @@
+"""The command ``run``: optimize an objective on all ranks of this job."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from adbo.cli.checks import check_files, check_group_size
+from adbo.cli.output import DONE, FAILED, INTERRUPTED, USAGE, print_error, write_json
+from adbo.comm.launch import find_ranks, use_node
+from adbo.comm.protocols import Ranks
+from adbo.core.errors import UsageError
+from adbo.core.settings import Settings
+from adbo.core.stopping import Interruption
+from adbo.mirror.connection import StudyError
+from adbo.objective.evaluate import Objective
+from adbo.objective.loading import load
+from adbo.report.live import Quiet, Terminal
+from adbo.report.text import common_failure, describe_run
+from adbo.report.watched import is_watched
+from adbo.run.execute import Outcome, Reporter, execute
+from adbo.run.groups import GroupLeader, run_member
+from adbo.run.walltime import within_walltime
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Run this rank, and return its exit status."""
+    ranks = find_ranks()
+    settings = within_walltime(settings, ranks)
+    use_node(ranks, options.gpus_per_node)
+    objective = _objective(options, ranks)
+    if options.ranks_per_trial == 1:
+        return _optimize(objective, settings, ranks, options)
+    check_group_size(options.ranks_per_trial, ranks.size)
+    leaders, channel = ranks.groups(options.ranks_per_trial)
+    if channel.rank > 0:
+        with Interruption(settings.timeout, settings.walltime) as interruption:
+            return run_member(objective, channel, interruption)
+    leader = GroupLeader(objective, channel)
+    status = USAGE
+    try:
+        status = _optimize(leader, settings, leaders, options)
+    finally:
+        leader.dismiss(status)
+    return status
+
+
+def _objective(options: argparse.Namespace, ranks: Ranks) -> Objective:
+    """Load the objective on every rank; an error on any rank is raised on all."""
+    objective, problem = None, None
+    try:
+        check_files(options)
+        objective = load(options.objective)
+    except UsageError as error:
+        problem = str(error)
+    problems = [text for text in ranks.agree(problem) if text is not None]
+    if problems:
+        raise UsageError(problems[0])
+    assert objective is not None
+    return objective
+
+
+def _optimize(
+    objective: Objective, settings: Settings, ranks: Ranks, options: argparse.Namespace
+) -> int:
+    """Run one rank or the leader of a group, report how the run ended, and return the status."""
+    reporter: Reporter = Quiet(sys.stderr)  # for messages of the mirror
+    if ranks.rank == 0 and not options.quiet:
+        reporter = Terminal(sys.stderr, live=is_watched(sys.stderr))
+    try:
+        outcome = execute(objective, settings, ranks, reporter)
+    except StudyError as error:
+        raise UsageError(str(error)) from None
+    status = _status(outcome)
+    if outcome.is_owner:
+        _conclude(outcome, options)
+        if outcome.missing:
+            ranks.abort(status)
+    if outcome.failed:
+        ranks.depart(status)
+    return status
+
+
+def _status(outcome: Outcome) -> int:
+    if outcome.reason is not None and outcome.reason.is_signal:
+        return INTERRUPTED
+    if outcome.n_unwritten or _failure(outcome) is not None:
+        return FAILED
+    return DONE
+
+
+def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
+    """Write the summary and the last lines of the run; on one rank."""
+    write_json(options.json, outcome.summary)
+    if not options.quiet:
+        # Launchers read both streams through pipes and may swap them: if a person watches the live
+        # line on standard error, the lines after it are written there, too.
+        piped = is_watched(sys.stderr) and not sys.stderr.isatty()
+        n_trials = outcome.state.settings.n_trials
+        lines = "\n".join(describe_run(outcome.summary, n_trials, outcome.reason))
+        print(lines, file=sys.stderr if piped else sys.stdout, flush=True)
+    failure = _failure(outcome)
+    if failure is not None:
+        print_error(f"no evaluation succeeded ({failure})")
+    if outcome.died:
+        print_error(f"ranks {outcome.died} died")
+    if outcome.missing:
+        print_error(f"ranks {outcome.missing} did not answer")
+
+
+def _failure(outcome: Outcome) -> str | None:
+    """Return why the last evaluation of this run failed, if all of them did."""
+    return common_failure(outcome.history, outcome.state.n_before)

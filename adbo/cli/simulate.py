@@ -1,0 +1,70 @@
+"""The command ``simulate``: run an objective on virtual workers."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+
+import optuna
+
+from adbo.cli.checks import simulation_storage, study_name
+from adbo.cli.output import DONE, FAILED, INTERRUPTED, print_error, write_json
+from adbo.core.errors import UsageError, one_line
+from adbo.core.stopping import signals_ignored
+from adbo.mirror.connection import StudyError, storage_name
+from adbo.mirror.study import open_study, store
+from adbo.objective.loading import load
+from adbo.report.live import SimulationBar
+from adbo.report.text import common_failure, describe_simulation
+from adbo.report.watched import is_watched
+from adbo.simulation.settings import SimulationSettings
+from adbo.simulation.simulate import Simulation, simulate
+
+
+def run_simulation(options: argparse.Namespace, settings: SimulationSettings) -> int:
+    """Run a simulation, store it if there is a storage, and return the exit status."""
+    objective = load(options.objective)
+    storage = simulation_storage(options)
+    name = study_name(options)
+    try:
+        study = None if storage is None else open_study(storage, name, options.direction, False)
+    except StudyError as error:
+        raise UsageError(str(error)) from None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with SimulationBar(live=not options.quiet and is_watched(sys.stderr)) as bar:
+        simulation = simulate(objective, settings, bar.update)
+    stored_in = "none" if storage is None else storage_name(storage)
+    with signals_ignored():
+        summary = simulation.summary(name, stored_in)
+        write_json(options.json, summary)
+        if not options.quiet:
+            print("\n".join(describe_simulation(summary)), flush=True)
+        status = _status(simulation)
+    return status if study is None else _store(study, simulation, status)
+
+
+def _status(simulation: Simulation) -> int:
+    """Return the exit status of a simulation, and report what went wrong."""
+    failure = common_failure(simulation.history)
+    if failure is not None:
+        print_error(f"no evaluation succeeded ({failure})")
+    if simulation.failure is not None:
+        print_error(f"{simulation.failure}; finished evaluations are kept")
+    if failure is not None or simulation.failure is not None:
+        return FAILED
+    return INTERRUPTED if simulation.interrupted else DONE
+
+
+def _store(study: optuna.Study, simulation: Simulation, status: int) -> int:
+    """Store a simulation as if it had just ended; return the status, or that of an error."""
+    try:
+        store(study, simulation.history.evaluations(), time.time() - simulation.seconds)
+    except StudyError as error:
+        print_error(one_line(error))
+        return FAILED
+    except KeyboardInterrupt:
+        print_error("interrupted while storing: the study is incomplete")
+        return INTERRUPTED
+    return status

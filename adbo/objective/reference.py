@@ -1,0 +1,36 @@
+"""The text by which a user names an objective, checked without importing what it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adbo.benchmark_functions.names import NAMES, parse_name
+from adbo.core.errors import UsageError
+
+
+def is_test_function(text: str) -> bool:
+    """Return whether the text can only name a test function."""
+    source, colon, _ = text.rpartition(":")
+    return not colon or source in NAMES
+
+
+def check_test_function(text: str) -> None:
+    """Raise UsageError if the text can only name a test function, and there is none such."""
+    if not is_test_function(text):
+        return
+    try:
+        parse_name(text)
+    except ValueError as error:
+        if text.partition(":")[0] in NAMES:
+            raise UsageError(str(error)) from None
+        raise UsageError(
+            f"no objective {text!r}: give path/file.py:function, package.module:function"
+            f" or a test function ({', '.join(NAMES)})"
+        ) from None
+
+
+def check_file(text: str) -> None:
+    """Raise UsageError if the text names a Python file that does not exist."""
+    source = text.rpartition(":")[0]
+    if source.endswith(".py") and not Path(source).is_file():
+        raise UsageError(f"no file {source!r}")

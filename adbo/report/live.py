@@ -1,0 +1,229 @@
+"""The progress of a run or a simulation while it goes on: a live line, and single lines."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+from optuna.trial import TrialState
+from tqdm import tqdm
+
+from adbo.core.history import History
+from adbo.core.settings import Settings
+from adbo.report.text import fail_reason
+from adbo.report.watched import has_width
+
+#: Seconds between two updates of the live line.
+_INTERVAL = 0.25
+
+#: Columns of the live line where the width of the terminal is unknown, as under a launcher.
+_WIDTH = 100
+
+_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt}{postfix}"
+_BAR_WITHOUT_END = "{n_fmt}{postfix}"
+
+
+class Run(Protocol):
+    """A run that goes on, as far as it is shown."""
+
+    @property
+    def history(self) -> History:
+        """All evaluations that this rank knows."""
+
+    @property
+    def settings(self) -> Settings:
+        """The choices of the run."""
+
+    @property
+    def n_ranks(self) -> int:
+        """Number of ranks."""
+
+    @property
+    def n_before(self) -> int:
+        """Number of evaluations that the study had at the start of the run."""
+
+    @property
+    def started(self) -> float:
+        """Start of the run in seconds since the epoch."""
+
+
+class Quiet:
+    """The reporter that prints only messages."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def begin(self, run: Run) -> None:
+        """Do nothing."""
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        print(f"adbo: {text}", file=self._stream, flush=True)
+
+    def end(self) -> None:
+        """Do nothing."""
+
+
+class Terminal:
+    """The reporter that shows the progress of a run, and prints messages.
+
+    Parameters
+    ----------
+    stream
+        Where to write.
+    live
+        Whether to show a line that is rewritten a few times a second.
+    """
+
+    def __init__(self, stream: TextIO, *, live: bool) -> None:
+        self._stream = stream
+        self._live = live
+        self._bar: tqdm[Any] | None = None
+        self._run: Run | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._refresh, name="adbo-reporter", daemon=True)
+
+    def begin(self, run: Run) -> None:
+        """Show the live line from now on, and report the first failure of the objective."""
+        self._run = run
+        settings = run.settings
+        if settings.walltime is not None:
+            end = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(settings.walltime))
+            self.say(f"ends at {end} at the latest, before the time limit of the Slurm job")
+        elif settings.n_trials is None and settings.timeout is None:
+            self.say("neither trials nor timeout is given: running until Ctrl-C or SIGTERM")
+        if self._live:
+            n_trials = run.settings.n_trials
+            self._bar = tqdm(
+                total=n_trials,
+                initial=min(run.n_before, n_trials or run.n_before),
+                file=self._stream,
+                bar_format=_BAR_WITHOUT_END if n_trials is None else _BAR,
+                dynamic_ncols=has_width(self._stream),
+                ncols=None if has_width(self._stream) else _WIDTH,
+                unit=" trials",
+            )
+        self._thread.start()
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        if self._bar is None:
+            print(f"adbo: {text}", file=self._stream, flush=True)
+        else:
+            tqdm.write(f"adbo: {text}", file=self._stream)
+
+    def end(self) -> None:
+        """Show the last state, and close the live line."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _refresh(self) -> None:
+        assert self._run is not None
+        meter = Meter(self._run)
+        failure_reported = False
+        while True:
+            over = self._over.wait(_INTERVAL)
+            failure = meter.update()
+            if failure is not None and not failure_reported:
+                failure_reported = True
+                self.say(f"an evaluation failed ({failure}); the run goes on")
+            if self._bar is not None:
+                self._bar.n = len(self._run.history)
+                if self._bar.total is not None:
+                    self._bar.n = min(self._bar.n, self._bar.total)
+                self._bar.set_postfix_str(meter.text(time.time()), refresh=False)
+                self._bar.refresh()
+            if over:
+                return
+
+
+class Meter:
+    """Computes the figures of the live line from the history, reading each row once."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._cursor = run.n_before
+        self._busy = 0.0
+        self._last = np.full(run.n_ranks, run.started)
+
+    def update(self) -> str | None:
+        """Read the new rows; return why the first failed one among them failed, if any did."""
+        history = self._run.history
+        new = slice(self._cursor, len(history))
+        self._cursor = new.stop
+        started, finished = history.column("started")[new], history.column("finished")[new]
+        self._busy += float((finished - started).sum())
+        np.maximum.at(self._last, history.column("rank")[new], finished)
+        failed = np.flatnonzero(history.column("state")[new] == TrialState.FAIL.value)
+        if not failed.size:
+            return None
+        return fail_reason(history.evaluation(new.start + int(failed[0])).extras.user_attrs)
+
+    @property
+    def utilization(self) -> float:
+        """Fraction of the time until the last result of each rank that was spent evaluating."""
+        spent = float((self._last - self._run.started).sum())
+        return self._busy / spent if spent > 0 else 0.0
+
+    def text(self, now: float) -> str:
+        """Return best value, rate, utilization and time left."""
+        run, history = self._run, self._run.history
+        seconds = max(now - run.started, 1e-9)
+        rate = (len(history) - run.n_before) / seconds
+        parts = []
+        if history.best is not None:
+            parts.append(f"best {history.column('value')[history.best]:.6g}")
+        parts += [f"{rate:.3g}/s", f"utilization {self.utilization:.0%}"]
+        left = _seconds_left(run, rate, seconds)
+        if left is not None:
+            parts.append(f"{tqdm.format_interval(max(left, 0.0))} left")
+        return ", ".join(parts)
+
+
+def _seconds_left(run: Run, rate: float, seconds: float) -> float | None:
+    limits = []
+    if run.settings.timeout is not None:
+        limits.append(run.settings.timeout - seconds)
+    if run.settings.walltime is not None:
+        limits.append(run.settings.walltime - run.started - seconds)
+    if run.settings.n_trials is not None and rate > 0:
+        limits.append((run.settings.n_trials - len(run.history)) / rate)
+    return min(limits, default=None)
+
+
+class SimulationBar:
+    """The progress of a simulation, with the time left.
+
+    Parameters
+    ----------
+    live
+        Whether to show it.
+    """
+
+    def __init__(self, *, live: bool) -> None:
+        self._live = live
+        self._bar: tqdm[Any] | None = None
+
+    def __enter__(self) -> SimulationBar:
+        return self
+
+    def update(self, fraction: float, best: float | None) -> None:
+        """Show the fraction done and the best value so far, None if there is none."""
+        if not self._live:
+            return
+        if self._bar is None:
+            # Not earlier: a simulation may fork at its start, and the bar has a thread.
+            self._bar = tqdm(total=1.0, bar_format="{l_bar}{bar}| {remaining} left{postfix}")
+        self._bar.update(min(fraction, 1.0) - self._bar.n)
+        if best is not None:
+            self._bar.set_postfix_str(f"best {best:.6g}", refresh=False)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()

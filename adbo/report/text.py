@@ -1,0 +1,102 @@
+"""Summaries, parameters and failures as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.trial import TrialState
+
+from adbo.core.evaluation import FAIL_REASON
+from adbo.core.history import History
+from adbo.core.stopping import StopReason
+from adbo.core.summary import Summary
+
+
+def describe_run(summary: Summary, n_trials: int | None, reason: StopReason | None) -> list[str]:
+    """Return the last lines of a run.
+
+    Parameters
+    ----------
+    summary
+        The summary of the run.
+    n_trials
+        The number of trials that the study was to have, if it was given.
+    reason
+        Why the run stopped before it was complete, if it did.
+    """
+    n_new = summary.n_finished - (summary.n_before or 0)
+    lines = [
+        describe_best(summary),
+        f"{summary.n_finished} trials ({_counts(summary)}), {n_new} of them now on"
+        f" {_ranks(summary)} in {summary.wall_seconds:.1f} s,"
+        f" utilization {summary.utilization:.0%}",
+    ]
+    if reason is not None:
+        lines.append(f"stopped early: {reason.value}")
+    elif not n_new and n_trials is not None:
+        lines[1] = f"the study already has its {n_trials} trials: nothing was left to do"
+    if summary.storage != "none":
+        lines.append(f"study {summary.study_name} in {summary.storage}")
+        lines.append(f"see it:      optuna-dashboard {summary.storage}")
+        lines.append(f"continue it: --resume --study-name {summary.study_name}")
+        if reason is StopReason.WALLTIME:
+            lines.append("the wall time ended it: submit the same job again to go on")
+    return lines
+
+
+def describe_study(summary: Summary) -> list[str]:
+    """Return the lines of a report on a stored study."""
+    return [
+        f"study {summary.study_name} in {summary.storage}",
+        describe_best(summary),
+        f"{_counts(summary)}, {summary.n_running} running, {summary.n_waiting} waiting",
+        f"{_ranks(summary)}, {summary.wall_seconds:.1f} s from the first start to the last"
+        f" result, utilization {summary.utilization:.0%}",
+    ]
+
+
+def describe_simulation(summary: Summary) -> list[str]:
+    """Return the last lines of a simulation."""
+    return [
+        describe_best(summary),
+        f"{summary.n_finished} evaluations ({_counts(summary)}) on {summary.n_workers} virtual"
+        f" workers in {summary.wall_seconds:.0f} virtual seconds by {summary.method},"
+        f" utilization {summary.utilization:.1%} of {summary.utilization_attainable:.1%}",
+    ]
+
+
+def describe_best(summary: Summary) -> str:
+    """Return the best value and its parameters on one line."""
+    if summary.best_value is None or summary.best_params is None:
+        return "no evaluation is complete"
+    return f"best value {summary.best_value:.10g} at {params_text(summary.best_params)}"
+
+
+def params_text(params: Mapping[str, Any]) -> str:
+    """Return parameters on one line, floats with six significant digits."""
+    return ", ".join(
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in params.items()
+    )
+
+
+def fail_reason(user_attrs: Mapping[str, Any]) -> str:
+    """Return why an evaluation failed, from its user attributes."""
+    return str(user_attrs.get(FAIL_REASON, "no reason given"))
+
+
+def common_failure(history: History, n_before: int = 0) -> str | None:
+    """Return why the last evaluation after the first `n_before` failed, if all of them did."""
+    states = history.column("state")[n_before:]
+    if not states.size or (states != TrialState.FAIL.value).any():
+        return None
+    return fail_reason(history.evaluation(len(history) - 1).extras.user_attrs)
+
+
+def _counts(summary: Summary) -> str:
+    return f"{summary.n_complete} complete, {summary.n_pruned} pruned, {summary.n_fail} failed"
+
+
+def _ranks(summary: Summary) -> str:
+    return "1 rank" if summary.n_ranks == 1 else f"{summary.n_ranks} ranks"

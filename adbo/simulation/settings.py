@@ -1,0 +1,131 @@
+"""The choices of a simulation, checked without importing what carries it out.
+
+The command line reports a wrong one before numpy, Optuna or scikit-learn are loaded.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from adbo.core.errors import UsageError
+from adbo.core.settings import DIRECTIONS, KAPPA
+from adbo.simulation.durations import parse_duration
+
+if TYPE_CHECKING:
+    from adbo.simulation.virtual_ranks import Machine
+
+#: Methods whose worker 0 is a manager, which evaluates nothing.
+MANAGED = frozenset({"acbo-rf", "acbo-rf-liar", "acbo-gp", "acbo-random", "tpe"})
+
+#: The names of `adbo.simulation.methods.METHODS`, in the same order.
+METHOD_NAMES = (
+    "adbo",
+    "adbo-2022",
+    "sdbo",
+    "sdbo-10",
+    "acbo-rf",
+    "acbo-rf-liar",
+    "acbo-gp",
+    "acbo-random",
+    "random",
+    "asha",
+    "tpe",
+    "tpe-rdb",
+)
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """The choices of a simulation.
+
+    Parameters
+    ----------
+    workers
+        Number of virtual workers.
+    n_trials, seconds
+        Number of finished evaluations, and virtual time, at which to end; at least one is needed.
+    duration
+        Virtual duration of an evaluation, see `parse_duration`.
+    latency
+        Seconds until a finished evaluation is known to the other workers.
+    ask_cost, ask_cost_per_evaluation
+        Seconds that an ask takes, and additional seconds for each evaluation known to the worker.
+        Without `ask_cost`, an ask takes its measured CPU time. With it, the seed determines the
+        result, except for methods that share a surrogate among several processes.
+    method
+        One of `METHOD_NAMES`.
+    direction, seed, kappa
+        As in `adbo.core.settings.Settings`.
+    processes
+        Number of processes that compute the asks; they do not change the result.
+
+    Raises
+    ------
+    UsageError
+        If one of them is out of range.
+    """
+
+    workers: int
+    n_trials: int | None = None
+    seconds: float | None = None
+    duration: str = "normal:60,20"
+    latency: float = 0.0
+    ask_cost: float | None = None
+    ask_cost_per_evaluation: float = 0.0
+    method: str = "adbo"
+    direction: str = "minimize"
+    seed: int = 0
+    kappa: float = KAPPA
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        parse_duration(self.duration)
+        has_manager = self.method in MANAGED
+        enough = "at least 2, since one worker is the manager" if has_manager else _POSITIVE
+        checks = {
+            "workers": (self.workers >= 1 + has_manager, enough),
+            "n_trials": (self.n_trials is None or self.n_trials >= 1, _POSITIVE),
+            "seconds": (
+                self.seconds is None or 0 < self.seconds < math.inf,
+                "a positive number of seconds",
+            ),
+            "latency": (0 <= self.latency < math.inf, _DELAY),
+            "ask_cost": (self.ask_cost is None or 0 <= self.ask_cost < math.inf, _DELAY),
+            "ask_cost_per_evaluation": (0 <= self.ask_cost_per_evaluation < math.inf, _DELAY),
+            "method": (self.method in METHOD_NAMES, f"one of {', '.join(METHOD_NAMES)}"),
+            "direction": (self.direction in DIRECTIONS, "minimize or maximize"),
+            "seed": (self.seed >= 0, "a non-negative integer"),
+            "kappa": (0 <= self.kappa < math.inf, "a finite non-negative number"),
+            "processes": (self.processes >= 1, _POSITIVE),
+        }
+        for name, (fine, right) in checks.items():
+            if not fine:
+                raise UsageError(f"{name} is {getattr(self, name)!r}: it must be {right}")
+        if self.n_trials is None and self.seconds is None:
+            raise UsageError("a simulation needs an end: give a number of trials or of seconds")
+
+    @property
+    def machine(self) -> Machine:
+        """The simulated workers: their durations, latency and cost of an ask."""
+        from adbo.simulation.virtual_ranks import Machine  # it imports numpy and Optuna
+
+        cost = self.ask_cost
+        return Machine(
+            self.workers,
+            parse_duration(self.duration),
+            self.latency,
+            None if cost is None else partial(_ask_cost, cost, self.ask_cost_per_evaluation),
+            self.seed,
+            self.processes,
+        )
+
+
+_POSITIVE = "a positive integer"
+_DELAY = "a non-negative number of seconds"
+
+
+def _ask_cost(fixed: float, per_evaluation: float, n_known: int) -> float:
+    return fixed + per_evaluation * n_known
