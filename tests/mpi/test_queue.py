@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import optuna
+import pytest
 from studies import load, wait_for_trials
 
 RANKS = 3
@@ -62,6 +63,7 @@ def test_more_of_them_than_ranks(adbo, launcher, tmp_path: Path) -> None:
         assert max(began) < min(later, default=float("inf"))
 
 
+@pytest.mark.slow
 def test_those_that_a_killed_job_had_taken(start_job, adbo, tmp_path: Path) -> None:
     (tmp_path / "module.py").write_text(OBJECTIVE)
     study = optuna.create_study(study_name="s", storage=f"sqlite:///{tmp_path}/adbo.db")

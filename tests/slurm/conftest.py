@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sysconfig
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,8 +52,8 @@ def cluster() -> Iterator[Cluster]:
             daemons.append(start(path, ["slurmd", "-D", "-f", str(configuration), "-N", node]))
         wait_for(lambda: idle_nodes(cluster) == 2, 60, f"two idle nodes; see {path}")
         yield cluster
-        subprocess.run(["scancel", "--user=root"], env=cluster.environment, check=False)
-        time.sleep(1.0)
+        cluster.call("scancel", "--user=root")
+        wait_for(lambda: not cluster.call("squeue", "--noheader"), 60, "the end of all jobs")
     finally:
         for daemon in reversed(daemons):
             daemon.send_signal(signal.SIGTERM)
@@ -67,7 +66,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def open_mpi(open_mpi_prefix: Path) -> dict[str, str]:
-    """What to set for a job with Open MPI; PREFIX is where it is."""
+    """Return the environment of a job with Open MPI, whose directory is PREFIX."""
     return {
         "PREFIX": str(open_mpi_prefix),
         "PYTHON": str(open_mpi_prefix / "bin" / "python"),
