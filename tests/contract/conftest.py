@@ -1,4 +1,4 @@
-"""Every test of a contract meets every database that it is a contract with."""
+"""Databases of each kind: SQLite, and PostgreSQL and MariaDB on servers of the tests."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def mariadb_server() -> Iterator[Server]:
 
 @pytest.fixture(params=["postgresql", "mariadb"])
 def server(request: pytest.FixtureRequest) -> Server:
-    """Each of the servers."""
+    """A server of each kind. A test that kills it starts it again."""
     return request.getfixturevalue(f"{request.param}_server")
 
 
 @pytest.fixture
 def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
-    """Makes the URL of an empty database of the kind that one asks for."""
+    """Return a function that makes an empty database of a given kind and returns its URL."""
     numbers = itertools.count()
 
     def make(kind: str) -> str:
@@ -45,11 +45,11 @@ def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], 
 
 @pytest.fixture(params=KINDS)
 def new_url(request: pytest.FixtureRequest, make_url: Callable[[str], str]) -> Callable[[], str]:
-    """Makes the URLs of empty databases, of each kind."""
+    """Return a function that makes empty databases of one kind, for each kind."""
     return functools.partial(make_url, request.param)
 
 
 @pytest.fixture
 def url(new_url: Callable[[], str]) -> str:
-    """The URL of an empty database, of each kind."""
+    """The URL of an empty database, for each kind."""
     return new_url()

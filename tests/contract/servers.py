@@ -1,6 +1,6 @@
 """Real database servers, installed from Debian where they are missing.
 
-Each has one user with a password that is not easy to quote.
+Each has one user, whose password needs quoting in URLs.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ USER, PASSWORD = "keeper", "gehe:im%/@wort"
 
 
 class Server:
-    """A server that can be started, killed and started again on the data it has.
+    """A server that can be started, killed, and started again with the same data.
 
     Parameters
     ----------
     command
-        Starts it in the foreground.
+        The command that starts it in the foreground.
     user
-        The system's user it runs as.
+        The user of the system as which it runs.
     url
-        Of a database that it always has.
+        The URL of a database that it always has.
     log
-        A file for what it has to say.
+        The file of its log.
     crash
-        The signal that ends it at once, without any order.
+        The signal that ends it at once, without an orderly shutdown.
     """
 
     def __init__(
@@ -73,20 +73,20 @@ class Server:
                 time.sleep(0.1)
 
     def kill(self) -> None:
-        """End it as a crash of the machine would, as far as it can tell."""
+        """End it as a crash would."""
         assert self._process is not None
         self._process.send_signal(self._crash)
         self._process.wait()
 
     def new_database(self, options: str = "") -> str:
-        """The URL of an empty database."""
+        """Create an empty database and return its URL."""
         self._n_databases += 1
         name = f"study_{self._n_databases}"
         self.execute(f"CREATE DATABASE {name} {options}")
         return self.url.set(database=name).render_as_string(hide_password=False)
 
     def execute(self, statement: str) -> Any:
-        """Execute a statement; return the one value that it gives, if it does."""
+        """Execute a statement and return its value, if it has one."""
         engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT")
         try:
             with engine.connect() as connection:
@@ -98,7 +98,7 @@ class Server:
 
 @contextlib.contextmanager
 def postgresql() -> Iterator[Server]:
-    """A PostgreSQL server."""
+    """Run a PostgreSQL server."""
     binaries = Path(installed("postgresql", _postgresql_binary)).parent
     with _directory("postgres") as directory:
         (directory / "password").write_text(PASSWORD)
@@ -110,14 +110,14 @@ def postgresql() -> Iterator[Server]:
         options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
         command = [str(binaries / "postgres"), "-D", data, "-p", str(port), "-k", str(directory)]
         url = _url("postgresql+psycopg2", port, "postgres")
-        # Killed otherwise, it would leave its children behind.
+        # SIGKILL would leave its child processes behind.
         crash, log = signal.SIGQUIT, directory / "log"
         yield from _running(Server([*command, *options], "postgres", url, log, crash))
 
 
 @contextlib.contextmanager
 def mariadb() -> Iterator[Server]:
-    """A MariaDB server."""
+    """Run a MariaDB server."""
     binary = installed("mariadb-server", lambda: shutil.which("mariadbd", path=PATH))
     with _directory("mysql") as directory:
         data = f"--datadir={directory / 'data'}"
@@ -170,7 +170,7 @@ def _postgresql_binary() -> str | None:
 
 @contextlib.contextmanager
 def _directory(user: str) -> Iterator[Path]:
-    """A directory that the user owns; pytest's own are closed to all but the tests."""
+    """Make a directory that the user owns; those of pytest are closed to other users."""
     directory = Path(tempfile.mkdtemp(prefix="adbo-"))
     if os.geteuid() == 0:
         shutil.chown(directory, user)
@@ -181,7 +181,7 @@ def _directory(user: str) -> Iterator[Path]:
 
 
 def _as_user(user: str) -> dict[str, str]:
-    """Servers refuse to run as root."""
+    """Return options of a process that has to run as a user, since servers refuse root."""
     return {"user": user, "group": pwd.getpwnam(user).pw_gid} if os.geteuid() == 0 else {}
 
 

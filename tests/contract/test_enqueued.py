@@ -86,10 +86,10 @@ def test_one_of_optuna_cannot_be_told_from_one_of_adbo(url: str) -> None:
 
 def test_trials_enqueued_during_the_run(storage) -> None:
     study = open_study(storage, "s", "minimize", resume=False)
-    is_enqueued = threading.Event()
+    has_begun, is_enqueued = threading.Event(), threading.Event()
 
     def enqueue() -> None:
-        time.sleep(0.5)
+        assert has_begun.wait(60)
         for x in (4.5, -4.5):
             study.enqueue_trial({"x": x})
         is_enqueued.set()
@@ -98,6 +98,7 @@ def test_trials_enqueued_during_the_run(storage) -> None:
 
     def objective(trial: optuna.trial.BaseTrial) -> float:
         nonlocal n_after
+        has_begun.set()
         time.sleep(0.05)
         n_after += is_enqueued.is_set()
         return _objective(trial)

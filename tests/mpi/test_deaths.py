@@ -53,7 +53,7 @@ def test_survivors_finish_the_study(start_job, open_mpi, tmp_path: Path, victims
         stored[trial.user_attrs["adbo:rank"]].add(trial.user_attrs["adbo:seq"])
     for rank in range(RANKS):
         made = [int(line) // RANKS for line in (tmp_path / f"sent-{rank}").read_text().split()]
-        # What a victim had finished before its last evaluation, it had sent.
+        # A victim had sent all evaluations but its last one.
         known = made[:-1] if rank in victims else made
         assert set(known) <= stored[rank]
     summary = json.loads((tmp_path / "s.json").read_text())

@@ -1,4 +1,4 @@
-"""Several ranks for each evaluation, and their share of the node."""
+"""Groups of ranks for each evaluation, with their GPUs."""
 
 from __future__ import annotations
 

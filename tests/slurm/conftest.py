@@ -19,7 +19,7 @@ from cluster import CONFIGURATION, ROOT, Cluster, free_ports, idle_nodes, instal
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """Two nodes, n1 and n2, with two GPUs each as far as Slurm knows."""
+    """Run two nodes, n1 and n2, for which Slurm believes in two GPUs each."""
     install()
     path = Path(tempfile.mkdtemp(prefix="adbo-slurm-"))
     for name in ("state", "n1", "n2"):
@@ -29,7 +29,7 @@ def cluster() -> Iterator[Cluster]:
     key.chmod(0o600)
     host = socket.gethostname().partition(".")[0]
     configuration = path / "slurm.conf"
-    # MPICH names its shared memory after the job, and what was killed leaves it behind.
+    # MPICH names its shared memory after the job, and killed ranks leave it behind.
     first_job = 1000 + secrets.randbelow(1_000_000)
     configuration.write_text(
         CONFIGURATION.format(host=host, path=path, ports=free_ports(3), first_job=first_job)
