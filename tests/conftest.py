@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import subprocess
 import sys
 import venv
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from shared import locked
 
 # A busy machine must not fail a test.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -41,14 +41,10 @@ def _mark(item: pytest.Item) -> None:
     if item.path.parent.name == "mpi":
         item.add_marker("mpi")
     words = {*getattr(item, "fixturenames", ()), *_parameters(item)}
-    components = {COMPONENTS[word] for word in words & COMPONENTS.keys()}
-    for component in sorted(components, key=EXTENDED.index):
+    for component in {COMPONENTS[word] for word in words & COMPONENTS.keys()}:
         item.add_marker(component)
     if any(map(item.get_closest_marker, EXTENDED)):
         item.add_marker("extended")
-    if components:
-        # One process of pytest-xdist runs all tests of a component, so that it starts once.
-        item.add_marker(pytest.mark.xdist_group(min(components, key=EXTENDED.index)))
 
 
 def _parameters(item: pytest.Item) -> set[str]:
@@ -72,8 +68,7 @@ def open_mpi_prefix(pytestconfig: pytest.Config) -> Path:
     assert pytestconfig.cache is not None
     version = "-".join(map(str, sys.version_info[:3]))
     path = pytestconfig.cache.mkdir(f"open-mpi-python-{version}")
-    with (path / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path / "lock"):
         if not (path / "complete").exists():
             venv.create(path, with_pip=True, symlinks=True)
             pip = [str(path / "bin" / "python"), "-m", "pip", "install", "--quiet"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
+
+from shared import locked
 
 #: The path of a user and the directories of daemons.
 PATH = f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin"
@@ -24,7 +25,7 @@ def installed(packages: str, find: Callable[[], Found | None]) -> Found:
     """Return what ``find`` finds; where it finds nothing, install packages first."""
     if (found := find()) is not None:
         return found
-    with _alone(), _no_daemons():
+    with locked(Path(tempfile.gettempdir()) / "adbo-tests-install.lock"), _no_daemons():
         if (found := find()) is None:  # another process may have installed it
             environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
             install = ["install", "--yes", "--no-install-recommends", *packages.split()]
@@ -38,14 +39,6 @@ def installed(packages: str, find: Callable[[], Found | None]) -> Found:
             found = find()
     assert found is not None, f"it is not in the packages {packages}"
     return found
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Let one process of the tests install at a time."""
-    with (Path(tempfile.gettempdir()) / "adbo-tests-install.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager
