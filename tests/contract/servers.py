@@ -1,6 +1,6 @@
 """Real database servers, installed from Debian where they are missing.
 
-Each has one user with a password that is not easy to quote.
+Each has one user, whose password needs quoting in URLs.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,65 +29,81 @@ USER, PASSWORD = "keeper", "gehe:im%/@wort"
 
 
 class Server:
-    """A server that can be started, killed and started again on the data it has.
+    """A server that can be started, killed, and started again with the same data.
 
     Parameters
     ----------
     command
-        Starts it in the foreground.
+        The command that starts it in the foreground.
     user
-        The system's user it runs as.
+        The user of the system as which it runs.
     url
-        Of a database that it always has.
-    log
-        A file for what it has to say.
+        The URL of a database that it always has.
+    directory
+        Where it has its data and its log.
     crash
-        The signal that ends it at once, without any order.
+        The signal that ends it at once, without an orderly shutdown.
     """
 
     def __init__(
-        self, command: Sequence[str], user: str, url: sa.URL, log: Path, crash: signal.Signals
+        self,
+        command: Sequence[str],
+        user: str,
+        url: sa.URL,
+        directory: Path,
+        crash: signal.Signals,
     ) -> None:
         self.url = url
         self._command = command
         self._user = user
-        self._log = log
+        self._directory = directory
         self._crash = crash
-        self._process: subprocess.Popen[bytes] | None = None
-        self._n_databases = 0
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        with self._log.open("ab") as log:
+        path = self._directory / "log"
+        with path.open("ab") as log:
+            # Its number only: whichever process of the tests is the last one ends a shared server.
             self._process = subprocess.Popen(
                 self._command, **_as_user(self._user), stdout=log, stderr=log
-            )
+            ).pid
         deadline = time.monotonic() + 60
         while True:
             try:
                 self.execute("SELECT 1")
                 return
             except sa.exc.OperationalError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
+                if _has_ended(self._process) or time.monotonic() > deadline:
                     self.kill()
-                    raise RuntimeError(self._log.read_text()) from None
+                    raise RuntimeError(path.read_text()) from None
                 time.sleep(0.1)
 
     def kill(self) -> None:
-        """End it as a crash of the machine would, as far as it can tell."""
-        assert self._process is not None
-        self._process.send_signal(self._crash)
-        self._process.wait()
+        """End it as a crash would."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process, self._crash)
+        while not _has_ended(self._process):
+            time.sleep(0.01)
+
+    def remove(self) -> None:
+        """End it and delete its data."""
+        self.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     def new_database(self, options: str = "") -> str:
-        """The URL of an empty database."""
-        self._n_databases += 1
-        name = f"study_{self._n_databases}"
+        """Create an empty database and return its URL."""
+        name = f"study_{secrets.token_hex(8)}"
         self.execute(f"CREATE DATABASE {name} {options}")
         return self.url.set(database=name).render_as_string(hide_password=False)
 
     def execute(self, statement: str) -> Any:
-        """Execute a statement; return the one value that it gives, if it does."""
+        """Execute a statement and return its value, if it has one."""
         engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT")
         try:
             with engine.connect() as connection:
@@ -96,67 +113,54 @@ class Server:
             engine.dispose()
 
 
-@contextlib.contextmanager
-def postgresql() -> Iterator[Server]:
-    """A PostgreSQL server."""
+def postgresql() -> Server:
+    """Start a PostgreSQL server."""
     binaries = Path(installed("postgresql", _postgresql_binary)).parent
-    with _directory("postgres") as directory:
-        (directory / "password").write_text(PASSWORD)
-        data = str(directory / "data")
-        initialize = [str(binaries / "initdb"), "-D", data, "-U", USER, "-E", "UTF8"]
-        security = ["-A", "scram-sha-256", f"--pwfile={directory / 'password'}", "--no-sync"]
-        _run([*initialize, *security], "postgres")
-        port = free_port()
-        options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-        command = [str(binaries / "postgres"), "-D", data, "-p", str(port), "-k", str(directory)]
-        url = _url("postgresql+psycopg2", port, "postgres")
-        # Killed otherwise, it would leave its children behind.
-        crash, log = signal.SIGQUIT, directory / "log"
-        yield from _running(Server([*command, *options], "postgres", url, log, crash))
-
-
-@contextlib.contextmanager
-def mariadb() -> Iterator[Server]:
-    """A MariaDB server."""
-    binary = installed("mariadb-server", lambda: shutil.which("mariadbd", path=PATH))
-    with _directory("mysql") as directory:
-        data = f"--datadir={directory / 'data'}"
-        installer = shutil.which("mariadb-install-db", path=PATH)
-        assert installer is not None
-        _run([installer, "--no-defaults", data, "--skip-test-db", "--skip-name-resolve"], "mysql")
-        users = directory / "users.sql"
-        users.write_text(
-            f"CREATE USER IF NOT EXISTS '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
-            f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1';\n"
-        )
-        port = free_port()
-        yield from _running(
-            Server(
-                [
-                    binary,
-                    "--no-defaults",
-                    data,
-                    f"--port={port}",
-                    f"--socket={directory / 'socket'}",
-                    f"--pid-file={directory / 'pid'}",
-                    f"--init-file={users}",
-                    "--bind-address=127.0.0.1",
-                    "--innodb-flush-log-at-trx-commit=2",
-                ],
-                "mysql",
-                _url("mysql+pymysql", port, "mysql"),
-                directory / "log",
-                signal.SIGKILL,
-            )
-        )
-
-
-def _running(server: Server) -> Iterator[Server]:
+    directory = _directory("postgres")
+    (directory / "password").write_text(PASSWORD)
+    data = str(directory / "data")
+    initialize = [str(binaries / "initdb"), "-D", data, "-U", USER, "-E", "UTF8"]
+    security = ["-A", "scram-sha-256", f"--pwfile={directory / 'password'}", "--no-sync"]
+    _run([*initialize, *security], "postgres")
+    port = free_port()
+    options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+    command = [str(binaries / "postgres"), "-D", data, "-p", str(port), "-k", str(directory)]
+    url = _url("postgresql+psycopg2", port, "postgres")
+    # SIGKILL would leave its child processes behind.
+    server = Server([*command, *options], "postgres", url, directory, signal.SIGQUIT)
     server.start()
-    try:
-        yield server
-    finally:
-        server.kill()
+    return server
+
+
+def mariadb() -> Server:
+    """Start a MariaDB server."""
+    binary = installed("mariadb-server", lambda: shutil.which("mariadbd", path=PATH))
+    directory = _directory("mysql")
+    data = f"--datadir={directory / 'data'}"
+    installer = shutil.which("mariadb-install-db", path=PATH)
+    assert installer is not None
+    _run([installer, "--no-defaults", data, "--skip-test-db", "--skip-name-resolve"], "mysql")
+    users = directory / "users.sql"
+    users.write_text(
+        f"CREATE USER IF NOT EXISTS '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
+        f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1';\n"
+    )
+    port = free_port()
+    command = [
+        binary,
+        "--no-defaults",
+        data,
+        f"--port={port}",
+        f"--socket={directory / 'socket'}",
+        f"--pid-file={directory / 'pid'}",
+        f"--init-file={users}",
+        "--bind-address=127.0.0.1",
+        "--innodb-flush-log-at-trx-commit=2",
+    ]
+    url = _url("mysql+pymysql", port, "mysql")
+    server = Server(command, "mysql", url, directory, signal.SIGKILL)
+    server.start()
+    return server
 
 
 def _url(driver: str, port: int, database: str) -> sa.URL:
@@ -168,20 +172,26 @@ def _postgresql_binary() -> str | None:
     return str(found[-1]) if found else shutil.which("initdb", path=PATH)
 
 
-@contextlib.contextmanager
-def _directory(user: str) -> Iterator[Path]:
-    """A directory that the user owns; pytest's own are closed to all but the tests."""
+def _directory(user: str) -> Path:
+    """Make a directory that the user owns; those of pytest are closed to other users."""
     directory = Path(tempfile.mkdtemp(prefix="adbo-"))
     if os.geteuid() == 0:
         shutil.chown(directory, user)
+    return directory
+
+
+def _has_ended(process: int) -> bool:
+    with contextlib.suppress(ChildProcessError):  # another process may have started it
+        os.waitpid(process, os.WNOHANG)
     try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state == "Z"
 
 
 def _as_user(user: str) -> dict[str, str]:
-    """Servers refuse to run as root."""
+    """Return options of a process that has to run as a user, since servers refuse root."""
     return {"user": user, "group": pwd.getpwnam(user).pw_gid} if os.geteuid() == 0 else {}
 
 

@@ -85,28 +85,23 @@ def test_one_of_optuna_cannot_be_told_from_one_of_adbo(url: str) -> None:
 
 def test_trials_enqueued_during_the_run(storage) -> None:
     study = open_study(storage, "s", "minimize", resume=False)
-    is_enqueued = threading.Event()
+    has_begun = threading.Event()
 
     def enqueue() -> None:
-        time.sleep(0.5)
+        assert has_begun.wait(60)
         for x in (4.5, -4.5):
             study.enqueue_trial({"x": x})
-        is_enqueued.set()
-
-    n_after = 0
-
-    def objective(trial: optuna.trial.BaseTrial) -> float:
-        nonlocal n_after
-        time.sleep(0.05)
-        n_after += is_enqueued.is_set()
-        return _objective(trial)
 
     thread = threading.Thread(target=enqueue)
     thread.start()
     seen: list[float] = []
 
     def recorded(trial: optuna.trial.BaseTrial) -> float:
-        value = objective(trial)
+        has_begun.set()
+        # The mirror looks for enqueued trials when it has written all others.
+        while sum(t.state.is_finished() for t in study.get_trials(deepcopy=False)) < len(seen):
+            time.sleep(0.01)
+        value = _objective(trial)
         seen.append(trial.params["x"])
         if {4.5, -4.5} <= set(seen):
             raise KeyboardInterrupt

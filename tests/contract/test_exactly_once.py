@@ -146,10 +146,12 @@ class _Run:
     def __init__(self, study: optuna.Study, number: int, seconds: float) -> None:
         self.source = evaluations(number)
         self.lines: list[str] = []
+        self.n_attempts = 0
+        self._writer = writer_for(study)
         self._appended = 0
         self._pause = seconds / number
         self._mirror = Mirror(
-            writer_for(study),
+            self,
             lambda cursor: self.source[cursor : self._appended],
             report=self.lines.append,
             pace=PACE,
@@ -169,22 +171,31 @@ class _Run:
         self._thread.join()
         return self._mirror.flush_and_close(patience=30)
 
-    def wait_for_line(self, text: str) -> None:
+    def write(self, batch: Sequence[Evaluation]) -> None:
+        """Write as the mirror's writer does, and count the attempts."""
+        self.n_attempts += 1
+        self._writer.write(batch)
+
+    def wait_for(self, is_so: Callable[[], object]) -> None:
         deadline = time.monotonic() + 30
-        while not any(text in line for line in self.lines):
+        while not is_so():
             assert time.monotonic() < deadline, self.lines
             time.sleep(0.01)
+
+    def wait_for_line(self, text: str) -> None:
+        self.wait_for(lambda: any(text in line for line in self.lines))
 
 
 def test_a_server_that_crashes_and_comes_back(server: Server) -> None:
     study = open_study(server.new_database(), "s", "minimize", resume=False)
     run = _Run(study, 600, seconds=1.5)
     run.start()
-    time.sleep(0.3)
+    run.wait_for(lambda: read_evaluations(study))
     server.kill()
     try:
         run.wait_for_line("does not take evaluations")
-        time.sleep(0.7)
+        n_attempts = run.n_attempts
+        run.wait_for(lambda: run.n_attempts > n_attempts + 2)
     finally:
         server.start()
     assert run.end() == [], run.lines

@@ -1,4 +1,4 @@
-"""Runs real MPI jobs with the launchers of MPICH and Open MPI, both from PyPI."""
+"""Real MPI jobs by the launchers of MPICH and Open MPI, both from PyPI."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 @dataclass(frozen=True)
 class Launcher:
-    """An MPI library: how to start ranks with it, and the Python that loads it."""
+    """An MPI library: the command that starts ranks, and the Python that loads it."""
 
     command: tuple[str, ...]
     python: str
@@ -31,7 +31,7 @@ class Job:
         self, launcher: Launcher, ranks: int, arguments: tuple[str, ...], cwd: Path
     ) -> None:
         environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
-        # The tests put more ranks than cores on a machine.
+        # Jobs of the tests have more ranks than the machine has cores.
         environment["OMP_NUM_THREADS"] = "1"
         if launcher.pythonpath:
             environment["PYTHONPATH"] = launcher.pythonpath
@@ -47,12 +47,12 @@ class Job:
         )
 
     def end(self, timeout: float = 120) -> tuple[int, str, str]:
-        """Exit status, standard output, standard error; a job that hangs is a failure."""
+        """Wait for the end; return exit status, standard output and standard error."""
         out, err = self.process.communicate(timeout=timeout)
         return self.process.returncode, out, err
 
     def ranks(self) -> dict[int, int]:
-        """The process of each rank that lives."""
+        """Return the process of each living rank."""
         found = {}
         for process in _descendants(self.process.pid):
             try:
@@ -67,7 +67,7 @@ class Job:
         return found
 
     def kill(self) -> None:
-        """End all that is left."""
+        """Kill all processes of the job."""
         processes = _descendants(self.process.pid)
         if self.process.poll() is None:
             self.process.kill()
@@ -117,13 +117,13 @@ def open_mpi(open_mpi_prefix: Path) -> Launcher:
 
 @pytest.fixture(params=["mpich", "open_mpi"])
 def launcher(request: pytest.FixtureRequest) -> Launcher:
-    """Each of the libraries."""
+    """Each library."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
 def jobs() -> Iterator[list[Job]]:
-    """The jobs of a test; what is left of them at its end is killed."""
+    """The jobs of a test, killed at its end."""
     started: list[Job] = []
     yield started
     for job in started:
@@ -132,7 +132,7 @@ def jobs() -> Iterator[list[Job]]:
 
 @pytest.fixture
 def start_job(mpich: Launcher, jobs: list[Job], tmp_path: Path) -> Callable[..., Job]:
-    """Start a job of so many ranks in the test's directory."""
+    """Return a function that starts a job in the directory of the test."""
 
     def start(ranks: int, *arguments: str, launcher: Launcher = mpich) -> Job:
         jobs.append(Job(launcher, ranks, arguments, tmp_path))
@@ -143,7 +143,7 @@ def start_job(mpich: Launcher, jobs: list[Job], tmp_path: Path) -> Callable[...,
 
 @pytest.fixture
 def adbo(start_job: Callable[..., Job]) -> Callable[..., tuple[int, str, str]]:
-    """Run the command line on so many ranks to its end."""
+    """Return a function that runs the command line on a number of ranks to its end."""
 
     def run(ranks: int, *arguments: str, **options: Launcher) -> tuple[int, str, str]:
         return start_job(ranks, "-m", "adbo", *arguments, **options).end()

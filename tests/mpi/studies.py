@@ -1,20 +1,21 @@
-"""What the tests ask of a mirrored study."""
+"""Look at mirrored studies, and wait for what happens in them."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 
 
 def load(path: Path, name: str) -> optuna.Study:
-    """A study in the default database of a directory."""
+    """Load a study from the default database of a directory."""
     return optuna.load_study(study_name=name, storage=f"sqlite:///{path}/adbo.db")
 
 
 def check_sound(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Dense numbers, nothing twice, real times."""
+    """Return the trials; their numbers are dense, their names unique, their times in order."""
     trials = study.get_trials()
     assert [t.number for t in trials] == list(range(len(trials)))
     names = [(t.user_attrs["adbo:rank"], t.user_attrs["adbo:seq"]) for t in trials]
@@ -23,18 +24,24 @@ def check_sound(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return trials
 
 
-def wait_for_trials(path: Path, name: str, number: int) -> None:
-    """Until the mirror has so many that are finished."""
+def wait_for(is_so: Callable[[], object], what: str) -> None:
+    """Look until a condition holds, at most a minute and a half."""
     deadline = time.monotonic() + 90
-    seen: object = "no database"
-    while time.monotonic() < deadline:
-        if (path / "adbo.db").exists():
-            try:
-                trials = load(path, name).get_trials(deepcopy=False)
-                seen = sum(t.state.is_finished() for t in trials)
-            except Exception as error:  # the tables are being made
-                seen = error
-            if isinstance(seen, int) and seen >= number:
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"no {number} trials in a minute and a half: {seen}")
+    while not is_so():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+def wait_for_trials(path: Path, name: str, number: int) -> None:
+    """Wait until the mirror has this number of finished trials."""
+
+    def is_so() -> bool:
+        if not (path / "adbo.db").exists():
+            return False
+        try:
+            trials = load(path, name).get_trials(deepcopy=False)
+        except Exception:  # the tables are being made
+            return False
+        return sum(t.state.is_finished() for t in trials) >= number
+
+    wait_for(is_so, f"{number} trials")

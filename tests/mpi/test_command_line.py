@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from studies import check_sound, load, wait_for_trials
+from studies import check_sound, load, wait_for, wait_for_trials
 
 RANKS = 4
 
@@ -24,7 +24,7 @@ def test_the_main_job(adbo, launcher, tmp_path: Path) -> None:
     assert "optuna-dashboard sqlite:///adbo.db" in out
     summary = json.loads((tmp_path / "summary.json").read_text())
     trials = check_sound(load(tmp_path, "a"))
-    # An evaluation takes microseconds here, a rank without a core some milliseconds to hear.
+    # An evaluation takes microseconds; a rank that waits for a core hears of it much later.
     assert 200 <= len(trials) < 300
     assert summary["n_ranks"] == RANKS
     assert summary["n_complete"] == len(trials) == sum(summary["evaluations_per_rank"])
@@ -35,6 +35,7 @@ def test_the_main_job(adbo, launcher, tmp_path: Path) -> None:
 
 SLOW = """
 import time
+from pathlib import Path
 
 def objective(trial):
     x = trial.suggest_float("x", -5, 5)
@@ -44,35 +45,40 @@ def objective(trial):
 def endless(trial):
     x = trial.suggest_float("x", -5, 5)
     if trial.number >= 8:
-        time.sleep(600)  # rank 0, too: what others send must reach the mirror all the same
+        Path(f"endless-{trial.number}").touch()
+        time.sleep(600)  # on rank 0, too: the trials of others must reach the mirror all the same
     return x * x
 """
 
 
+@pytest.mark.slow
 def test_a_stopped_study_resumes(start_job, adbo, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
-    options = ["slow.py:objective", "--study-name", "s", "--trials", "300"]
-    job = start_job(RANKS, "-m", "adbo", "run", *options)
+    options = ["slow.py:objective", "--study-name", "s", "--trials"]
+    job = start_job(RANKS, "-m", "adbo", "run", *options, "100000")
     wait_for_trials(tmp_path, "s", 20)
     job.process.send_signal(signal.SIGTERM)
     job.end()
     before = check_sound(load(tmp_path, "s"))
-    assert 20 <= len(before) < 300
-    status, out, err = adbo(RANKS, "run", *options, "--resume")
+    assert len(before) >= 20
+    n_trials = len(before) + 60
+    status, out, err = adbo(RANKS, "run", *options, str(n_trials), "--resume")
     assert status == 0, err
     after = check_sound(load(tmp_path, "s"))
-    assert 300 <= len(after) < 300 + 4 * RANKS
+    assert n_trials <= len(after) < n_trials + 4 * RANKS
     assert [t.params for t in after[: len(before)]] == [t.params for t in before]
     assert "study s in sqlite:///adbo.db" in out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_a_signal_to_the_ranks_keeps_what_is_finished(start_job, tmp_path, number) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
     options = ["slow.py:endless", "--study-name", "s", "--trials", "300", "--json", "s.json"]
     job = start_job(RANKS, "-m", "adbo", "run", *options)
     wait_for_trials(tmp_path, "s", 8)
-    time.sleep(0.5)  # every rank is in its endless evaluation now
+    wait_for(lambda: len(list(tmp_path.glob("endless-*"))) == RANKS, "every rank's last trial")
     for process in job.ranks().values():
         os.kill(process, number)
     status, out, err = job.end(timeout=30)
@@ -87,7 +93,7 @@ def test_the_deadline_abandons_what_is_running(adbo, tmp_path: Path) -> None:
     start = time.monotonic()
     status, out, err = adbo(RANKS, "run", "slow.py:endless", "--study-name", "s", "--timeout", "3")
     assert status == 0, err
-    assert time.monotonic() - start < 60  # and not 600
+    assert time.monotonic() - start < 60  # an evaluation takes 600
     assert "the time was up" in out
     assert len(check_sound(load(tmp_path, "s"))) == 8
 
@@ -124,6 +130,7 @@ def test_failures_are_trials(adbo, tmp_path: Path) -> None:
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_nothing_but_failures_is_a_failed_run(adbo, tmp_path: Path) -> None:
     (tmp_path / "failing.py").write_text(FAILING)
     status, _, err = adbo(RANKS, "run", "failing.py:always", "--study-name", "f", "--trials", "9")
@@ -132,54 +139,22 @@ def test_nothing_but_failures_is_a_failed_run(adbo, tmp_path: Path) -> None:
     assert len(load(tmp_path, "f").trials) >= 9
 
 
-BAD_INPUT = {
-    "no such option": ["run", "ackley", "--trails", "5"],
-    "no such command": ["walk"],
-    "trials no number": ["run", "ackley", "--trials", "many"],
-    "no trials": ["run", "ackley", "--trials", "0"],
-    "negative timeout": ["run", "ackley", "--timeout", "-1"],
-    "bad kappa": ["run", "ackley", "--kappa", "nan"],
-    "bad seed": ["run", "ackley", "--seed", "-3"],
-    "bad direction": ["run", "ackley", "--direction", "down"],
-    "no such problem": ["run", "akley"],
-    "bad dimension": ["run", "ackley:0"],
-    "no such file": ["run", "nowhere.py:objective"],
-    "no such function": ["run", "bad.py:missing"],
-    "not callable": ["run", "bad.py:number"],
-    "import error": ["run", "broken.py:objective"],
-    "syntax error": ["run", "syntax.py:objective"],
-    "no such module": ["run", "no.such.module:objective"],
-    "no such directory of the database": ["run", "ackley", "--storage", "sqlite:////no/dir/a.db"],
-    "no such kind of database": ["run", "ackley", "--storage", "oracel://x"],
-    "no database server": ["run", "ackley", "--storage", "postgresql://u:secret@127.0.0.1:1/d"],
-    "not a database": ["run", "ackley", "--storage", "sqlite:///bad.py"],
-    "unwritable summary": ["run", "ackley", "--json", "no/dir/summary.json"],
-    "existing study": ["run", "ackley", "--study-name", "exists"],
-    "other direction": [
-        "run", "ackley", "--study-name", "exists", "--resume", "--direction", "maximize",
-    ],
-    "report of nothing": ["report", "--study-name", "missing"],
-}  # fmt: skip
+WRONG_USAGE = {
+    "the parser": ["run", "ackley", "--trials", "x"],
+    "every rank": ["run", "nowhere.py:objective"],
+    "the mirror owner": ["run", "ackley", "--study-name", "exists"],
+}
 
 
-@pytest.mark.parametrize("attempt", range(3))
-def test_bad_input_under_either_library(adbo, launcher, attempt: int) -> None:
-    status, _, err = adbo(3, "run", "ackley", "--trials", "x", launcher=launcher)
-    assert status == 2
-    assert err.count("adbo: argument --trials: invalid int value: 'x'") == 1
-
-
-@pytest.mark.parametrize("arguments", BAD_INPUT.values(), ids=BAD_INPUT.keys())
-def test_bad_input_is_one_line_and_status_2(adbo, tmp_path: Path, arguments: list[str]) -> None:
-    (tmp_path / "bad.py").write_text("number = 3\n")
-    (tmp_path / "broken.py").write_text("import no_such_module\n")
-    (tmp_path / "syntax.py").write_text("def objective(trial:\n")
+@pytest.mark.parametrize("arguments", WRONG_USAGE.values(), ids=WRONG_USAGE.keys())
+def test_one_rank_reports_wrong_usage(
+    adbo, launcher, tmp_path: Path, arguments: list[str]
+) -> None:
+    """Whichever rank finds it. What counts as wrong: tests/unit/test_usage_errors.py."""
     optuna.create_study(study_name="exists", storage=f"sqlite:///{tmp_path}/adbo.db")
-    status, out, err = adbo(3, *arguments)
+    status, out, err = adbo(3, *arguments, launcher=launcher)
     assert status == 2, err
     assert out == ""
-    assert len(err.splitlines()) == 1, err
-    assert err.startswith("adbo: ")
+    assert sum(line.startswith("adbo: ") for line in err.splitlines()) == 1, err
     assert "Traceback" not in err
-    assert "secret" not in err
     assert len(load(tmp_path, "exists").trials) == 0

@@ -1,10 +1,11 @@
-"""Several ranks for each evaluation, and their share of the node."""
+"""Groups of ranks for each evaluation, with their GPUs."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import pytest
 from studies import check_sound, load
 
 OBJECTIVE = """
@@ -52,6 +53,7 @@ def test_groups_must_fit(adbo, tmp_path: Path) -> None:
     assert err == "adbo: ranks per trial is 2, but there are 5 ranks: start a multiple of it\n"
 
 
+@pytest.mark.slow
 def test_members_stop_when_the_leader_cannot_start(adbo, tmp_path: Path) -> None:
     arguments = ["run", "ackley", "--ranks-per-trial", "2", "--storage", "sqlite:////no/dir/s.db"]
     status, _, err = adbo(4, *arguments)

@@ -1,10 +1,11 @@
-"""Trials that somebody enqueued, taken up by the ranks of a real job."""
+"""Enqueued trials in a job of several ranks."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import optuna
+import pytest
 from studies import load, wait_for_trials
 
 RANKS = 3
@@ -26,7 +27,7 @@ def slow(trial):
 """
 
 
-def test_more_of_them_than_ranks(adbo, launcher, tmp_path: Path) -> None:
+def test_more_enqueued_trials_than_ranks(adbo, launcher, tmp_path: Path) -> None:
     (tmp_path / "module.py").write_text(OBJECTIVE)
     study = optuna.create_study(study_name="s", storage=f"sqlite:///{tmp_path}/adbo.db")
     study.add_trial(
@@ -51,7 +52,7 @@ def test_more_of_them_than_ranks(adbo, launcher, tmp_path: Path) -> None:
     assert [t.value for t in enqueued] == [x * x for x in points]
     assert len(others) >= 29
     assert not any("note" in t.user_attrs for t in others)
-    # All ranks share them, and each begins with its own.
+    # All ranks evaluate some, before any other trial.
     assert {t.user_attrs["adbo:rank"] for t in enqueued} == set(range(RANKS))
     for rank in range(RANKS):
         began, later = (
@@ -62,7 +63,8 @@ def test_more_of_them_than_ranks(adbo, launcher, tmp_path: Path) -> None:
         assert max(began) < min(later, default=float("inf"))
 
 
-def test_those_that_a_killed_job_had_taken(start_job, adbo, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_enqueued_trials_of_a_killed_job(start_job, adbo, tmp_path: Path) -> None:
     (tmp_path / "module.py").write_text(OBJECTIVE)
     study = optuna.create_study(study_name="s", storage=f"sqlite:///{tmp_path}/adbo.db")
     points = [number / 10 for number in range(8)]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 SCRIPT = str(Path(__file__).parents[2] / "experiments" / "ackley_scaling.py")
+pytestmark = pytest.mark.slow
+
 SETTINGS = ("--shifted", "--seconds", "6", "--duration", "normal:0.3,0.1", "--output", "results")
 
 

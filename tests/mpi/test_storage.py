@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from studies import wait_for
 
 RANKS = 4
 
@@ -23,7 +23,10 @@ def _read(path: Path, rank: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
     return trials, attrs
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "grid", "nsga"])
+SLOW = (pytest.param(name, marks=pytest.mark.slow) for name in ("random", "grid", "nsga"))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", *SLOW])
 def test_every_rank_ends_with_every_trial(start_job, tmp_path: Path, sampler: str) -> None:
     status, _, err = start_job(RANKS, PROGRAM, sampler, "10").end()
     assert status == 0, err
@@ -45,6 +48,7 @@ def test_with_open_mpi_and_no_context(start_job, open_mpi, tmp_path: Path) -> No
         """
 import os
 import time
+from pathlib import Path
 
 import optuna
 
@@ -53,10 +57,12 @@ import adbo
 rank = int(os.environ["OMPI_COMM_WORLD_RANK"])
 storage = adbo.storage()
 study = optuna.create_study(storage=storage, study_name="s")
-time.sleep(rank * 0.2)
+while rank > 0 and not Path("asked").exists():
+    time.sleep(0.01)
 study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=5 * rank)
 if rank == 0:
     assert storage.close(timeout=0.01)  # others have not ended
+    Path("asked").touch()
     assert storage.close() == []
     print(len(study.trials), len(study.best_params))
 """
@@ -66,6 +72,7 @@ if rank == 0:
     assert out == "15 1\n"
 
 
+@pytest.mark.slow
 def test_plots_from_memory_on_every_rank(start_job, tmp_path: Path) -> None:
     (tmp_path / "plots.py").write_text(
         """
@@ -130,6 +137,7 @@ with open(f"trials-{os.environ['PMI_RANK']}.json", "w") as file:
     assert len(first) >= 30
 
 
+@pytest.mark.slow
 def test_a_rank_that_fails_lets_the_others_finish(start_job, tmp_path: Path) -> None:
     (tmp_path / "failing.py").write_text(
         """
@@ -182,6 +190,8 @@ def objective(trial):
     x = trial.suggest_float("x", 0, 1)
     Path(f"number-{rank}").write_text(str(trial.number))
     time.sleep(0.05)
+    while trial.number >= 120 and not Path("killed").exists():
+        time.sleep(0.01)
     return x
 
 
@@ -199,12 +209,12 @@ def test_survivors_have_all_that_a_dead_rank_had_sent(start_job, open_mpi, tmp_p
     (tmp_path / "surviving.py").write_text(SURVIVING)
     command = (*open_mpi.command, "--continuous", "--with-ft", "ulfm")
     job = start_job(RANKS, "surviving.py", launcher=replace(open_mpi, command=command))
-    deadline = time.monotonic() + 60
     last = tmp_path / "number-2"
-    while not (last.exists() and last.read_text() not in ("", "2", "6", "10")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(
+        lambda: last.exists() and last.read_text() not in ("", "2", "6", "10"), "trials of rank 2"
+    )
     os.kill(job.ranks()[2], signal.SIGKILL)
+    (tmp_path / "killed").touch()
     _, _, err = job.end()
     begun = int(last.read_text())
     known = [(tmp_path / f"known-{rank}").read_text() for rank in (0, 1, 3)]

@@ -1,4 +1,4 @@
-"""What it takes to run Slurm on two nodes of this machine, from Debian's packages."""
+"""Run Slurm on two nodes of this machine, from Debian's packages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 MpiDefault=pmi2
-KillWait=30
+KillWait=10
 MessageTimeout=60
 SchedulerParameters=sched_interval=2,bf_interval=2
 ReturnToService=2
@@ -57,7 +57,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 class Cluster:
-    """What a user has of it: its commands, and an environment for them."""
+    """A cluster as its users see it: its commands, and an environment for them."""
 
     def __init__(self, path: Path) -> None:
         self.environment = {
@@ -96,13 +96,13 @@ class Cluster:
         return self.call("sbatch", *options, script, *after, cwd=cwd, **environment).strip()
 
     def restarts(self, job: str) -> int:
-        """How often a job went back into the queue."""
+        """Return how often a job went back into the queue."""
         found = re.search(r"Restarts=(\d+)", self.call("scontrol", "show", "job", job))
         assert found is not None
         return int(found[1])
 
     def state(self, job: str) -> str:
-        """As Slurm calls it: RUNNING, COMPLETED, ..."""
+        """Return the state of a job as Slurm names it: RUNNING, COMPLETED, ..."""
         found = re.search(r"JobState=(\w+)", self.call("scontrol", "show", "job", job))
         assert found is not None
         return found[1]
@@ -115,7 +115,7 @@ class Cluster:
 
 
 def wait_for(is_so: Callable[[], object], seconds: float, what: str) -> None:
-    """Look again until it is so; a failure names what did not come."""
+    """Look until a condition holds; a failure names what did not come."""
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sysconfig
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from cluster import CONFIGURATION, ROOT, Cluster, free_ports, idle_nodes, instal
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """Two nodes, n1 and n2, with two GPUs each as far as Slurm knows."""
+    """Run two nodes, n1 and n2, for which Slurm believes in two GPUs each."""
     install()
     path = Path(tempfile.mkdtemp(prefix="adbo-slurm-"))
     for name in ("state", "n1", "n2"):
@@ -30,7 +29,7 @@ def cluster() -> Iterator[Cluster]:
     key.chmod(0o600)
     host = socket.gethostname().partition(".")[0]
     configuration = path / "slurm.conf"
-    # MPICH names its shared memory after the job, and what was killed leaves it behind.
+    # MPICH names its shared memory after the job, and killed ranks leave it behind.
     first_job = 1000 + secrets.randbelow(1_000_000)
     configuration.write_text(
         CONFIGURATION.format(host=host, path=path, ports=free_ports(3), first_job=first_job)
@@ -53,8 +52,8 @@ def cluster() -> Iterator[Cluster]:
             daemons.append(start(path, ["slurmd", "-D", "-f", str(configuration), "-N", node]))
         wait_for(lambda: idle_nodes(cluster) == 2, 60, f"two idle nodes; see {path}")
         yield cluster
-        subprocess.run(["scancel", "--user=root"], env=cluster.environment, check=False)
-        time.sleep(1.0)
+        cluster.call("scancel", "--user=root")
+        wait_for(lambda: not cluster.call("squeue", "--noheader"), 60, "the end of all jobs")
     finally:
         for daemon in reversed(daemons):
             daemon.send_signal(signal.SIGTERM)
@@ -67,7 +66,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def open_mpi(open_mpi_prefix: Path) -> dict[str, str]:
-    """What to set for a job with Open MPI; PREFIX is where it is."""
+    """Return the environment of a job with Open MPI, whose directory is PREFIX."""
     return {
         "PREFIX": str(open_mpi_prefix),
         "PYTHON": str(open_mpi_prefix / "bin" / "python"),

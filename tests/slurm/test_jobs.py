@@ -49,7 +49,7 @@ def _trials(place: Path, name: str = "adbo") -> list[FrozenTrial]:
 
 
 def _check(place: Path) -> list[FrozenTrial]:
-    """Every finished evaluation is there, once, and the numbers have no gaps."""
+    """Return the trials: each finished evaluation once, numbered without gaps."""
     trials = _trials(place)
     finished = sorted(map(float, (place / "finished").read_text().split()))
     assert sorted(trial.params["x"] for trial in trials) == finished
@@ -64,7 +64,7 @@ def _output(place: Path, job: str) -> str:
 
 
 def _at_work(place: Path, n: int = 12) -> None:
-    """Wait until so many evaluations are in the database."""
+    """Wait until the database has this number of trials."""
 
     file = place / "adbo.db"
 

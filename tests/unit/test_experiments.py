@@ -31,10 +31,11 @@ def _run(cwd: Path, script: str, *arguments: str) -> str:
 @pytest.mark.parametrize(
     ("script", "arguments", "file"),
     [
-        (
+        pytest.param(
             "ask_cost.py",
             ["--methods", "adbo", "tpe", "--dimensions", "3", "--sizes", "200", "--rounds", "3"],
             "ask_cost.csv",
+            marks=pytest.mark.slow,
         ),
         (
             "quality.py",
@@ -82,6 +83,7 @@ def test_every_case_can_be_made_and_is_not_below_its_optimum(
         assert {n for trial in study.trials for n in trial.params} <= set(case.space)
 
 
+@pytest.mark.slow
 def test_diversity(tmp_path: Path) -> None:
     out = _run(tmp_path, "diversity.py", "--ranks", "60", "--evaluations", "30", "100")
     table = pd.read_csv(tmp_path / "diversity" / "diversity.csv")
@@ -91,6 +93,7 @@ def test_diversity(tmp_path: Path) -> None:
     assert (tmp_path / "diversity" / "diversity.png").exists()
 
 
+@pytest.mark.slow
 def test_scaling(tmp_path: Path) -> None:
     arguments = ["--workers", "4", "8", "--seeds", "1", "--seconds", "400", "--output", "results"]
     out = _run(tmp_path, "ackley_scaling.py", *arguments)
@@ -105,6 +108,7 @@ def test_scaling(tmp_path: Path) -> None:
     assert files.items() <= again.items()
 
 
+@pytest.mark.slow
 def test_replicated_tpe(tmp_path: Path) -> None:
     arguments = ["--processes", "2", "--trials", "10", "--seeds", "0", "--seconds", "0"]
     out = _run(tmp_path, "replicated_tpe.py", *arguments)
@@ -116,6 +120,7 @@ def test_replicated_tpe(tmp_path: Path) -> None:
     assert _run(tmp_path, "replicated_tpe.py", *arguments) == out
 
 
+@pytest.mark.slow
 def test_storage_throughput(tmp_path: Path) -> None:
     arguments = ["--url", "sqlite:///s.db", "--sizes", "50", "200", "--processes", "1", "2"]
     few = ["--evaluations", "300", "--sustained", "0.2", "--seconds", "0.2", "--output", "o"]

@@ -122,7 +122,7 @@ def test_workers_queue_at_a_manager(method):
 
 
 def test_a_manager_alone_is_refused():
-    with pytest.raises(UsageError, match="an integer of at least 2"):
+    with pytest.raises(UsageError, match="at least 2, since one worker is the manager"):
         simulate(sphere, replace(SETTINGS, workers=1, method="acbo-rf"))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
 from pathlib import Path
 
 import optuna
@@ -13,9 +12,10 @@ from adbo.mirror.connection import StudyError, storage_name
 from adbo.mirror.study import load_study, open_study, read_evaluations
 
 
-def _poll(url: str, path: Path, over) -> None:
+def _poll(url: str, path: Path, all_started, over) -> None:
     """Load the study again and again, as a dashboard does that waits for the database."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    all_started.wait()
     while not over.is_set():
         if path.exists():
             try:
@@ -29,11 +29,12 @@ def test_others_may_create_the_tables_at_the_same_time(tmp_path: Path, attempt: 
     path = tmp_path / "s.db"
     url = f"sqlite:///{path}"
     context = multiprocessing.get_context("spawn")
-    over = context.Event()
-    pollers = [context.Process(target=_poll, args=(url, path, over)) for _ in range(2)]
+    all_started, over = context.Barrier(3), context.Event()
+    arguments = (url, path, all_started, over)
+    pollers = [context.Process(target=_poll, args=arguments) for _ in range(2)]
     for poller in pollers:
         poller.start()
-    time.sleep(1.5)
+    all_started.wait(60)
     try:
         assert open_study(url, "s", "minimize", resume=False).study_name == "s"
     finally:

@@ -1,4 +1,4 @@
-"""The checks that need no running of the code: style, types, layers."""
+"""Checks that read the code instead of running it: style, types, layers."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_what_cannot_finish_is_not_begun() -> None:
         return trial.suggest_float("x", 0, 1)
 
     study = adbo.optimize(objective, timeout=1.0, storage=None)
-    assert len(begun) == len(study.trials) == 2
+    assert 1 <= len(begun) == len(study.trials) <= 2
 
 
 MOUNTS = """\

@@ -1,4 +1,4 @@
-"""Runs a study and writes what this rank knows in the end, for a test to compare.
+"""Run a study and write what this rank knows in the end, for a test to compare.
 
 Usage: histories.py TRIALS SLOW_RANK FACTOR
 """
@@ -25,7 +25,7 @@ def objective(trial):
     time.sleep(0.01 * (factor if rank == slow_rank else 1.0))
     x = trial.suggest_float("x", -5, 5)
     kind = trial.suggest_categorical("kind", ["square", "absolute"])
-    if rank == 1 and len(steps) > 5:  # a name that only one rank meets, and late
+    if rank == 1 and len(steps) > 5:  # a parameter that only one rank has, and late
         x += trial.suggest_float("late", 0, 1)
     steps.append(None)
     trial.set_user_attr("made_by", rank)

@@ -1,4 +1,4 @@
-"""Optimizes through the replicated storage and writes what this rank knows in the end.
+"""Optimize through the replicated storage and write what this rank knows in the end.
 
 Usage: sampling.py SAMPLER TRIALS
 """

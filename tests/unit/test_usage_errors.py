@@ -1,0 +1,65 @@
+"""Wrong usage: one line on standard error, status 2, and nothing is evaluated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from adbo.cli.main import main
+
+BAD_INPUT = {
+    "no such option": ["run", "ackley", "--trails", "5"],
+    "no such command": ["walk"],
+    "trials no number": ["run", "ackley", "--trials", "many"],
+    "no trials": ["run", "ackley", "--trials", "0"],
+    "negative timeout": ["run", "ackley", "--timeout", "-1"],
+    "bad kappa": ["run", "ackley", "--kappa", "nan"],
+    "bad seed": ["run", "ackley", "--seed", "-3"],
+    "bad direction": ["run", "ackley", "--direction", "down"],
+    "no such problem": ["run", "akley"],
+    "bad dimension": ["run", "ackley:0"],
+    "no such file": ["run", "nowhere.py:objective"],
+    "no such function": ["run", "bad.py:missing"],
+    "not callable": ["run", "bad.py:number"],
+    "import error": ["run", "broken.py:objective"],
+    "syntax error": ["run", "syntax.py:objective"],
+    "no such module": ["run", "no.such.module:objective"],
+    "no such directory of the database": ["run", "ackley", "--storage", "sqlite:////no/dir/a.db"],
+    "no such kind of database": ["run", "ackley", "--storage", "oracel://x"],
+    "no database server": ["run", "ackley", "--storage", "postgresql://u:secret@127.0.0.1:1/d"],
+    "not a database": ["run", "ackley", "--storage", "sqlite:///bad.py"],
+    "unwritable summary": ["run", "ackley", "--json", "no/dir/summary.json"],
+    "existing study": ["run", "ackley", "--study-name", "exists"],
+    "other direction": [
+        "run", "ackley", "--study-name", "exists", "--resume", "--direction", "maximize",
+    ],
+    "report of nothing": ["report", "--study-name", "missing"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", BAD_INPUT.values(), ids=BAD_INPUT.keys())
+def test_bad_input_is_one_line_and_status_2(
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    (tmp_path / "bad.py").write_text("number = 3\n")
+    (tmp_path / "broken.py").write_text("import no_such_module\n")
+    (tmp_path / "syntax.py").write_text("def objective(trial:\n")
+    storage = f"sqlite:///{tmp_path}/adbo.db"
+    study = optuna.create_study(study_name="exists", storage=storage)
+    capfd.readouterr()  # Optuna reports the new study
+    assert main(arguments) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1, err
+    assert err.startswith("adbo: ")
+    assert "Traceback" not in err
+    assert "secret" not in err
+    assert optuna.get_all_study_names(storage) == ["exists"]
+    assert len(study.trials) == 0
