@@ -179,7 +179,8 @@ def _seconds_to(seconds: FloatArray, regret: FloatArray, target: float) -> float
 def load(folder: Path, parts: Iterable[Part]) -> pd.DataFrame:
     """Return the summaries of the finished parts."""
     paths = [path for part in parts if (path := part.path(folder)).exists()]
-    return pd.concat(map(pd.read_csv, paths), ignore_index=True) if paths else pd.DataFrame()
+    summaries = [pd.read_csv(path, dtype={"version": str}) for path in paths]
+    return pd.concat(summaries, ignore_index=True) if paths else pd.DataFrame()
 
 
 def table(results: pd.DataFrame) -> str:

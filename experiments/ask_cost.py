@@ -183,13 +183,14 @@ def _apart(*part: object) -> tuple[float, float]:
 def _load(path: Path) -> dict[tuple[str, int, int], tuple[float, float]]:
     if not path.exists():
         return {}
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(path, dtype={"version": str})
     check_version(path, frame["version"])
     rows = frame.itertuples(index=False)
     return {(r.method, r.d, r.n): (r.ask_ms, r.tell_4096_ms) for r in rows}
 
 
 def _append(path: Path, *row: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file)

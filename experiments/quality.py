@@ -109,7 +109,7 @@ def load(path: Path) -> dict[tuple[str, str, int, int, int], float]:
     """
     if not path.exists():
         return {}
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(path, dtype={"version": str})
     check_version(path, frame["version"])
     return dict(
         zip(frame[list(KEYS)].itertuples(index=False, name=None), frame["regret"], strict=True)
@@ -118,6 +118,7 @@ def load(path: Path) -> dict[tuple[str, str, int, int, int], float]:
 
 def append(path: Path, part: tuple[str, str, int, int, int], value: float) -> None:
     """Add a row to the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file)

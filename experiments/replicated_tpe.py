@@ -176,9 +176,7 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     durations = sorted(rows["evaluation_seconds"].unique())
-    figure, axes = plt.subplots(
-        2, len(durations), figsize=(4.5 * len(durations), 6), squeeze=False
-    )
+    figure, axes = plt.subplots(2, len(durations), figsize=(4 * len(durations), 5), squeeze=False)
     for column, duration in enumerate(durations):
         part = rows[rows["evaluation_seconds"] == duration]
         for storage, runs in part.groupby("storage"):
@@ -237,7 +235,7 @@ def main(arguments: Sequence[str]) -> int:
             for storage in storages:
                 if (storage, seconds, seed) not in done:
                     _append(path, storage, seconds, seed, run(storage, seconds, seed, options))
-    rows = pd.read_csv(path)
+    rows = pd.read_csv(path, dtype={"version": str})
     print(table(rows).to_string())
     draw(rows, path.with_suffix(".png"))
     return 0

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from versions import METHOD_VERSION, save
+from versions import save
 
 from adbo import benchmark_functions
 
@@ -85,16 +85,21 @@ def draw(results: pd.DataFrame, folder: Path, published: bool) -> None:
     published
         Whether to show the published results, which have the same time and durations.
     """
+    version = ", ".join(sorted(set(results["version"])))
     first = results["problem"].iloc[0]
     scaling = results[results["problem"] == first]
     published &= first == PUBLISHED_PROBLEM
-    _save(folder / "best.png", lambda axes: _draw_best(axes, scaling, folder, published))
-    _save(folder / "utilization.png", lambda axes: _draw_utilization(axes, scaling, published))
+    _save(folder / "best.png", version, lambda axes: _draw_best(axes, scaling, folder, published))
+    _save(
+        folder / "utilization.png",
+        version,
+        lambda axes: _draw_utilization(axes, scaling, published),
+    )
     if results["problem"].nunique() > 1:
-        _save(folder / "problems.png", lambda axes: _draw_problems(axes, results, folder))
+        _save(folder / "problems.png", version, lambda axes: _draw_problems(axes, results, folder))
     dimensions = results[results["problem"].str.match(r"ackley:\d+$")]
     if dimensions["problem"].nunique() > 1:
-        _save(folder / "dimensions.png", lambda axes: _draw_dimensions(axes, dimensions))
+        _save(folder / "dimensions.png", version, lambda axes: _draw_dimensions(axes, dimensions))
 
 
 def _draw_best(axes: Axes, results: pd.DataFrame, folder: Path, published: bool) -> None:
@@ -206,10 +211,10 @@ def _draw_dimensions(axes: Axes, results: pd.DataFrame) -> None:
     axes.set_ylim(0, 1.02)
 
 
-def _save(path: Path, plot: Callable[[Axes], None]) -> None:
+def _save(path: Path, version: str, plot: Callable[[Axes], None]) -> None:
     figure = Figure(figsize=(7, 4.4), layout="constrained")
     axes = figure.subplots()
     plot(axes)
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize="small")
-    save(figure, path, METHOD_VERSION)
+    save(figure, path, version)

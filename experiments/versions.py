@@ -48,5 +48,7 @@ def check_version(path: Path, versions: Iterable[str]) -> None:
 
 def save(figure: Figure, path: Path, version: str) -> None:
     """Save a figure, with the version of its data in the lower right corner."""
-    figure.text(0.995, 0.005, version, ha="right", va="bottom", fontsize=6, color="gray")
+    figure.text(
+        0.995, 0.005, f"version {version}", ha="right", va="bottom", fontsize=6, color="gray"
+    )
     figure.savefig(path, dpi=100)
