@@ -6,8 +6,8 @@
 The raw results of a table are in a folder of its name below `experiments/raw`, which is not under
 version control. For each table this script writes one small file into `experiments/results`, with
 a row for each quantity of each configuration: median, range (or the quantiles that the table
-says), number of runs, seeds, and the version of the code (`versions.py`). It copies the figures,
-which each experiment draws itself.
+says), number of runs that have the quantity, seeds, and the version of the code (`versions.py`).
+It copies the figures, which each experiment draws itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -39,7 +39,7 @@ class Table:
     quantities
         Columns that are condensed.
     figures
-        Names of the figures beside the raw files.
+        Names of the figures in the results, and of the files beside the raw results.
     quantiles
         What `low` and `high` are: by default the lowest and the highest run.
     prepare
@@ -49,7 +49,7 @@ class Table:
     files: str
     keys: tuple[str, ...]
     quantities: tuple[str, ...]
-    figures: tuple[str, ...] = ()
+    figures: Mapping[str, str] = field(default_factory=dict)
     quantiles: tuple[float, float] = (0.0, 1.0)
     prepare: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows
 
@@ -74,21 +74,26 @@ QUALITY = (("problem", "method", "workers", "evaluations"), ("regret",))
 
 #: All tables by name.
 TABLES: Mapping[str, Table] = {
-    "scaling": Table(*SCALING, figures=("best.png", "utilization.png")),
-    "scaling_dimensions": Table(*SCALING),
-    "scaling_problems": Table(*SCALING, figures=("problems.png",)),
-    "scaling_baselines": Table(*SCALING, figures=("best.png",)),
+    "scaling": Table(
+        *SCALING,
+        figures={"scaling_best.png": "best.png", "scaling_utilization.png": "utilization.png"},
+    ),
+    "scaling_problems": Table(*SCALING, figures={"scaling_problems.png": "problems.png"}),
+    "scaling_baselines": Table(*SCALING, figures={"scaling_baselines_best.png": "best.png"}),
     "scaling_published": Table(*SCALING),
     "quality": Table("quality.csv", *QUALITY),
-    "ablation": Table("ablation.csv", *QUALITY, figures=("ablation.png",)),
+    "ablation": Table("ablation.csv", *QUALITY, figures={"ablation.png": "ablation.png"}),
     "ask_cost": Table(
-        "ask_cost.csv", ("d", "n", "method"), ("ask_ms", "tell_4096_ms"), ("ask_cost.png",)
+        "ask_cost.csv",
+        ("d", "n", "method"),
+        ("ask_ms", "tell_4096_ms"),
+        {"ask_cost.png": "ask_cost.png"},
     ),
     "diversity": Table(
         "diversity.csv",
         ("evaluations",),
         ("nearest", "incumbent"),
-        ("diversity.png",),
+        {"diversity.png": "diversity.png"},
         quantiles=(0.1, 0.9),
     ),
     "messaging": Table(
@@ -102,19 +107,19 @@ TABLES: Mapping[str, Table] = {
             "age_seconds_99",
             "megabytes_grown_largest",
         ),
-        ("age.png",),
+        {"messaging_age.png": "age.png"},
     ),
     "storage_throughput": Table(
         "storage_throughput.csv",
         ("database", "trials", "way"),
         ("figure",),
-        ("storage_throughput.png",),
+        {"storage_throughput.png": "storage_throughput.png"},
     ),
     "replicated_tpe": Table(
         "replicated_tpe.csv",
         ("storage", "evaluation_seconds", "trials"),
         ("best_value", "rate"),
-        ("replicated_tpe.png",),
+        {"replicated_tpe.png": "replicated_tpe.png"},
         prepare=ends_of,
     ),
 }
@@ -139,9 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = pd.concat([_read(path) for path in paths], ignore_index=True)
         summary = summarize(rows, TABLES[name])
         summary.to_csv(options.output / f"{name}.csv", index=False, float_format="%.4g")
-        for figure in TABLES[name].figures:
-            new = f"{name}.png" if figure == f"{name}.png" else f"{name}_{figure}"
-            shutil.copy(options.raw / name / figure, options.output / new)
+        for figure, raw in TABLES[name].figures.items():
+            shutil.copy(options.raw / name / raw, options.output / figure)
     return 0
 
 
