@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     file = options.output / "ablation.csv"
     done = load(file)
-    budgets = BUDGETS
+    budgets: Sequence[tuple[int, int, tuple[str, ...]]] = BUDGETS
     if options.problems:
         budgets = ((options.workers, options.evaluations, tuple(options.problems)),)
     cases = [(name, *budget) for *budget, names in budgets for name in names]

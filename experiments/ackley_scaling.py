@@ -2,15 +2,15 @@
 
     python experiments/ackley_scaling.py --output results --workers 128 256 512 --seeds 14 42
 
-Every combination of method, problem, number of workers and seed is one part with files of its own;
-parts that are finished are not repeated, so the same command continues after an interruption. In
-the end it prints a table beside the published figures and draws them.
+Each combination of method, problem, number of workers and seed is one part and has its own files.
+Finished parts are not repeated, so that the same command continues after an interruption. At the
+end the script prints a table with the published figures and draws the results.
 
-The number of workers is varied on the first problem; the dimensions and the other problems are
-taken at the largest number of workers.
+The first problem is measured with each number of workers. The dimensions and the other problems
+are measured with the largest number of workers only.
 
-Started with ``--real`` on the ranks of an MPI job, it measures these as the method ``adbo-real``,
-in real time, instead:
+With ``--real``, on the ranks of an MPI job, the script measures these ranks in real time as the
+method ``adbo-real``:
 
     mpiexec -n 8 python experiments/ackley_scaling.py --real --seconds 60 --duration normal:2,0.667
     python experiments/ackley_scaling.py --methods adbo adbo-real --workers 8 --seconds 60 \\
@@ -39,6 +39,7 @@ from scaling_figures import (
     draw,
 )
 from tqdm import tqdm
+from versions import METHOD_VERSION
 
 from adbo.benchmark_functions import problems as benchmark_functions
 from adbo.benchmark_functions.problems import Problem
@@ -46,6 +47,7 @@ from adbo.comm.in_process import SingleRank
 from adbo.comm.launch import find_ranks
 from adbo.comm.protocols import Ranks
 from adbo.core.errors import UsageError
+from adbo.core.space import FloatArray
 from adbo.simulation.methods import METHODS
 from adbo.simulation.settings import SimulationSettings
 from adbo.simulation.simulate import Simulation, simulate
@@ -53,12 +55,15 @@ from adbo.simulation.simulate import Simulation, simulate
 #: Seeds of the published experiment.
 SEEDS = (14, 42, 60, 71, 92)
 
-#: Points kept of the curves of a part.
+#: Largest number of points of a stored curve, besides those at which the best value improves.
 CURVE_POINTS = 2000
+
+#: Distances from the optimum; the time until each is reached is stored.
+TARGETS = (1e-3, 1e-8)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is missing, then print and draw all there is."""
+    """Run the missing parts, then print and draw all parts."""
     options = _parser().parse_args(arguments)
     ranks: Ranks = SingleRank()
     try:
@@ -67,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.methods, options.workers = [REAL], [ranks.size]
         parts = list(plan(options))
         for part in parts:
-            settings_of(part, options)  # a mistake is found before a folder is made
+            settings_of(part, options)  # reports a mistake before a folder is created
         ranks.share(partial(_check_folder, options))
         done = _measure(parts, options, ranks) if options.real else _run(parts, options)
     except UsageError as error:
@@ -92,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def plan(options: argparse.Namespace) -> Iterable[Part]:
-    """All parts, the cheap ones first."""
+    """Return all parts, those with few workers first."""
     first, *others = options.problems
     largest = max(options.workers)
     runs = [(first, workers) for workers in sorted(options.workers)]
@@ -105,7 +110,7 @@ def plan(options: argparse.Namespace) -> Iterable[Part]:
 
 
 def settings_of(part: Part, options: argparse.Namespace) -> tuple[Problem, SimulationSettings]:
-    """What a part is about, and on which machine."""
+    """Return the problem of a part and the settings of its simulation."""
     try:
         problem = benchmark_functions.parse(part.problem)
     except ValueError as error:
@@ -126,7 +131,7 @@ def settings_of(part: Part, options: argparse.Namespace) -> tuple[Problem, Simul
 
 
 def run(part: Part, options: argparse.Namespace, bar: tqdm) -> Simulation:
-    """Simulate one part."""
+    """Simulate one part and show the progress."""
     problem, settings = settings_of(part, options)
     before = bar.n
 
@@ -138,9 +143,8 @@ def run(part: Part, options: argparse.Namespace, bar: tqdm) -> Simulation:
 
 
 def save(part: Part, simulation: Simulation, folder: Path) -> None:
-    """Write the files of a part, the summary last: it says that the part is finished."""
+    """Write the files of a part; the summary is the last and marks the part as finished."""
     log = simulation.log
-    n_known = np.searchsorted(log["finished"], log["started"] - log["ask_seconds"], "right")
     kept = np.unique(np.linspace(0, len(log) - 1, min(CURVE_POINTS, len(log))).astype(int))
     best = simulation.best_so_far
     improved = np.flatnonzero(np.diff(best, prepend=np.inf) < 0)
@@ -148,10 +152,9 @@ def save(part: Part, simulation: Simulation, folder: Path) -> None:
     pd.DataFrame(
         {"seconds": log["finished"][curve], "evaluations": curve + 1, "best": best[curve]}
     ).to_csv(part.path(folder, ".curve"), index=False)
-    pd.DataFrame(
-        {"evaluations_known": n_known[kept], "ask_seconds": log["ask_seconds"][kept]}
-    ).to_csv(part.path(folder, ".asks"), index=False)
+    optimum = benchmark_functions.parse(part.problem).optimum
     summary = {
+        "version": METHOD_VERSION,
         **asdict(part),
         "evaluations": len(log),
         "utilization": simulation.utilization,
@@ -160,6 +163,7 @@ def save(part: Part, simulation: Simulation, folder: Path) -> None:
         "idle": simulation.idle,
         "best": best[-1] if len(log) else np.nan,
         "ask_seconds_median": np.median(log["ask_seconds"]) if len(log) else np.nan,
+        **{f"seconds_to_{t:g}": _seconds_to(log["finished"], best - optimum, t) for t in TARGETS},
     }
     path = part.path(folder)
     temporary = path.with_suffix(".part")
@@ -167,34 +171,41 @@ def save(part: Part, simulation: Simulation, folder: Path) -> None:
     temporary.replace(path)
 
 
+def _seconds_to(seconds: FloatArray, regret: FloatArray, target: float) -> float:
+    """Return the time at which the decreasing ``regret`` reaches a target, NaN if never."""
+    reached = np.flatnonzero(regret <= target)
+    return float(seconds[reached[0]]) if len(reached) else np.nan
+
+
 def load(folder: Path, parts: Iterable[Part]) -> pd.DataFrame:
-    """The summaries of the parts that are finished."""
+    """Return the summaries of the finished parts."""
     paths = [path for part in parts if (path := part.path(folder)).exists()]
-    return pd.concat(map(pd.read_csv, paths), ignore_index=True) if paths else pd.DataFrame()
+    summaries = [pd.read_csv(path, dtype={"version": str}) for path in paths]
+    return pd.concat(summaries, ignore_index=True) if paths else pd.DataFrame()
 
 
 def table(results: pd.DataFrame) -> str:
-    """Means over the seeds beside the published figures; the best value is a median, too."""
-    means = results.groupby(["problem", "method", "workers"]).agg(
+    """Return the medians over the seeds and the published figures as text."""
+    medians = results.groupby(["problem", "method", "workers"]).agg(
         seeds=("seed", "size"),
-        evaluations=("evaluations", "mean"),
-        utilization=("utilization", "mean"),
-        attainable=("attainable", "mean"),
-        overhead=("overhead", "mean"),
-        idle=("idle", "mean"),
-        best=("best", "mean"),
-        best_median=("best", "median"),
-        ask_seconds=("ask_seconds_median", "mean"),
+        evaluations=("evaluations", "median"),
+        utilization=("utilization", "median"),
+        attainable=("attainable", "median"),
+        overhead=("overhead", "median"),
+        idle=("idle", "median"),
+        best=("best", "median"),
+        ask_seconds=("ask_seconds_median", "median"),
     )
     return (
-        f"{means.to_string(float_format='{:.4g}'.format)}\n\n"
-        "published, ackley:5, means over 5 seeds, overhead in seconds for each evaluation:\n"
+        f"method {METHOD_VERSION}, medians; overhead and idle in seconds per evaluation\n"
+        f"{medians.to_string(float_format='{:.4g}'.format)}\n\n"
+        "published, ackley:5, means over 5 seeds:\n"
         f"{PUBLISHED.to_string(index=False, float_format='{:.4g}'.format)}"
     )
 
 
 def _measure(parts: Sequence[Part], options: argparse.Namespace, ranks: Ranks) -> bool:
-    """Measure what is missing on all ranks; False if the user broke it off."""
+    """Measure the missing parts on all ranks; return False if the user interrupted them."""
     for part in parts:
         if ranks.share(part.path(options.output).exists):
             continue
@@ -207,13 +218,13 @@ def _measure(parts: Sequence[Part], options: argparse.Namespace, ranks: Ranks) -
 
 
 def _run(parts: Sequence[Part], options: argparse.Namespace) -> bool:
-    """Run what is missing; False if the user broke it off."""
+    """Simulate the missing parts; return False if the user interrupted them."""
     parts = [p for p in parts if p.method != REAL and not p.path(options.output).exists()]
     total = sum(part.workers for part in parts)
     with tqdm(
         total=total,
         bar_format="{desc}{percentage:.0f}%|{bar}| {elapsed}<{remaining}",
-        disable=None,  # where nobody watches
+        disable=None,  # shown on a terminal only
     ) as bar:
         for part in parts:
             simulation = run(part, options, bar)
@@ -225,9 +236,9 @@ def _run(parts: Sequence[Part], options: argparse.Namespace) -> bool:
 
 
 def _check_folder(options: argparse.Namespace) -> None:
-    """Keep results of different machines apart."""
+    """Create the folder of the results, or refuse one that has results for other settings."""
     options.output.mkdir(parents=True, exist_ok=True)
-    machine = {
+    machine = {"version": METHOD_VERSION} | {
         name: getattr(options, name)
         for name in (
             "seconds",
@@ -252,24 +263,26 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", type=Path, default=Path("ackley_scaling"), help="folder of the results")
     add("--workers", type=int, nargs="+", default=[128 * 2**i for i in range(6)])
     add("--seeds", type=int, nargs="+", default=list(SEEDS))
-    add("--seconds", type=float, default=1800.0, help="virtual (default: 1800)")
+    add("--seconds", type=float, default=1800.0, help="virtual seconds (default: 1800)")
     add(
         "--methods",
         nargs="+",
         default=["adbo"],
         choices=[*METHODS, REAL],
         metavar="METHOD",
-        help=f"of {', '.join(METHODS)} (default: adbo), and {REAL}, which must be there",
+        help=f"any of {', '.join(METHODS)} (default: adbo), and {REAL} if measured before",
     )
-    add("--problems", nargs="+", default=["ackley:5"], help="the first one for all workers")
-    add("--dimensions", type=int, nargs="*", default=[], help="of Ackley")
+    add(
+        "--problems", nargs="+", default=["ackley:5"], help="the first with each number of workers"
+    )
+    add("--dimensions", type=int, nargs="*", default=[], help="further dimensions of Ackley")
     add("--duration", default="normal:60,20", help="of an evaluation (default: normal:60,20)")
     add("--latency", type=float, default=0.001, help="seconds (default: 0.001)")
     add("--ask-cost", type=float, help="seconds (default: the CPU time that asks take here)")
-    add("--ask-cost-per-evaluation", type=float, default=0.0, help="seconds, for each one known")
+    add("--ask-cost-per-evaluation", type=float, default=0.0, help="seconds per known evaluation")
     add("--real", action="store_true", help="measure on the ranks of this MPI job")
-    add("--shifted", action="store_true", help="move the optimum to a random place, by the seed")
-    add("--processes", type=int, default=1, help="that compute the asks (default: 1)")
+    add("--shifted", action="store_true", help="move the optimum to a random point")
+    add("--processes", type=int, default=1, help="processes that compute the asks (default: 1)")
     return parser
 
 

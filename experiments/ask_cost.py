@@ -1,11 +1,12 @@
-"""What one ask costs when so many evaluations are known: adbo and its peers.
+"""The time of one ask by the number of known evaluations: adbo and other optimizers.
 
     python experiments/ask_cost.py --output ask_cost.csv
 
-A row of the file is one part, a method with d parameters and n evaluations, measured in a process
-of its own on one core: the mean of some rounds of one tell and one ask, and for adbo also the
-median time to take in 4,096 rows. Parts that are there are not repeated. A peer that is not
-installed is left out; one whose asks take longer than a limit is not asked with more evaluations.
+A row of the file is the result of one method with d parameters and n known evaluations. Each row
+is measured in a new process on one core: the mean time of one tell and one ask, and for adbo also
+the median time to tell 4,096 rows. Rows that exist are not measured again. Methods that are not
+installed are skipped. If an ask takes longer than ``--limit``, the method is not measured with
+more evaluations.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import FloatDistribution
+from versions import METHOD_VERSION, check_version, save
 
 from adbo.benchmark_functions.functions import ackley
 from adbo.core.space import FloatArray
 from adbo.optimizer.ask_tell import Optimizer
 
-COLUMNS = ("method", "d", "n", "ask_ms", "tell_4096_ms")
+COLUMNS = ("version", "method", "d", "n", "ask_ms", "tell_4096_ms")
 
+#: One ask and one tell.
 Round = Callable[[], None]
 
 
@@ -107,11 +110,15 @@ METHODS: dict[str, Callable[[FloatArray, FloatArray], Round]] = {
     ),
     "deephyper": _deephyper(),
 }
+#: The package that a method needs, if adbo does not need it.
 NEEDS = {"gp": "torch", "deephyper-forest": "deephyper", "deephyper": "deephyper"}
 
 
 def measure(method: str, d: int, n: int, rounds: int) -> tuple[float, float]:
-    """Milliseconds of one tell and one ask, and of a tell of 4,096 rows (NaN but for adbo)."""
+    """Return the milliseconds of one tell and one ask, and of a tell of 4,096 rows.
+
+    The latter is measured for adbo only, else NaN.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     rng = np.random.default_rng([n, d])
     X = rng.uniform(-32.768, 32.768, (n, d))
@@ -137,14 +144,16 @@ def _seconds(call: Round) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what is missing, then print the table and draw it."""
+    """Measure the missing rows, then print and draw the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--dimensions", nargs="+", type=int, default=[5, 20, 50])
     sizes = [1_000, 2_000, 10_000, 100_000, 1_000_000]
     parser.add_argument("--sizes", nargs="+", type=int, default=sizes)
-    parser.add_argument("--rounds", type=int, default=200, help="of adbo; peers take three")
-    parser.add_argument("--limit", type=float, default=5000, help="milliseconds of an ask")
+    parser.add_argument("--rounds", type=int, default=200, help="for adbo; others take three")
+    parser.add_argument(
+        "--limit", type=float, default=5000, help="milliseconds of an ask (see above)"
+    )
     parser.add_argument("--output", type=Path, default=Path("ask_cost.csv"), metavar="CSV")
     options = parser.parse_args(arguments)
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -174,21 +183,24 @@ def _apart(*part: object) -> tuple[float, float]:
 def _load(path: Path) -> dict[tuple[str, int, int], tuple[float, float]]:
     if not path.exists():
         return {}
-    rows = pd.read_csv(path).itertuples(index=False)
+    frame = pd.read_csv(path, dtype={"version": str})
+    check_version(path, frame["version"])
+    rows = frame.itertuples(index=False)
     return {(r.method, r.d, r.n): (r.ask_ms, r.tell_4096_ms) for r in rows}
 
 
 def _append(path: Path, *row: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
         if new:
             writer.writerow(COLUMNS)
-        writer.writerow(row)
+        writer.writerow((METHOD_VERSION, *row))
 
 
 def _table(done: dict[tuple[str, int, int], tuple[float, float]]) -> str:
-    """Milliseconds, and in brackets how many times those of adbo."""
+    """Return the milliseconds of an ask, with their ratio to those of adbo in parentheses."""
     rows = []
     for (method, d, n), (ask, bulk) in done.items():
         own = done.get(("adbo", d, n))
@@ -221,7 +233,7 @@ def _draw(done: dict[tuple[str, int, int], tuple[float, float]], path: Path) -> 
     axes[0, 0].set_ylabel("one tell and one ask, ms")
     axes[0, 0].legend()
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    save(figure, path, METHOD_VERSION)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What `quality.py` searches: test functions of every kind of parameter, with known optima.
+"""The problems of `quality.py`: test functions of every kind of parameter, with known optima.
 
-A name is that of a test function (`adbo.benchmark_functions`) or one of `MIXED`, after any of
-`PREFIXES`. Functions are shifted, and tables drawn, by the seed.
+The name of a problem is that of a test function (`adbo.benchmark_functions`) or of one of `MIXED`,
+optionally after some of `PREFIXES`. The seed determines how a function is shifted and rotated, and
+the random tables of the others.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from adbo.core.errors import UsageError
 #: Standard deviation of the noise of ``noisy:`` functions.
 NOISE = 1.0
 
-#: A point of a ``failing:`` function fails if its first coordinate is above this share of the
-#: range, or below, whichever side the optimum is not on.
+#: This fraction of the range of the first coordinate is the border of the points that fail, for
+#: ``failing:`` functions: those on the other side of the border than the optimum.
 FAILING_FROM = 0.5
 
 PREFIXES = frozenset({"stretched", "rotated", "noisy", "failing"})
@@ -39,18 +40,18 @@ Regret = Callable[[BaseTrial], float]
 
 @dataclass(frozen=True)
 class Case:
-    """Something to minimize.
+    """A problem to minimize.
 
     Parameters
     ----------
     space
         All parameters.
     regret
-        What the value of a trial is above the optimum; asks the trial for its parameters.
+        Returns the value of a trial less the minimum; asks the trial for its parameters.
     noise
-        Standard deviation of what is added to it where it is observed.
+        Standard deviation of the noise that is added to an observed value.
     fails
-        Whether an evaluation of these parameters fails.
+        Returns whether an evaluation of these parameters fails.
     """
 
     space: Mapping[str, BaseDistribution]
@@ -60,15 +61,15 @@ class Case:
 
 
 def make_case(name: str, seed: int) -> Case:
-    """The case of that name and seed.
+    """Return the case of a name and a seed.
 
     Raises
     ------
     UsageError
-        If there is none of that name.
+        If there is no case of that name.
     """
-    # A stream of its own: [seed, 0] is that of `default_rng(seed)`, whose first numbers are the
-    # first point of a method; that point would be the optimum.
+    # [seed, 0] and `default_rng(seed)` are the same stream. A method may draw its first point from
+    # it, which would then be the optimum; so the case needs another stream.
     rng = np.random.default_rng([seed, 2])
     words = name.split(":")
     prefixes = list(itertools.takewhile(PREFIXES.__contains__, words))
@@ -102,7 +103,7 @@ def _of_function(problem: Problem) -> Case:
 
 
 def _categorical(rng: np.random.Generator) -> Case:
-    """Six unordered choices of eight; each has a cost, and so has each pair of neighbours."""
+    """Return six categorical parameters of eight choices; pairs of neighbours interact."""
     n, k = 6, 8
     best = rng.integers(k, size=n)
     single, pair = rng.random((n, k)), rng.random((n - 1, k, k))
@@ -123,7 +124,7 @@ def _categorical(rng: np.random.Generator) -> Case:
 
 
 def _integer(rng: np.random.Generator) -> Case:
-    """Six whole numbers up to 100, a bowl with dents every seven."""
+    """Return six integers from 0 to 100, a bowl with local minima every seven."""
     best = rng.integers(10, 91, size=6)
     space = {f"i{i}": IntDistribution(0, 100) for i in range(6)}
 
@@ -135,7 +136,7 @@ def _integer(rng: np.random.Generator) -> Case:
 
 
 def _logarithmic(rng: np.random.Generator) -> Case:
-    """Five numbers over six decades each, a bowl of their logarithms."""
+    """Return five numbers over six decades each, a bowl of their logarithms."""
     best = rng.uniform(-5, -1, size=5)
     space = {f"l{i}": FloatDistribution(1e-6, 1, log=True) for i in range(5)}
 
@@ -147,7 +148,7 @@ def _logarithmic(rng: np.random.Generator) -> Case:
 
 
 def _conditional(rng: np.random.Generator) -> Case:
-    """Three models with two to four parameters of their own; the best one is hard to train."""
+    """Return a choice of three models with two to four parameters; the best model is steepest."""
     sizes, floors, slopes = {"a": 2, "b": 3, "c": 4}, rng.permutation([0.0, 0.5, 1.0]), (3, 10, 30)
     steep = dict(zip(sizes, np.array(slopes)[np.argsort(-floors).argsort()], strict=True))
     floor = dict(zip(sizes, floors, strict=True))
@@ -165,7 +166,7 @@ def _conditional(rng: np.random.Generator) -> Case:
 
 
 def _mixed(rng: np.random.Generator) -> Case:
-    """A network to tune: rates over decades, sizes, stepped dropout, kinds, and a branch."""
+    """Return a network to tune: floats, integers, choices, and a parameter of one choice only."""
     rate, decay = rng.uniform(-4, -1), rng.uniform(-6, -2)
     layers, units, drop = rng.integers(2, 8), rng.integers(5, 9), rng.integers(1, 9)
     kinds = ["relu", "tanh", "gelu", "silu", "elu"]
@@ -197,7 +198,7 @@ def _mixed(rng: np.random.Generator) -> Case:
 
 
 def _faces(rng: np.random.Generator) -> Case:
-    """Five numbers, an elongated bowl cut by three faces of the box, where it is lowest."""
+    """Return an elongated bowl in five dimensions with its minimum on three faces of the box."""
     n, n_cut = 5, 3
     cut = np.arange(n) < n_cut
     sides = rng.integers(2, size=n)
@@ -213,6 +214,7 @@ def _faces(rng: np.random.Generator) -> Case:
     return Case(space, regret)
 
 
+#: The problems that are no test functions of floats.
 MIXED: Mapping[str, Callable[[np.random.Generator], Case]] = {
     "categorical": _categorical,
     "integer": _integer,

@@ -20,6 +20,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from versions import METHOD_VERSION
 
 from adbo.benchmark_functions import problems as benchmark_functions
 from adbo.core.evaluation import to_batch
@@ -57,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     uniform = rng.random((options.ranks, problem.dimension))
     tables.append(distances(uniform, uniform[0]).assign(evaluations=0))
     table = pd.concat(tables)
-    table.to_csv(options.output / "diversity.csv", index=False, float_format="%.6g")
+    table.assign(version=METHOD_VERSION).to_csv(
+        options.output / "diversity.csv", index=False, float_format="%.6g"
+    )
     print(summary(table))
     draw(table, options.output / "diversity.png")
     return 0

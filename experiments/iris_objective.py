@@ -1,7 +1,7 @@
 """Optuna's tutorial on conditional parameters, unchanged: a classifier for the iris flowers.
 
-As in its tutorial, by Optuna:   python experiments/iris_objective.py
-On four ranks without a manager: mpiexec -n 4 python -m adbo run \
+With Optuna, as in the tutorial: python experiments/iris_objective.py
+With adbo on four ranks:         mpiexec -n 4 python -m adbo run \
     experiments/iris_objective.py:objective --direction maximize --trials 100
 
 Source: Optuna's first example on its front page and in its repository of examples (sklearn).

@@ -1,16 +1,19 @@
-"""What messages cost: CPU per message, how old information is, and what silence does.
+"""What messages cost: CPU time, the age of records on arrival, and the effect of a silent rank.
 
-    mpiexec -n 32 python experiments/messaging.py
+    mpiexec -n 32 python experiments/messaging.py --output DIR
     mpiexec -n 32 python experiments/messaging.py --silent 20 --records 1000
     mpiexec -n 32 python experiments/messaging.py --silent 20 --records 1000 --listen
-    mpiexec -n 32 python experiments/messaging.py --evaluation 0.002 --records 6250   (a soak)
-    python experiments/messaging.py --plot DIR                         (the ages of --output DIR)
+    mpiexec -n 32 python experiments/messaging.py --evaluation 0.002 --records 6250
+    python experiments/messaging.py --plot DIR
 
-Every rank sends evaluations that take no time, or ``--evaluation`` seconds, and receives those of
-its peers; rank 0 may first be silent for some seconds, as a black box is that holds the process.
-Rank 0 prints one JSON object. With ``--listen``, a thread receives during the evaluations and the
-silence, as in a run where the MPI library allows threads. CPU time is that of the threads, so that
-more ranks than cores do no harm to the figures; the age of information is wall time and suffers.
+Every rank repeatedly sleeps for ``--evaluation`` seconds, sends one record to all peers, and
+receives theirs. With ``--silent``, rank 0 first sends and receives nothing for some seconds, as if
+an objective held the process. With ``--listen``, a thread receives during evaluations and silence,
+as in a run with an MPI library that allows threads. Rank 0 prints one JSON object; with
+``--output`` it also stores the distribution of the ages, which ``--plot`` draws.
+
+CPU time is that of the threads, so that it can be measured with more ranks than cores. The age of
+records is wall time, and depends on the load of the machine.
 """
 
 from __future__ import annotations
@@ -21,11 +24,15 @@ import hashlib
 import json
 import resource
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
+from versions import code_version, save
 
 from adbo.comm.background import BackgroundReceiver
 from adbo.core.evaluation import Evaluation, Layout, to_batch
@@ -35,14 +42,16 @@ LAYOUT = Layout({f"x{i}": FloatDistribution(0, 1) for i in range(5)})
 
 
 def main() -> None:
-    """Run the benchmark on every rank."""
+    """Measure on every rank, or draw what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--records", type=int, default=200, help="per rank")
     parser.add_argument("--evaluation", type=float, default=0.05, help="seconds")
     parser.add_argument("--silent", type=float, default=0.0, help="seconds, on rank 0")
-    parser.add_argument("--listen", action="store_true", help="receive in a thread meanwhile")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where to keep the ages")
-    parser.add_argument("--plot", type=Path, metavar="DIR", help="draw the ages kept there")
+    parser.add_argument("--listen", action="store_true", help="receive in a thread")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder to store the ages in")
+    parser.add_argument(
+        "--plot", type=Path, metavar="DIR", help="draw the ages stored in a folder"
+    )
     options = parser.parse_args()
     if options.plot:
         draw(options.plot)
@@ -51,7 +60,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Send and receive; rank 0 prints what it took."""
+    """Send and receive; rank 0 prints the summary."""
     from mpi4py import MPI
 
     from adbo.comm.mpi import MpiTransport
@@ -125,14 +134,14 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def _rates(history: History) -> list[float]:
-    """Evaluations per second of each quarter of them."""
+    """Return the evaluations per second in each quarter of the evaluations."""
     finished = np.sort(history.column("finished"))
     borders = finished[np.linspace(0, len(finished) - 1, 5).astype(int)]
     return [round(float(rate)) for rate in len(finished) / 4 / np.diff(borders)]
 
 
 def _digest(history: History) -> tuple[int, str]:
-    """How many evaluations there are, and what tells them from others, in whatever order."""
+    """Return the number of evaluations and a hash that does not depend on their order."""
     names = ("rank", "seq", "value", "finished")
     columns = [np.asarray(history.column(name), dtype=np.float64) for name in names]
     rows = np.column_stack([*columns, history.values(np.arange(len(history)))])
@@ -140,7 +149,7 @@ def _digest(history: History) -> tuple[int, str]:
     return len(history), hashlib.sha256(rows.tobytes()).hexdigest()
 
 
-def _keep(directory: Path, summary: dict[str, object], ages: np.ndarray) -> None:
+def _keep(directory: Path, summary: dict[str, object], ages: NDArray[np.float64]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     name = f"{summary['ranks']}_ranks_{summary['evaluation_seconds']:g}_s"
     quantiles = np.quantile(ages, np.linspace(0, 1, 1001))
@@ -149,34 +158,36 @@ def _keep(directory: Path, summary: dict[str, object], ages: np.ndarray) -> None
 
 
 def draw(directory: Path) -> None:
-    """Draw how old information is when it arrives, for each file of the directory."""
-    import matplotlib
+    """Draw the distribution of the ages on arrival, one curve for each file of the directory."""
+    from matplotlib.figure import Figure
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot as plt
-
-    _, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     runs = [json.loads(path.read_text()) for path in directory.glob("*.json")]
     for run in sorted(runs, key=lambda r: (r["evaluation_seconds"], r["ranks"])):
         ages = np.maximum(run["age_quantiles"], 1e-4)
         label = f"{run['ranks']} ranks, evaluations of {run['evaluation_seconds']:g} s"
         axes.plot(ages, np.linspace(0, 1, len(ages)), label=label)
-    axes.set(xscale="log", xlabel="age on arrival (s)", ylabel="share of the evaluations")
+    axes.set(xscale="log", xlabel="age on arrival (s)", ylabel="fraction of the records")
     axes.legend()
-    plt.savefig(directory / "age.png", dpi=120)
+    versions = sorted({run["version"] for run in runs})
+    save(figure, directory / "age.png", ", ".join(versions))
 
 
 def _megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _summary(figures: list, ranks: int, options: argparse.Namespace) -> dict[str, object]:
+def _summary(
+    figures: Sequence[tuple[Any, ...]], ranks: int, options: argparse.Namespace
+) -> dict[str, object]:
     from adbo.comm.mpi import MessagingSettings
 
     cpu, sent, loops, growth, digests, ages, catch_up = zip(*figures, strict=True)
     per_record = 1e6 * sum(cpu) / sum(sent)
-    quantiles = np.quantile(np.concatenate(ages), [0.5, 0.9, 0.99])
+    median, high = np.quantile(np.concatenate(ages), [0.5, 0.99])
     return {
+        "version": code_version(),
         "ranks": ranks,
         "records_per_rank": options.records,
         "evaluation_seconds": options.evaluation,
@@ -186,13 +197,14 @@ def _summary(figures: list, ranks: int, options: argparse.Namespace) -> dict[str
         "all_histories_equal": len(set(digests)) == 1,
         "cpu_microseconds_per_record_sent_and_received": round(per_record, 2),
         "share_of_time": round(sum(cpu) / sum(loops), 4),
-        # Each record in a message of its own would take so much of the time of 4,096 ranks with
-        # evaluations of 1 s; the transport makes rounds this far apart instead.
+        # For 4,096 ranks with evaluations of 1 s: the fraction of their time that messages would
+        # take if each record were sent at once, and the interval at which they are sent instead.
         "share_at_4096_ranks_uncoalesced": round(4095e-6 * per_record, 4),
         "seconds_between_rounds_at_4096_ranks": round(
             4095e-6 * per_record / MessagingSettings().share, 2
         ),
-        "age_seconds_median_90_99": [round(float(q), 4) for q in quantiles],
+        "age_seconds_median": round(float(median), 4),
+        "age_seconds_99": round(float(high), 4),
         "longest_receive_seconds": round(max(catch_up), 3),
         "megabytes_grown_rank_0": round(growth[0], 1),
         "megabytes_grown_largest": round(max(growth), 1),

@@ -1,12 +1,12 @@
-"""How close adbo and its peers come to the optimum, with as many evaluations each.
+"""How close adbo and other optimizers come to the optimum with the same number of evaluations.
 
     python experiments/quality.py --output quality.csv --problems ackley:5 levy:10 --seeds 0 1 2
     python experiments/quality.py --problems mixed noisy:sphere:5 --workers 8 --evaluations 200
 
-Workers run side by side on a virtual clock; an evaluation takes 60 +- 10 virtual seconds. What
-the problems are is said in `cases.py`, what the methods are in `searchers.py`; those that are not
-installed are left out. A row of the file is one part, a method on a problem with a seed; parts
-that are there are not repeated.
+The workers run in parallel on a virtual clock, and an evaluation takes 60 +- 10 virtual seconds.
+`cases.py` defines the problems, and `searchers.py` the methods; methods that are not installed are
+skipped. A row of the file is the result of one method on one problem with one seed; rows that
+exist are not measured again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import pandas as pd
 from cases import MIXED, make_case
 from optuna.trial import BaseTrial
 from searchers import METHODS, MakeSearcher, is_installed
+from versions import METHOD_VERSION, check_version
 
 PROBLEMS = (
     "ackley:5",
@@ -42,14 +43,14 @@ PROBLEMS = (
     "failing:ackley:5",
 )
 
-#: Virtual seconds of an evaluation: mean, standard deviation, least.
+#: Virtual seconds of an evaluation: mean and standard deviation of a normal distribution, minimum.
 DURATION = (60.0, 10.0, 1.0)
 
 KEYS = ("method", "problem", "workers", "evaluations", "seed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is missing, then print the table."""
+    """Measure the missing rows, then print the table."""
     options = _parser().parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     parts = list(plan(options))
@@ -63,21 +64,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def plan(options: argparse.Namespace) -> Iterator[tuple[str, str, int, int, int]]:
-    """All parts, in the order of `KEYS`."""
+    """Yield the keys of all rows, in the order of `KEYS`."""
     for problem, method, seed in product(options.problems, options.methods, options.seeds):
         if is_installed(method):
             yield method, problem, options.workers, options.evaluations, seed
 
 
 def regret(method: str, name: str, workers: int, evaluations: int, seed: int) -> float:
-    """What the best observed point is really worth, above the optimum."""
+    """Return the regret of a method of `METHODS`; see `regret_of`."""
     return regret_of(METHODS[method], name, workers, evaluations, seed)
 
 
 def regret_of(
     make_searcher: MakeSearcher, name: str, workers: int, evaluations: int, seed: int
 ) -> float:
-    """Return the true regret of the point that a searcher observed as the best."""
+    """Return the regret of the point with the best observed value, without noise.
+
+    The regret is the value of the noiseless objective less its minimum.
+    """
     case = make_case(name, seed)
     searcher = make_searcher(case.space, seed)
     mean, deviation, least = DURATION
@@ -103,10 +107,17 @@ def regret_of(
 
 
 def load(path: Path) -> dict[tuple[str, str, int, int, int], float]:
-    """Regrets of the parts in the file."""
+    """Return the regrets in a file, none if there is no file.
+
+    Raises
+    ------
+    SystemExit
+        If they were measured with another version of the method.
+    """
     if not path.exists():
         return {}
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(path, dtype={"version": str})
+    check_version(path, frame["version"])
     return dict(
         zip(frame[list(KEYS)].itertuples(index=False, name=None), frame["regret"], strict=True)
     )
@@ -114,16 +125,17 @@ def load(path: Path) -> dict[tuple[str, str, int, int, int], float]:
 
 def append(path: Path, part: tuple[str, str, int, int, int], value: float) -> None:
     """Add a row to the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
         if new:
-            writer.writerow([*KEYS, "regret"])
-        writer.writerow([*part, repr(value)])
+            writer.writerow(["version", *KEYS, "regret"])
+        writer.writerow([METHOD_VERSION, *part, repr(value)])
 
 
 def table(regrets: Mapping[tuple[str, str, int, int, int], float]) -> str:
-    """Median [least, largest] over the seeds, a row for each problem, a column for each method."""
+    """Return median [lowest, highest] over the seeds: problems as rows, methods as columns."""
     frame = pd.DataFrame(
         [[*part, value] for part, value in regrets.items()], columns=[*KEYS, "regret"]
     )

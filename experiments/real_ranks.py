@@ -1,4 +1,4 @@
-"""The scaling experiment on real MPI ranks, to be set beside its simulation."""
+"""The scaling experiment on real MPI ranks, for comparison with its simulation."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from adbo.simulation.simulate import Simulation
 
 
 def measure(problem: Problem, settings: SimulationSettings, ranks: Ranks) -> Simulation:
-    """Run every rank for the settings' seconds; all must call it together.
+    """Run all ranks for the seconds of the settings; all ranks must call it together.
 
-    Evaluations sleep as long as the simulated ones of the same rank last. What is reported as an
-    ask is all that a rank did between two evaluations, and before its first.
+    An evaluation sleeps for as long as the simulated evaluation of the same rank takes. The time
+    of an ask is all the time between two evaluations of a rank, and before its first evaluation.
     """
     durations = settings.machine.durations(ranks.rank)
 

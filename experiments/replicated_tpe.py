@@ -1,12 +1,12 @@
-"""Optuna's TPE on many processes: through adbo.storage, and over a database that they share.
+"""Optuna's TPE on several processes: with `adbo.storage`, and with a shared database.
 
     python experiments/replicated_tpe.py --output results
     python experiments/replicated_tpe.py --output results --database postgresql://user@host/db
 
-Processes, trials, objective and seeds are the same; only the storage differs. With ``adbo`` the
-processes are ranks that ``mpiexec`` starts, with ``sqlite`` and other databases they are started
-one by one. A run's clock begins when all are ready and ends with the last trial. The file has the
-best value and the seconds after every tenth trial of a run; runs that are there are not repeated.
+The number of processes and trials, the objective and the seeds are the same; only the storage
+differs. With ``adbo`` the processes are the ranks of an MPI job, with a database they are ordinary
+processes. The clock of a run starts when all processes are ready. The file has the best value and
+the seconds after every tenth trial of each run; runs that exist are not repeated.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pandas as pd
+from versions import code_version, save
 
 import adbo
 from adbo.benchmark_functions.problems import parse, shifted
 from adbo.comm.environment import rank_hint
 
-COLUMNS = ("storage", "evaluation_seconds", "seed", "trials", "best_value", "seconds")
+COLUMNS = ("version", "storage", "evaluation_seconds", "seed", "trials", "best_value", "seconds")
+
+#: Number of trials, best value, seconds since the start of the run.
+Row = tuple[int, float, float]
 
 #: Trials between two rows of a run.
 _STEP = 10
@@ -42,7 +46,7 @@ _PATIENCE = 1800
 
 
 def work(storage: str, rank: int, options: argparse.Namespace) -> None:
-    """One process: optimize, and write when its trials ended, with their values."""
+    """Optimize in one process, and write the end times and values of its trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     problem = shifted(parse(options.problem), np.random.default_rng(options.seed))
     mine: list[tuple[float, float]] = []
@@ -72,7 +76,7 @@ def work(storage: str, rank: int, options: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _opened(storage: str) -> Iterator[optuna.storages.BaseStorage | str]:
-    """The storage, once all processes are ready."""
+    """Yield the storage once all processes are ready."""
     if storage == "adbo":
         with adbo.storage() as replicated:
             yield replicated
@@ -83,8 +87,8 @@ def _opened(storage: str) -> Iterator[optuna.storages.BaseStorage | str]:
     yield storage
 
 
-def run(storage: str, seconds: float, seed: int, options: argparse.Namespace) -> list[tuple]:
-    """One study: trials, best value and seconds, after every tenth trial."""
+def run(storage: str, seconds: float, seed: int, options: argparse.Namespace) -> list[Row]:
+    """Run one study; return a row for every tenth trial."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         choices = ["--problem", options.problem, "--trials", str(options.trials)]
@@ -94,7 +98,7 @@ def run(storage: str, seconds: float, seed: int, options: argparse.Namespace) ->
             _launch_ranks(options.processes, worker)
         else:
             url = f"sqlite:///{directory}/study.db" if storage == "sqlite" else options.database
-            # Who opens a database first makes its tables; several at once get in each other's way.
+            # The first process that opens a database creates its tables; two at once can fail.
             optuna.storages.RDBStorage(url)
             _launch_processes(options.processes, [*worker, "--url", url])
         parts = [json.loads(path.read_text()) for path in directory.glob("*.json")]
@@ -141,10 +145,8 @@ def _launch_processes(n: int, worker: Sequence[str]) -> None:
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Median and range of the best values; median of the rates, and that of adbo over it."""
-    ends = rows[rows["trials"] == rows["trials"].max()].copy()
-    ends["rate"] = ends["trials"] / ends["seconds"]
-    groups = ends.groupby(["evaluation_seconds", "storage"])
+    """Return the best values and the rates of whole runs, and the ratio of adbo's rate to them."""
+    groups = ends_of(rows).groupby(["evaluation_seconds", "storage"])
     best = groups["best_value"]
     found = pd.DataFrame(
         {
@@ -160,17 +162,21 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     return found.round(2)
 
 
+def ends_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the last row of each run, with its trials per second."""
+    ends = rows[rows["trials"] == rows["trials"].max()]
+    return ends.assign(rate=ends["trials"] / ends["seconds"])
+
+
 def draw(rows: pd.DataFrame, path: Path) -> None:
-    """Best value against trials, and trials per second."""
+    """Draw the best value and the seconds against the number of trials."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     durations = sorted(rows["evaluation_seconds"].unique())
-    figure, axes = plt.subplots(
-        2, len(durations), figsize=(4.5 * len(durations), 6), squeeze=False
-    )
+    figure, axes = plt.subplots(2, len(durations), figsize=(4 * len(durations), 5), squeeze=False)
     for column, duration in enumerate(durations):
         part = rows[rows["evaluation_seconds"] == duration]
         for storage, runs in part.groupby("storage"):
@@ -182,7 +188,7 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
         axes[1, column].set(xlabel="trials", ylabel="seconds", ylim=(0, None))
     axes[0, 0].legend()
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    save(figure, path, ", ".join(sorted(set(rows["version"]))))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -190,9 +196,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=Path("replicated_tpe"), metavar="DIR")
     storages = ["adbo", "sqlite"]
     parser.add_argument("--storages", nargs="+", choices=storages, default=storages)
-    parser.add_argument("--database", metavar="URL", help="an empty one, besides these")
+    parser.add_argument("--database", metavar="URL", help="an empty database, in addition")
     parser.add_argument("--processes", type=int, default=8)
-    parser.add_argument("--trials", type=int, default=50, help="of each process")
+    parser.add_argument("--trials", type=int, default=50, help="trials of each process")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--seconds", type=float, nargs="+", default=[0.0, 0.2])
     parser.add_argument("--problem", default="ackley:5")
@@ -212,7 +218,7 @@ def _worker_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what is missing, then print the table and draw it."""
+    """Run the missing studies, then print and draw the table."""
     if arguments[:1] == ["work"]:
         worker = _worker_parser().parse_args(arguments[1:])
         work(worker.url, rank_hint() if worker.rank is None else worker.rank, worker)
@@ -229,7 +235,7 @@ def main(arguments: Sequence[str]) -> int:
             for storage in storages:
                 if (storage, seconds, seed) not in done:
                     _append(path, storage, seconds, seed, run(storage, seconds, seed, options))
-    rows = pd.read_csv(path)
+    rows = pd.read_csv(path, dtype={"version": str})
     print(table(rows).to_string())
     draw(rows, path.with_suffix(".png"))
     return 0
@@ -242,13 +248,13 @@ def _done(path: Path) -> set[tuple[str, float, int]]:
     return set(keys.itertuples(index=False, name=None))
 
 
-def _append(path: Path, storage: str, seconds: float, seed: int, rows: list[tuple]) -> None:
+def _append(path: Path, storage: str, seconds: float, seed: int, rows: list[Row]) -> None:
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
         if new:
             writer.writerow(COLUMNS)
-        writer.writerows((storage, seconds, seed, *row) for row in rows)
+        writer.writerows((code_version(), storage, seconds, seed, *row) for row in rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The figures of the scaling experiment, and the published numbers they show beside."""
+"""The figures of the scaling experiment, with the published results for comparison."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from versions import save
 
 from adbo.benchmark_functions import problems as benchmark_functions
-from adbo.simulation.egele2022 import Egele2022Settings
 
-#: The name of what is measured on MPI ranks.
+#: Name of the method that is measured on MPI ranks.
 REAL = "adbo-real"
 
-#: What was published: means over five seeds, and for which problem and machine.
+#: The published results, means over five seeds, with their problem, time and durations.
 PUBLISHED_PROBLEM = "ackley:5"
 PUBLISHED_SECONDS = 1800.0
 PUBLISHED_DURATION = "normal:60,20"
@@ -44,13 +44,13 @@ PUBLISHED = pd.DataFrame(
 #: Utilization of the published ADBO at 4,096 workers by the dimension of Ackley.
 PUBLISHED_DIMENSIONS = {5: 0.748, 10: 0.659, 30: 0.486, 50: 0.296, 100: 0.147}
 
-#: Curves in a figure that still can have bands from the worst to the best seed.
+#: Largest number of curves in a figure that shows the range over the seeds as bands.
 MOST_BANDS = 8
 
 
 @dataclass(frozen=True)
 class Part:
-    """One simulation."""
+    """One simulation, or one measurement on real ranks."""
 
     method: str
     problem: str
@@ -59,44 +59,47 @@ class Part:
 
     @property
     def name(self) -> str:
-        """Of its files."""
+        """Return the common stem of the names of its files."""
         problem = self.problem.replace(":", "-")
         return f"{self.method}_{problem}_{self.workers}_{self.seed}"
 
     def path(self, folder: Path, kind: str = "") -> Path:
-        """One of its files: the summary, the ``.curve`` of best values, the ``.asks``."""
+        """Return the path of its summary, or with ``.curve`` that of its best values."""
         return folder / f"{self.name}{kind}.csv"
 
     @classmethod
     def of(cls, row: pd.Series) -> Part:
-        """The part that a summary is of."""
+        """Return the part of a row of a summary."""
         return cls(row["method"], row["problem"], row["workers"], row["seed"])
 
 
 def draw(results: pd.DataFrame, folder: Path, published: bool) -> None:
-    """All figures there are results for.
+    """Draw each figure for which there are results.
 
     Parameters
     ----------
     results
         The summaries of parts.
     folder
-        Where their curves are, and the figures go.
+        The folder that has their curves and gets the figures.
     published
-        Whether the machine is that of the published figures, which then stand beside.
+        Whether to show the published results, which have the same time and durations.
     """
+    version = ", ".join(sorted(set(results["version"])))
     first = results["problem"].iloc[0]
     scaling = results[results["problem"] == first]
     published &= first == PUBLISHED_PROBLEM
-    _save(folder / "best.png", lambda axes: _draw_best(axes, scaling, folder, published))
-    _save(folder / "utilization.png", lambda axes: _draw_utilization(axes, scaling, published))
-    _save(folder / "overhead.png", lambda axes: _draw_overhead(axes, scaling, published))
-    _save(folder / "asks.png", lambda axes: _draw_asks(axes, scaling, folder))
+    _save(folder / "best.png", version, lambda axes: _draw_best(axes, scaling, folder, published))
+    _save(
+        folder / "utilization.png",
+        version,
+        lambda axes: _draw_utilization(axes, scaling, published),
+    )
     if results["problem"].nunique() > 1:
-        _save(folder / "problems.png", lambda axes: _draw_problems(axes, results, folder))
+        _save(folder / "problems.png", version, lambda axes: _draw_problems(axes, results, folder))
     dimensions = results[results["problem"].str.match(r"ackley:\d+$")]
     if dimensions["problem"].nunique() > 1:
-        _save(folder / "dimensions.png", lambda axes: _draw_dimensions(axes, dimensions))
+        _save(folder / "dimensions.png", version, lambda axes: _draw_dimensions(axes, dimensions))
 
 
 def _draw_best(axes: Axes, results: pd.DataFrame, folder: Path, published: bool) -> None:
@@ -125,14 +128,14 @@ def _draw_problems(axes: Axes, results: pd.DataFrame, folder: Path) -> None:
 def _draw_regret(
     axes: Axes, group: pd.DataFrame, folder: Path, style: dict[str, Any], band: bool
 ) -> None:
-    """The median of parts against time, and a band from the best to the worst of them."""
+    """Draw the median of some parts against time, with the range as a band."""
     optimum = benchmark_functions.parse(group["problem"].iloc[0]).optimum
     parts = [Part.of(row) for _, row in group.iterrows()]
     curves = [pd.read_csv(part.path(folder, ".curve")) for part in parts]
     end = max((curve["seconds"].max() for curve in curves if len(curve)), default=0.0)
     times = np.linspace(0, end, 300)
     regrets = np.array([_at(curve, times) for curve in curves]) - optimum
-    # Until each of them has finished an evaluation there is no median.
+    # NaN until each part has finished an evaluation.
     [line] = axes.plot(times, np.median(regrets, axis=0), **style)
     if band and len(parts) > 1:
         low, high = regrets.min(axis=0), regrets.max(axis=0)
@@ -145,7 +148,7 @@ def _name_regret(axes: Axes) -> None:
 
 
 def _at(curve: pd.DataFrame, times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The best value at each time, NaN before the first."""
+    """Return the best value at each time, NaN before the first evaluation."""
     if curve.empty:
         return np.full(len(times), np.nan)
     last = np.searchsorted(curve["seconds"], times, "right") - 1
@@ -153,7 +156,10 @@ def _at(curve: pd.DataFrame, times: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _styles(results: pd.DataFrame) -> dict[tuple[str, int], dict[str, Any]]:
-    """A line for each method and number of workers: of these, the more numerous by colour."""
+    """Return the line style of each method and number of workers.
+
+    Colours tell apart whichever of the two has more values, and dashes the other.
+    """
     methods, workers = list(results["method"].unique()), sorted(results["workers"].unique())
     by_method = len(methods) > len(workers)
     styles = {}
@@ -179,36 +185,9 @@ def _draw_utilization(axes: Axes, results: pd.DataFrame, published: bool) -> Non
     _count_workers(axes)
 
 
-def _draw_overhead(axes: Axes, results: pd.DataFrame, published: bool) -> None:
-    for method, group in results.groupby("method"):
-        means = group.groupby("workers")[["overhead", "idle"]].mean()
-        [line] = axes.plot(means.index, means["overhead"], "o-", label=method)
-        label = f"{method}, between evaluations"
-        axes.plot(means.index, means["idle"], "o:", color=line.get_color(), label=label)
-    if published:
-        known = PUBLISHED.dropna()
-        axes.plot(known["workers"], known["overhead"], "s--", alpha=0.6, label="ADBO 2022")
-    axes.set(xlabel="workers", ylabel="overhead of an evaluation (s)", yscale="log")
-    _count_workers(axes)
-
-
 def _count_workers(axes: Axes) -> None:
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda workers, _: f"{workers:,.0f}")
-
-
-def _draw_asks(axes: Axes, results: pd.DataFrame, folder: Path) -> None:
-    for method, group in results.groupby("method"):
-        asks = pd.concat(
-            [pd.read_csv(Part.of(row).path(folder, ".asks")) for _, row in group.iterrows()]
-        )
-        asks = asks[(asks["evaluations_known"] > 0) & (asks["ask_seconds"] > 0)]
-        bins = np.round(np.log10(asks["evaluations_known"]) * 8) / 8
-        medians = asks.groupby(bins)["ask_seconds"].median()
-        axes.plot(10**medians.index, medians, "o-", label=method)
-    n = np.geomspace(100, 200_000, 50)
-    axes.plot(n, Egele2022Settings().ask_seconds(n), "--", alpha=0.6, label="ADBO 2022 (fit)")
-    axes.set(xlabel="evaluations known", ylabel="ask (s)", xscale="log", yscale="log")
 
 
 def _draw_dimensions(axes: Axes, results: pd.DataFrame) -> None:
@@ -219,8 +198,8 @@ def _draw_dimensions(axes: Axes, results: pd.DataFrame) -> None:
         means = group.groupby("dimension")["utilization"].mean()
         axes.plot(means.index, means, "o-", label=method)
     axes.plot(
-        PUBLISHED_DIMENSIONS.keys(),
-        PUBLISHED_DIMENSIONS.values(),
+        list(PUBLISHED_DIMENSIONS),
+        list(PUBLISHED_DIMENSIONS.values()),
         "s--",
         alpha=0.6,
         label="ADBO 2022, 4,096 workers",
@@ -232,10 +211,10 @@ def _draw_dimensions(axes: Axes, results: pd.DataFrame) -> None:
     axes.set_ylim(0, 1.02)
 
 
-def _save(path: Path, plot: Callable[[Axes], None]) -> None:
-    figure = Figure(figsize=(8, 5), layout="constrained")
+def _save(path: Path, version: str, plot: Callable[[Axes], None]) -> None:
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
     axes = figure.subplots()
     plot(axes)
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize="small")
-    figure.savefig(path, dpi=150)
+    save(figure, path, version)

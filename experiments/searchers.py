@@ -23,17 +23,17 @@ Space = Mapping[str, BaseDistribution]
 
 
 class Searcher(Protocol):
-    """A method: hands out trials, whose parameters an objective asks for, and takes in values."""
+    """An optimizer with ask and tell; the objective asks each trial for its parameters."""
 
     def ask(self) -> BaseTrial:
-        """The next trial."""
+        """Return the next trial."""
 
     def tell(self, trial: BaseTrial, value: float | None) -> None:
-        """Its value; None if it failed."""
+        """Take the value of a trial, or None if the evaluation failed."""
 
 
 class Adbo:
-    """`adbo.Optimizer`: the ask of every rank."""
+    """`adbo.Optimizer`, which asks as every rank does."""
 
     def __init__(
         self,
@@ -45,11 +45,11 @@ class Adbo:
         self._optimizer = Optimizer(space, seed=seed, kappa=kappa, settings=settings)
 
     def ask(self) -> BaseTrial:
-        """A trial of a complete point."""
+        """Return a trial whose parameters are all known."""
         return FixedTrial(self._optimizer.ask())
 
     def tell(self, trial: BaseTrial, value: float | None) -> None:
-        """Take in the parameters that the objective asked for."""
+        """Tell the value of the parameters that the objective asked for."""
         self._optimizer.tell(trial.params, value)
 
 
@@ -60,7 +60,7 @@ class Optuna:
         self._study = optuna.create_study(sampler=sampler)
 
     def ask(self) -> BaseTrial:
-        """A trial that samples when it is asked."""
+        """Return a trial that samples a parameter when it is asked for it."""
         return self._study.ask()
 
     def tell(self, trial: BaseTrial, value: float | None) -> None:
@@ -73,7 +73,7 @@ class Optuna:
 
 
 class DeepHyper:
-    """DeepHyper's centralized Bayesian optimization; parameters that are absent have values."""
+    """DeepHyper's centralized Bayesian optimization, where absent parameters have values, too."""
 
     def __init__(self, space: Space, seed: int, **options: object) -> None:
         from deephyper.hpo import CBO, HpProblem
@@ -86,14 +86,14 @@ class DeepHyper:
         self._asked: dict[int, Any] = {}
 
     def ask(self) -> BaseTrial:
-        """A trial of a complete point."""
+        """Return a trial whose parameters are all known."""
         (params,) = self._search.ask(1)
         trial = FixedTrial({name: params[name] for name in self._names})
         self._asked[id(trial)] = trial, params
         return trial
 
     def tell(self, trial: BaseTrial, value: float | None) -> None:
-        """It maximizes, and wants a text for a failure."""
+        """Tell the negated value, since DeepHyper maximizes, or a text for a failure."""
         _, params = self._asked.pop(id(trial))
         self._search.tell([(params, "F_objective" if value is None else -value)])
 
@@ -126,5 +126,5 @@ METHODS: Mapping[str, MakeSearcher] = {
 
 
 def is_installed(method: str) -> bool:
-    """Whether the library of a method is there."""
+    """Return whether the library of a method is installed."""
     return not method.startswith("deephyper") or bool(importlib.util.find_spec("deephyper"))

@@ -1,25 +1,26 @@
-"""Finished trials per second into each database: adbo's mirror beside Optuna's own ways.
+"""Finished trials per second into databases: adbo's mirror and the methods of Optuna.
 
     python experiments/storage_throughput.py
     python experiments/storage_throughput.py --url postgresql://me:secret@host/db --output DIR
 
-Without ``--url`` it takes a SQLite file and the servers of the contract tests, PostgreSQL and
-MariaDB, which Debian's packages bring and which it starts and ends. A study of trials with five
-parameters and three user attributes is filled in bulk to each size; there, one after the other,
+Without ``--url`` the databases are a SQLite file, and PostgreSQL and MariaDB servers that the
+script starts and stops (as the contract tests do, with the programs of Debian's packages). For
+each size, the script fills a study with trials of five parameters and three user attributes. It
+then measures, one after the other:
 
-- ``adbo``: the mirror, as a run has it, takes 8,192 evaluations, two of each of 4,096 ranks;
-- ``RUNNING first``: the same if every trial were inserted when it begins;
+- ``adbo``: the mirror, which writes 8,192 evaluations, two of each of 4,096 ranks;
+- ``RUNNING first``: the mirror, if it also inserted each trial when its evaluation begins;
 - ``add_trials``: `optuna.Study.add_trials`;
 - ``optimize P``: `optuna.Study.optimize` with a `RandomSampler` in P processes;
-- ``proxy P``: the same through gRPC proxies, one per ten processes.
+- ``proxy P``: ``optimize P`` through gRPC proxies, one for ten processes.
 
-Optuna's ways make tens of trials per second, so each is measured for some seconds only. What its
-processes read of the study before their first trial is not counted, and more than 8 of them are
-measured up to 10,000 trials, since each would hold all trials in memory. Ratios are to ``adbo``,
-measured in the same minute on the same machine.
+Each method of Optuna is measured for some seconds. The time in which its processes read the study
+before their first trial is not counted. More than 8 processes are measured with up to 10,000
+trials only, because each process holds all trials in memory. Ratios are to ``adbo`` with the same
+database and size.
 
-A second table says how long a run with ``--resume`` takes that finds the study complete, and how
-long the mirror takes, after ten seconds with 4,096 evaluations each, to write the rest of them.
+A second table has the seconds that ``--resume`` takes if the study is already complete, and the
+seconds that the mirror is behind after ten seconds with 4,096 evaluations per second.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ from storage_ways import (
     running_first_rate,
     seconds_behind,
 )
+from versions import code_version, save
 
 from adbo.comm.in_process import SingleRank
 from adbo.core.evaluation import FINISHED_STATES
@@ -58,14 +60,14 @@ from adbo.core.settings import Settings
 from adbo.mirror.study import open_study, store
 from adbo.run.execute import Silence, execute
 
-#: More processes than these are measured up to so many trials only.
+#: More processes than FEW are measured with at most SMALL trials in the study.
 FEW, SMALL = 8, 10_000
 
 
 def rates(
     study: optuna.Study, evaluations: Evaluations, options: argparse.Namespace
 ) -> Iterator[tuple[str, float]]:
-    """Each way and its trials per second, at the size that the study has."""
+    """Yield each method and its trials per second with the present size of the study."""
     yield "adbo", adbo_rate(study, evaluations, options.evaluations)
     yield "RUNNING first", running_first_rate(study, evaluations, options.evaluations)
     yield "add_trials", add_trials_rate(study, evaluations, options.seconds)
@@ -74,7 +76,7 @@ def rates(
         if processes > FEW and options.size > SMALL:
             continue
         study.get_trials(deepcopy=False)
-        gc.freeze()  # or the collector of each process would copy what they share
+        gc.freeze()  # else garbage collection copies the memory that the processes share
         storage._backend.engine.dispose()  # type: ignore[attr-defined]
         direct = [lambda: reopened(storage)] * processes
         yield f"optimize {processes}", optimize_rate(direct, options.seconds)
@@ -83,7 +85,7 @@ def rates(
 
 
 def seconds_to_resume(url: str, n_trials: int) -> float:
-    """How long a run takes that has nothing left to do."""
+    """Return the seconds of a run that resumes a complete study."""
     settings = Settings(n_trials=n_trials, storage=url, study_name=STUDY, resume=True)
     start = time.perf_counter()
     outcome = execute(objective, settings, SingleRank(), Silence())
@@ -92,7 +94,7 @@ def seconds_to_resume(url: str, n_trials: int) -> float:
 
 
 def measure(url: str, options: argparse.Namespace) -> Iterator[tuple[int, str, float]]:
-    """Size, way and figure of one database."""
+    """Yield size, method and rate (or seconds) for one database."""
     study = open_study(url, STUDY, "minimize", resume=False)
     evaluations = Evaluations()
     for size in sorted(options.sizes):
@@ -107,7 +109,7 @@ def measure(url: str, options: argparse.Namespace) -> Iterator[tuple[int, str, f
 
 @contextlib.contextmanager
 def databases(urls: Sequence[str]) -> Iterator[dict[str, str]]:
-    """URLs of empty databases by name."""
+    """Yield URLs of empty databases by name."""
     with contextlib.ExitStack() as stack:
         if urls:
             yield {sa.make_url(url).get_backend_name(): url for url in urls}
@@ -124,12 +126,12 @@ def databases(urls: Sequence[str]) -> Iterator[dict[str, str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the tables and draw them."""
+    """Measure, then print and draw the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--url", nargs="+", default=[], help="existing databases, without a study")
     parser.add_argument("--sizes", nargs="+", type=int, default=[1_000, 10_000, 100_000])
     parser.add_argument("--processes", nargs="+", type=int, default=[1, 8, 32])
-    parser.add_argument("--seconds", type=float, default=5, help="for each of Optuna's own ways")
+    parser.add_argument("--seconds", type=float, default=5, help="for each method of Optuna")
     parser.add_argument("--evaluations", type=int, default=8192, help="for the mirror")
     parser.add_argument("--sustained", type=float, default=10, help="seconds at 4,096 per second")
     parser.add_argument("--output", type=Path, default=Path("storage_throughput"), metavar="DIR")
@@ -137,14 +139,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     options.output.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows, version = [], code_version()
     with databases(options.url) as urls:
         for name, url in urls.items():
             for size, way, figure in measure(url, options):
                 print(f"{name} {size} {way}: {figure:.4g}", file=sys.stderr, flush=True)
-                rows.append((name, size, way, figure))
-                frame = pd.DataFrame(rows, columns=["database", "trials", "way", "figure"])
-                # As far as it is: somebody may lose patience.
+                rows.append((version, name, size, way, figure))
+                frame = pd.DataFrame(
+                    rows, columns=["version", "database", "trials", "way", "figure"]
+                )
+                # Written after each row, so that an interruption loses nothing.
                 path = options.output / "storage_throughput.csv"
                 frame.to_csv(path, index=False, float_format="%.5g")
     seconds = frame.way.str.startswith("seconds")
@@ -155,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def table(frame: pd.DataFrame) -> str:
-    """Figures; rates of others with how many times as many trials adbo's mirror takes."""
+    """Return the rates as text, with the ratio of the mirror's rate to them in parentheses."""
     own = frame[frame.way == "adbo"].set_index(["database", "trials"]).figure
 
     def shown(row: Any) -> str:
@@ -170,7 +174,7 @@ def table(frame: pd.DataFrame) -> str:
 
 
 def draw(frame: pd.DataFrame, path: Path) -> None:
-    """Rates against the size of the study, a panel for each database."""
+    """Draw the rates against the size of the study, one panel for each database."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -188,7 +192,7 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
     axes[0, 0].set_ylabel("trials per second")
     axes[0, -1].legend(fontsize="small", bbox_to_anchor=(1, 1))
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    save(figure, path, ", ".join(sorted(set(frame.version))))
 
 
 if __name__ == "__main__":

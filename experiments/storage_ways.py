@@ -1,6 +1,6 @@
-"""The ways in which finished trials get into a database, for `storage_throughput.py`.
+"""Methods to store finished trials in a database, for `storage_throughput.py`.
 
-Each is a function that measures trials per second at the size that a study has.
+Each function ``..._rate`` measures the trials per second of one method.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import optuna
@@ -30,35 +31,36 @@ from adbo.mirror.mirror import Mirror
 from adbo.mirror.schema import TRIALS, locked
 from adbo.mirror.study import writer_for
 
-#: Of every database that is measured.
+#: Name of the study in each database.
 STUDY = "throughput"
 
 LAYOUT = Layout({f"x{i}": FloatDistribution(-5, 5) for i in range(5)})
-#: Evaluations per second that the mirror shall bear: 4,096 ranks with one each.
+
+#: Evaluations per second that the mirror must be able to write: one of each of 4,096 ranks.
 WANTED = 4096
 
-#: So many ranks they come from.
+#: Number of ranks that the evaluations come from.
 RANKS = WANTED
 
-#: Evaluations that are written at once.
+#: Evaluations per batch that the mirror writes.
 BATCH = 1000
 
-#: Processes that one gRPC proxy serves.
+#: Processes per gRPC proxy.
 PER_PROXY = 10
 
-#: Seconds that processes may take to begin, and to end.
+#: Seconds after which a process that does not start or end is an error.
 PATIENCE = 120
 
 
 class Evaluations:
-    """Makes evaluations that ranks might have sent, each of them new."""
+    """Creates evaluations as ranks send them, each with a new identity."""
 
     def __init__(self) -> None:
         self._rng = np.random.default_rng(0)
         self._n = 0
 
     def make(self, number: int) -> list[Evaluation]:
-        """So many more."""
+        """Return this number of new evaluations."""
         points = self._rng.uniform(-5, 5, (number, len(LAYOUT.names))).tolist()
         first, self._n = self._n, self._n + number
         now = time.time()
@@ -78,8 +80,8 @@ class Evaluations:
         ]
 
 
-def objective(trial: optuna.Trial) -> float:
-    """The same trials as Optuna makes them."""
+def objective(trial: optuna.trial.BaseTrial) -> float:
+    """Return the value of a trial with the parameters and attributes of `Evaluations`."""
     point = [trial.suggest_float(name, -5, 5) for name in LAYOUT.names]
     trial.set_user_attr("residual", point[0])
     trial.set_user_attr("iterations", trial.number)
@@ -89,7 +91,7 @@ def objective(trial: optuna.Trial) -> float:
 
 @contextlib.contextmanager
 def mirrored(study: optuna.Study, first: Sequence[Evaluation]) -> Iterator[tuple[History, Mirror]]:
-    """A mirror at work, which has written the first evaluations."""
+    """Yield a history and a running mirror that has written the first evaluations."""
     history = History()
     history.extend(map(to_batch, first))
     mirror = Mirror(
@@ -104,7 +106,7 @@ def mirrored(study: optuna.Study, first: Sequence[Evaluation]) -> Iterator[tuple
 
 
 def adbo_rate(study: optuna.Study, evaluations: Evaluations, number: int) -> float:
-    """Evaluations per second of the mirror when it has all it can take."""
+    """Return the evaluations per second of the mirror when it never waits for evaluations."""
     with mirrored(study, evaluations.make(10)) as (history, mirror):
         batches = [to_batch(e) for e in evaluations.make(number)]
         history.extend(batches)
@@ -114,8 +116,9 @@ def adbo_rate(study: optuna.Study, evaluations: Evaluations, number: int) -> flo
 
 
 def running_first_rate(study: optuna.Study, evaluations: Evaluations, total: int) -> float:
-    """Evaluations per second if each is first inserted as RUNNING, all of a batch at once."""
-    engine, writer = study._storage._backend.engine, writer_for(study)
+    """Return the evaluations per second if each batch is first inserted as RUNNING."""
+    engine = study._storage._backend.engine  # type: ignore[attr-defined]
+    writer = writer_for(study)
     writer.write(evaluations.make(10))
     number = len(study.get_trials(deepcopy=False))
     batches = [evaluations.make(min(total, BATCH)) for _ in range(-(-total // BATCH))]
@@ -137,7 +140,7 @@ def running_first_rate(study: optuna.Study, evaluations: Evaluations, total: int
 
 
 def seconds_behind(study: optuna.Study, evaluations: Evaluations, seconds: float) -> float:
-    """How long the mirror needs after the last of evaluations that come at the wanted rate."""
+    """Return the seconds that the mirror is behind after evaluations at the wanted rate."""
     with mirrored(study, evaluations.make(10)) as (history, mirror):
         batches = [to_batch(e) for e in evaluations.make(int(seconds * WANTED))]
         start = time.perf_counter()
@@ -151,7 +154,7 @@ def seconds_behind(study: optuna.Study, evaluations: Evaluations, seconds: float
 
 
 def add_trials_rate(study: optuna.Study, evaluations: Evaluations, seconds: float) -> float:
-    """Trials per second of Optuna where they are finished already."""
+    """Return the trials per second of `optuna.Study.add_trials`."""
     trials = [trial_of(e) for e in evaluations.make(20)]
     number, start = 0, time.perf_counter()
     while (passed := time.perf_counter() - start) < seconds:
@@ -161,7 +164,7 @@ def add_trials_rate(study: optuna.Study, evaluations: Evaluations, seconds: floa
 
 
 def optimize_rate(storages: Sequence[Callable[[], BaseStorage]], seconds: float) -> float:
-    """Trials per second of processes that optimize, each with its storage."""
+    """Return the trials per second of `optuna.Study.optimize` in one process per storage."""
     fork = multiprocessing.get_context("fork")
     begin, found = fork.Barrier(len(storages)), fork.SimpleQueue()
 
@@ -191,19 +194,20 @@ def optimize_rate(storages: Sequence[Callable[[], BaseStorage]], seconds: float)
 
 
 def reopened(storage: BaseStorage) -> BaseStorage:
-    """A storage with all it remembers of the study, in a process forked since."""
+    """Return the storage for use in a forked process: its cache of the study, new connections."""
     storage._backend.engine.dispose(close=False)  # type: ignore[attr-defined]
     return storage
 
 
 @contextlib.contextmanager
 def proxies(storage: BaseStorage, workers: int) -> Iterator[list[Callable[[], BaseStorage]]]:
-    """For each worker a way to its proxy."""
+    """Start the proxies; yield a function for each worker that connects to its proxy."""
     fork = multiprocessing.get_context("fork")
     ports = [_free_port() for _ in range(-(-workers // PER_PROXY))]
     servers = [
         fork.Process(
-            target=lambda port=port: run_grpc_proxy_server(reopened(storage), port=port),
+            target=lambda port: run_grpc_proxy_server(reopened(storage), port=port),
+            args=(port,),
             daemon=True,
         )
         for port in ports
@@ -211,7 +215,7 @@ def proxies(storage: BaseStorage, workers: int) -> Iterator[list[Callable[[], Ba
     for server in servers:
         server.start()
     try:
-        yield [lambda port=ports[i // PER_PROXY]: _proxy(storage, port) for i in range(workers)]
+        yield [partial(_proxy, storage, ports[i // PER_PROXY]) for i in range(workers)]
     finally:
         for server in servers:
             server.kill()
@@ -219,7 +223,7 @@ def proxies(storage: BaseStorage, workers: int) -> Iterator[list[Callable[[], Ba
 
 
 def _proxy(storage: BaseStorage, port: int) -> BaseStorage:
-    """A client that knows what is known of the study; by itself it would read all trials."""
+    """Return a client whose cache has the study, so that it does not read all trials first."""
     proxy = GrpcStorageProxy(host="localhost", port=port)
     proxy.wait_server_ready(PATIENCE)
     known = storage._studies[storage.get_study_id_from_name(STUDY)]  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """Optuna's and Neon's tutorial on XGBoost, unchanged: breast cancer, conditional on the booster.
 
-As in its tutorial, by Optuna:   python experiments/xgboost_objective.py
-On four ranks without a manager: mpiexec -n 4 python -m adbo run \
+With Optuna, as in the tutorial: python experiments/xgboost_objective.py
+With adbo on four ranks:         mpiexec -n 4 python -m adbo run \
     experiments/xgboost_objective.py:objective --direction maximize --trials 100
 
 Source: the example xgboost_simple of Optuna's repository of examples, which Neon's guide on tuning

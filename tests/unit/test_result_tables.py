@@ -1,0 +1,50 @@
+"""Raw results are condensed into small tables, and the tables in the repository are complete."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+
+def test_a_table_has_median_range_seeds_and_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    tables = importlib.import_module("tables")
+    (tmp_path / "raw" / "quality").mkdir(parents=True)
+    rows = [("v1", "adbo", "ackley:5", 4, 60, seed, 10.0 + seed) for seed in (3, 1, 2)]
+    columns = ["version", "method", "problem", "workers", "evaluations", "seed", "regret"]
+    raw = pd.DataFrame(rows, columns=columns)
+    raw.to_csv(tmp_path / "raw" / "quality" / "quality.csv", index=False)
+    folders = ["--raw", str(tmp_path / "raw"), "--output", str(tmp_path / "results")]
+    assert tables.main(["quality", *folders]) == 0
+    (row,) = pd.read_csv(tmp_path / "results" / "quality.csv").to_dict("records")
+    assert (row["median"], row["low"], row["high"], row["runs"]) == (12, 11, 13, 3)
+    assert (row["seeds"], row["version"]) == ("1 2 3", "v1")
+
+
+def test_results_of_another_method_version_are_not_extended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    quality = importlib.import_module("quality")
+    path = tmp_path / "quality.csv"
+    quality.append(path, ("adbo", "ackley:5", 4, 60, 1), 0.5)
+    assert quality.load(path) == {("adbo", "ackley:5", 4, 60, 1): 0.5}
+    path.write_text(path.read_text().replace(quality.METHOD_VERSION, "v1"))
+    with pytest.raises(SystemExit, match="v1"):
+        quality.load(path)
+
+
+def test_the_results_in_the_repository_are_small_and_name_their_version() -> None:
+    paths = list((EXPERIMENTS / "results").rglob("*"))
+    assert sum(path.stat().st_size for path in paths if path.is_file()) < 2e6
+    assert all(path.parent.name == "results" for path in paths)
+    for path in paths:
+        if path.suffix == ".csv":
+            assert pd.read_csv(path)["version"].notna().all(), path
