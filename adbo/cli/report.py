@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from adbo.cli.output import DONE, write_json
-from adbo.core.errors import UsageError
-from adbo.mirror.connection import StudyError, storage_name
+from adbo.mirror.connection import storage_name
 from adbo.mirror.study import load_study
 from adbo.report.study import summarize_study
 from adbo.report.text import describe_study
@@ -14,10 +13,7 @@ from adbo.report.text import describe_study
 
 def report(options: argparse.Namespace, storage: str) -> int:
     """Print and write the summary of a stored study, and return the exit status."""
-    try:
-        study = load_study(storage, options.study_name)
-    except StudyError as error:
-        raise UsageError(str(error)) from None
+    study = load_study(storage, options.study_name)
     summary = summarize_study(study, storage_name(storage))
     write_json(options.json, summary)
     print("\n".join(describe_study(summary)))

@@ -12,7 +12,6 @@ from adbo.comm.protocols import Ranks
 from adbo.core.errors import UsageError
 from adbo.core.settings import Settings
 from adbo.core.stopping import Interruption
-from adbo.mirror.connection import StudyError
 from adbo.objective.evaluate import Objective
 from adbo.objective.loading import load
 from adbo.report.live import Quiet, Terminal
@@ -67,10 +66,7 @@ def _optimize(
     reporter: Reporter = Quiet(sys.stderr)  # for messages of the mirror
     if ranks.rank == 0 and not options.quiet:
         reporter = Terminal(sys.stderr, live=is_watched(sys.stderr))
-    try:
-        outcome = execute(objective, settings, ranks, reporter)
-    except StudyError as error:
-        raise UsageError(str(error)) from None
+    outcome = execute(objective, settings, ranks, reporter)
     status = _status(outcome)
     if outcome.is_owner:
         _conclude(outcome, options)

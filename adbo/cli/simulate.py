@@ -11,7 +11,7 @@ import optuna
 
 from adbo.cli.checks import simulation_storage, study_name
 from adbo.cli.output import DONE, FAILED, INTERRUPTED, print_error, write_json
-from adbo.core.errors import UsageError, one_line
+from adbo.core.errors import one_line
 from adbo.core.stopping import signals_ignored
 from adbo.mirror.connection import StudyError, storage_name
 from adbo.mirror.study import open_study, store
@@ -28,10 +28,7 @@ def run_simulation(options: argparse.Namespace, settings: SimulationSettings) ->
     objective = load(options.objective)
     storage = simulation_storage(options)
     name = study_name(options)
-    try:
-        study = None if storage is None else open_study(storage, name, options.direction, False)
-    except StudyError as error:
-        raise UsageError(str(error)) from None
+    study = None if storage is None else open_study(storage, name, options.direction, False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with SimulationBar(live=not options.quiet and is_watched(sys.stderr)) as bar:
         simulation = simulate(objective, settings, bar.update)

@@ -14,11 +14,12 @@ import sqlalchemy as sa
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 
+from adbo.core.errors import UsageError
 from adbo.mirror.redaction import without_password
 from adbo.mirror.settings import DEFAULTS, ConnectionSettings
 
 
-class StudyError(ValueError):
+class StudyError(UsageError):
     """The study is not available; the message is one line for the user."""
 
 

@@ -25,7 +25,7 @@ _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt}{postfix}"
 _BAR_WITHOUT_END = "{n_fmt}{postfix}"
 
 
-class Run(Protocol):
+class WatchedRun(Protocol):
     """A run that goes on, as far as it is shown."""
 
     @property
@@ -55,7 +55,7 @@ class Quiet:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: WatchedRun) -> None:
         """Do nothing."""
 
     def say(self, text: str) -> None:
@@ -81,11 +81,11 @@ class Terminal:
         self._stream = stream
         self._live = live
         self._bar: tqdm[Any] | None = None
-        self._run: Run | None = None
+        self._run: WatchedRun | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._refresh, name="adbo-reporter", daemon=True)
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: WatchedRun) -> None:
         """Show the live line from now on, and report the first failure of the objective."""
         self._run = run
         settings = run.settings
@@ -146,7 +146,7 @@ class Terminal:
 class Meter:
     """Computes the figures of the live line from the history, reading each row once."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: WatchedRun) -> None:
         self._run = run
         self._cursor = run.n_before
         self._busy = 0.0
@@ -186,7 +186,7 @@ class Meter:
         return ", ".join(parts)
 
 
-def _seconds_left(run: Run, rate: float, seconds: float) -> float | None:
+def _seconds_left(run: WatchedRun, rate: float, seconds: float) -> float | None:
     limits = []
     if run.settings.timeout is not None:
         limits.append(run.settings.timeout - seconds)

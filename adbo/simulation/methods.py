@@ -24,7 +24,7 @@ from adbo.simulation.halving import HalvingTrial, Rungs, duration_fraction
 from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Propose, Task
 
 #: Runs workers until a virtual time; yields evaluations in the order in which they finish.
-Run = Callable[[Task, Machine, float], Generator[LogEntry, None, None]]
+RunMethod = Callable[[Task, Machine, float], Generator[LogEntry, None, None]]
 
 
 def adbo(kappa_mean: float, rng: np.random.Generator) -> Propose:
@@ -62,7 +62,7 @@ class MethodSettings:
     storage_seconds: float = 0.05
 
 
-def make_methods(settings: MethodSettings) -> Mapping[str, Run]:
+def make_methods(settings: MethodSettings) -> Mapping[str, RunMethod]:
     """Return all methods by name."""
     egele = settings.egele
     fit_forest = partial(egele2022.fit_random_forest, n_trees=egele.n_trees)
@@ -143,4 +143,4 @@ def _one_per_ask(batch_size: int) -> int:
     return batch_size
 
 
-METHODS: Mapping[str, Run] = make_methods(MethodSettings())
+METHODS: Mapping[str, RunMethod] = make_methods(MethodSettings())

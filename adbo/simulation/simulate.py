@@ -31,7 +31,7 @@ from adbo.core.summary import Summary, best_of, counts_of
 from adbo.core.wire import Decoder
 from adbo.objective.evaluate import Objective
 from adbo.simulation.events import ProcessDied
-from adbo.simulation.methods import METHODS, Run
+from adbo.simulation.methods import METHODS, RunMethod
 from adbo.simulation.settings import SimulationSettings
 from adbo.simulation.virtual_ranks import LogEntry, Task
 
@@ -160,7 +160,7 @@ def simulate(
     settings: SimulationSettings,
     progress: ProgressCallback | None = None,
     *,
-    methods: Mapping[str, Run] = METHODS,
+    methods: Mapping[str, RunMethod] = METHODS,
 ) -> Simulation:
     """Run an objective on virtual workers.
 
