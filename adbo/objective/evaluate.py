@@ -56,7 +56,7 @@ def evaluate(
         seq=name[1],
         state=state,
         value=value,
-        started=trial._started,
+        started=trial.started,
         finished=clock(),
         layout=trial.layout(),
         internal=trial.internal(),

@@ -182,6 +182,16 @@ class Trial(BaseTrial):
         """The start of the evaluation, in local time."""
         return datetime.datetime.fromtimestamp(self._started)
 
+    @property
+    def started(self) -> float:
+        """The start of the evaluation, in seconds since the epoch."""
+        return self._started
+
+    @property
+    def n_reports(self) -> int:
+        """The number of steps with a reported value."""
+        return len(self._intermediate_values)
+
     def arguments(self) -> tuple[Any, ...]:
         """Return the arguments with which another rank constructs an equal trial."""
         return self._arguments

@@ -81,14 +81,14 @@ class HalvingTrial(Trial):
 
     def should_prune(self) -> bool:
         """Whether the trial has reached a rung and is not among its best."""
-        n_reports = len(self._intermediate_values)
+        n_reports = self.n_reports
         if not self._rungs.is_rung(n_reports):
             return False
         return self._rungs.is_beaten(n_reports, self._sign * self.last_intermediate_value())
 
     def duration_fraction(self) -> float:
         """Return the fraction of a full duration that the trial took, judged by its reports."""
-        n_reports = len(self._intermediate_values)
+        n_reports = self.n_reports
         return n_reports / max(n_reports, self._rungs.most_reports) if n_reports else 1.0
 
 
