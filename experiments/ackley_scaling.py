@@ -162,6 +162,7 @@ def save(part: Part, simulation: Simulation, folder: Path) -> None:
         "overhead": simulation.overhead,
         "idle": simulation.idle,
         "best": best[-1] if len(log) else np.nan,
+        "regret": best[-1] - optimum if len(log) else np.nan,
         "ask_seconds_median": np.median(log["ask_seconds"]) if len(log) else np.nan,
         **{f"seconds_to_{t:g}": _seconds_to(log["finished"], best - optimum, t) for t in TARGETS},
     }

@@ -62,7 +62,7 @@ SCALING = (
         "evaluations",
         "utilization",
         "attainable",
-        "best",
+        "regret",
         "seconds_to_0.001",
         "seconds_to_1e-08",
         "ask_seconds_median",
