@@ -50,7 +50,7 @@ def test_groups_must_fit(adbo, tmp_path: Path) -> None:
     status, out, err = adbo(5, "run", "ackley", "--ranks-per-trial", "2")
     assert status == 2
     assert out == ""
-    assert err == "adbo: ranks per trial is 2, but there are 5 ranks: start a multiple of it\n"
+    assert err == "adbo: ranks per trial is 2: it must divide the number of ranks, 5\n"
 
 
 @pytest.mark.slow

@@ -139,7 +139,7 @@ def test_storage_throughput(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mistake", "complaint"),
     [
-        (["--duration", "constnt:20"], "use one of"),
+        (["--duration", "constnt:20"], "must be one of"),
         (["--problems", "foo"], "no test function"),
         (["--problems", "ackley:0"], "ackley"),
     ],
