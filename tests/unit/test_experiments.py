@@ -170,3 +170,13 @@ def test_parts_in_which_nothing_finishes_are_done_too(
         assert scaling.main([*arguments, "--output", str(tmp_path)]) == 0
         assert "nothing to draw" in capsys.readouterr().out
     assert pd.read_csv(tmp_path / "adbo_ackley-5_4_1.csv")["evaluations"].item() == 0
+
+
+def test_trajectories_depend_on_nothing_but_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
+    trajectories = importlib.import_module("trajectories")
+    for case in trajectories.CASES.values():
+        first, second, other = (
+            trajectories.trajectory(*case, seed, asks=40)[0] for seed in (0, 0, 1)
+        )
+        assert first == second != other
