@@ -34,7 +34,9 @@ def within_walltime(settings: Settings, ranks: Ranks) -> Settings:
     return replace(settings, walltime=walltime)
 
 
-def last_moment(environ: Mapping[str, str], now: float) -> float | None:
+def last_moment(
+    environ: Mapping[str, str], now: float, patience: float = _ANSWER_SECONDS
+) -> float | None:
     """Return when a run that begins now should end, in seconds since the epoch.
 
     Parameters
@@ -43,19 +45,21 @@ def last_moment(environ: Mapping[str, str], now: float) -> float | None:
         The process's environment variables.
     now
         Seconds since the epoch.
+    patience
+        Seconds to wait for an answer of Slurm's controller.
 
     Returns
     -------
     float or None
         None outside of a Slurm job, and in a job without a time limit.
     """
-    end = _job_end(environ)
+    end = _job_end(environ, patience)
     if end is None:
         return None
     return end - min(max(RESERVE_FRACTION * (end - now), RESERVE_MIN), RESERVE_MAX)
 
 
-def _job_end(environ: Mapping[str, str]) -> float | None:
+def _job_end(environ: Mapping[str, str], patience: float) -> float | None:
     """Return when Slurm ends this job, in seconds since the epoch, None if that is unknown."""
     job = environ.get("SLURM_JOB_ID", "")
     if not job.isdigit():
@@ -68,7 +72,7 @@ def _job_end(environ: Mapping[str, str]) -> float | None:
             ["scontrol", "show", "job", job, "--oneliner"],
             capture_output=True,
             text=True,
-            timeout=_ANSWER_SECONDS,
+            timeout=patience,
             check=True,
         ).stdout
     except (OSError, subprocess.SubprocessError):
