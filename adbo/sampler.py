@@ -1,7 +1,7 @@
 """The optimizer as a sampler of Optuna.
 
 For each study, the sampler keeps a history, to which it adds the trials that have finished since
-the last ask, whoever ran them. So it works with threads and with distributed workers on one
+the last ask, of any worker. So it works with threads and with distributed workers on one
 database.
 """
 

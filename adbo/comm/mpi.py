@@ -48,7 +48,7 @@ class MessagingSettings:
     first_cost
         Seconds assumed for one message until there are measurements.
     n_costs
-        Latest measurements of which the median counts; the first messages to a peer are slow.
+        Number of latest measurements whose median counts, since the first messages are slow.
     barrier_patience
         Seconds that ranks wait for each other at the end of a run.
     """

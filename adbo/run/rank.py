@@ -28,10 +28,10 @@ from adbo.optimizer.ask import propose
 from adbo.run.loop import work
 from adbo.run.state import RunState
 
-#: Latest evaluations of which the median duration predicts that of the next one.
+#: The next evaluation is expected to take the median duration of this number of latest ones.
 _RECENT = 1000
 
-#: Latest asks of which the median duration is reported.
+#: The summary reports the median duration of this number of latest asks.
 _ASKS = 4096
 
 
