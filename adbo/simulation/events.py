@@ -6,7 +6,7 @@ log is used for. The rules of the simulated machine:
 - An ask takes its cost, then the evaluation its duration; nothing else takes time.
 - A record is known to its own rank when the evaluation finishes, and to every peer ``latency``
   seconds later. Of two evaluations that finish at the same time, the lower rank comes first.
-- Each rank draws its durations from a random stream of their own, so that all methods are
+- Each rank draws its durations from a random stream of its own, so that all methods are
   simulated with the same durations.
 
 Asks are computed ahead of the clock where this cannot change the log. The evaluation of a running
