@@ -71,18 +71,12 @@ def not_a_url(name: str) -> str:
     return f"{name} is not a database URL: use sqlite:///FILE, postgresql://... or mysql://..."
 
 
-def check_exists(storage: str | BaseStorage) -> None:
-    """Check that an SQLite file exists, since opening a missing one would create it.
-
-    Raises
-    ------
-    StudyError
-        If there is no such file.
-    """
-    if isinstance(storage, str):
-        url = sa.make_url(storage)
-        if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
-            raise StudyError(f"there is no file {url.database}")
+def file_exists(storage: str | BaseStorage) -> bool:
+    """Return False if a storage is an SQLite file that is missing; opening would create it."""
+    if not isinstance(storage, str):
+        return True
+    url = sa.make_url(storage)
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
 
 
 @contextlib.contextmanager

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import optuna
 import pytest
+from stored import read_evaluations
 
 from adbo.mirror.connection import StudyError, storage_name
-from adbo.mirror.study import load_study, open_study, read_evaluations
+from adbo.mirror.study import load_study, open_study
 
 
 def _poll(url: str, path: Path, all_started, over) -> None:
