@@ -134,7 +134,7 @@ def test_an_evaluation_that_the_database_refuses(tmp_path: Path) -> None:
     assert any("refuses an evaluation" in line for line in lines)
     trials = optuna.load_study(study_name="s", storage=settings["storage"]).get_trials()
     assert [t.number for t in trials] == list(range(5))
-    again, lines = _run(_square, n_trials=6, resume=True, **settings)
+    _, lines = _run(_square, n_trials=6, resume=True, **settings)
     assert any("refuses 1 others, which stay there" in line for line in lines)
     assert len(list(tmp_path.glob("*.rescued.jsonl"))) == 1
 
