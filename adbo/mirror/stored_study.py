@@ -100,12 +100,15 @@ class StoredStudy:
                 self._access = self._opened()
             yield self._access
         except StudyGoneError:
-            self._close()
-            self._cursor, self._n_confirmed = START, 0
+            self._forget()
             raise
-        except DatabaseError:
-            if self._access is not None and self._access.is_file:
-                self._n_confirmed = self._access.writer.n_confirmed
+        except DatabaseError as error:
+            access = self._access
+            if access is not None and access.is_gone:
+                self._forget()
+                raise StudyGoneError(str(error)) from None
+            if access is not None and access.is_file:
+                self._n_confirmed = access.writer.n_confirmed
                 self._close()
             raise
 
@@ -126,6 +129,11 @@ class StoredStudy:
                 " not know: it writes trial by trial, slowly, as Optuna does"
             )
         return access_to(self.study, self.job.number, self._cursor, self._n_confirmed)
+
+    def _forget(self) -> None:
+        """Close the study; what is there later is another one, to be read from its beginning."""
+        self._close()
+        self._cursor, self._n_confirmed = START, 0
 
     def _close(self) -> None:
         if self._access is not None:
