@@ -14,7 +14,7 @@ from adbo.core.job import Job
 from adbo.core.settings import Settings
 from adbo.mirror.connection import StudyError
 from adbo.mirror.jobs import BEAT_SECONDS
-from adbo.mirror.mirror import StudyGoneError
+from adbo.mirror.mirror import DataLossError, StudyGoneError
 from adbo.mirror.reader import START, Cursor
 from adbo.mirror.storage_errors import DatabaseError, RefusedError
 from adbo.mirror.study import StudyAccess, access_to, reopen_study, unsupported_revision
@@ -99,7 +99,7 @@ class StoredStudy:
             if self._access is None:
                 self._access = self._opened()
             yield self._access
-        except StudyGoneError:
+        except DataLossError:
             self._forget()
             raise
         except DatabaseError as error:
@@ -108,8 +108,9 @@ class StoredStudy:
                 self._forget()
                 raise StudyGoneError(str(error)) from None
             if access is not None and access.is_file:
-                self._n_confirmed = access.writer.n_confirmed
-                self._close()
+                n_confirmed = access.writer.n_confirmed
+                self._forget()
+                self._n_confirmed = n_confirmed
             raise
 
     def _opened(self) -> StudyAccess:
