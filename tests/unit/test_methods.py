@@ -18,8 +18,8 @@ from adbo.simulation import egele2022
 from adbo.simulation.egele2022 import Egele2022Settings
 from adbo.simulation.methods import METHODS, MethodSettings, make_methods
 from adbo.simulation.settings import SimulationSettings
+from adbo.simulation.shared_history import SharedHistory
 from adbo.simulation.simulate import simulate as simulate_with
-from adbo.simulation.virtual_ranks import SharedHistory
 
 
 def sphere(trial):

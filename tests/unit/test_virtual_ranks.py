@@ -21,7 +21,8 @@ from adbo.optimizer import ask
 from adbo.optimizer.settings import OptimizerSettings, SampleSettings
 from adbo.run.loop import work
 from adbo.simulation.events import run_asynchronous
-from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, SharedHistory, Task
+from adbo.simulation.shared_history import SharedHistory
+from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Task
 
 #: Few rows, so that an ask draws from the history instead of reading all of it.
 SMALL_SAMPLE = OptimizerSettings(sample=SampleSettings(n_elites=8, n_others=8))

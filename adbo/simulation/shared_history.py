@@ -1,0 +1,84 @@
+"""A history that many virtual ranks share.
+
+It does not know the clock: `adbo.simulation.virtual_ranks` decides which records are published,
+and which are appended for the duration of an ask.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adbo.core.evaluation import Batch, Evaluation
+from adbo.core.history import History
+from adbo.core.space import FloatArray
+
+
+class SharedHistory(History):
+    """A history shared by many ranks, to which one at a time appends its unpublished records."""
+
+    def __init__(self, sign: int) -> None:
+        super().__init__(sign)
+        self._published = 0
+
+    @contextmanager
+    def overlaid(self, own: Sequence[Batch]) -> Iterator[None]:
+        """Let the asking rank append its ``own`` records, and remove them afterwards.
+
+        Only the search space is copied, and only if ``own`` has a new layout.
+        """
+        self._published = self._n
+        before = dict(self.__dict__)
+        self.counts = dict(self.counts)
+        if any(batch.layout.key not in self._layout_index for batch in own):
+            self.space = copy.deepcopy(self.space)
+            self._layouts = list(self._layouts)
+            self._layout_columns = list(self._layout_columns)
+            self._layout_index = dict(self._layout_index)
+        try:
+            yield
+        finally:
+            if self._n > self._published:
+                self._forget(slice(self._published, self._n))
+                self.__dict__.update(before)
+
+    @property
+    def n_published(self) -> int:
+        """The number of rows that every rank knows; the others are the asking rank's own."""
+        return self._published
+
+    def knows(self, evaluation: Evaluation) -> bool:
+        """Whether the evaluation has been appended."""
+        return _name(evaluation.rank, evaluation.seq) in self._seen
+
+    def contains(self, values: FloatArray) -> NDArray[np.bool_]:
+        """Return which points ``(m, d)`` of internal values have been evaluated, ``(m,)``."""
+        n, self._n = (
+            self._n,
+            min(self._n, self._published),
+        )  # the set of points keeps published rows only
+        found = super().contains(values)
+        self._n = n
+        for row in self._values[self._published : n]:
+            found |= ((values == row) | (np.isnan(values) & np.isnan(row))).all(axis=1)
+        return found
+
+    def _forget(self, rows: slice) -> None:
+        for row in range(rows.start, rows.stop):
+            header = self._header[row]
+            self._seen.discard(_name(int(header["rank"]), int(header["seq"])))
+            self._extras.pop(row, None)
+        self._values[rows] = np.nan
+
+
+def n_published(history: History) -> int:
+    """Return the number of rows that every rank knows; the others are the asking rank's own."""
+    return history.n_published if isinstance(history, SharedHistory) else len(history)
+
+
+def _name(rank: int, seq: int) -> int:
+    return rank << 32 | seq
