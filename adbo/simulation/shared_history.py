@@ -19,36 +19,42 @@ from adbo.core.space import FloatArray
 
 
 class SharedHistory(History):
-    """A history shared by many ranks, to which one at a time appends its unpublished records."""
+    """A history of the records that all ranks know.
+
+    One rank at a time appends the other records that it knows, for the duration of its ask.
+    """
 
     def __init__(self, sign: int) -> None:
         super().__init__(sign)
         self._published = 0
 
     @contextmanager
-    def overlaid(self, own: Sequence[Batch]) -> Iterator[None]:
-        """Let the asking rank append its ``own`` records, and remove them afterwards.
+    def overlaid(self, unpublished: Sequence[Batch]) -> Iterator[None]:
+        """Append the ``unpublished`` records known to the asking rank, and remove them afterwards.
 
-        Only the search space is copied, and only if ``own`` has a new layout.
+        Only the search space is copied, and only if a record has a new layout.
         """
         self._published = self._n
         before = dict(self.__dict__)
         self.counts = dict(self.counts)
-        if any(batch.layout.key not in self._layout_index for batch in own):
+        if any(batch.layout.key not in self._layout_index for batch in unpublished):
             self.space = copy.deepcopy(self.space)
             self._layouts = list(self._layouts)
             self._layout_columns = list(self._layout_columns)
             self._layout_index = dict(self._layout_index)
         try:
+            self.extend(unpublished)
             yield
         finally:
             if self._n > self._published:
-                self._forget(slice(self._published, self._n))
+                rows = slice(self._published, self._n)
+                self._forget_names(rows)
                 self.__dict__.update(before)
+                self._values[rows] = np.nan  # a new column may have replaced the array
 
     @property
     def n_published(self) -> int:
-        """The number of rows that every rank knows; the others are the asking rank's own."""
+        """The number of rows that every rank knows; the asking rank knows the others."""
         return self._published
 
     def knows(self, evaluation: Evaluation) -> bool:
@@ -67,16 +73,15 @@ class SharedHistory(History):
             found |= ((values == row) | (np.isnan(values) & np.isnan(row))).all(axis=1)
         return found
 
-    def _forget(self, rows: slice) -> None:
+    def _forget_names(self, rows: slice) -> None:
         for row in range(rows.start, rows.stop):
             header = self._header[row]
             self._seen.discard(_name(int(header["rank"]), int(header["seq"])))
             self._extras.pop(row, None)
-        self._values[rows] = np.nan
 
 
 def n_published(history: History) -> int:
-    """Return the number of rows that every rank knows; the others are the asking rank's own."""
+    """Return the number of rows that every rank knows; the asking rank knows the others."""
     return history.n_published if isinstance(history, SharedHistory) else len(history)
 
 

@@ -199,13 +199,11 @@ def test_a_shared_forest_knows_what_all_ranks_know():
     with known.overlaid([]):
         expected = egele2022.SharedForest(SMALL).fitted_to(known).predict(C)
     with known.overlaid(batches[20:]):
-        known.extend(batches[20:])
         np.testing.assert_equal(
             egele2022.SharedForest(SMALL).fitted_to(known).predict(C), expected
         )
     nothing = SharedHistory(1)
     with nothing.overlaid(batches):
-        nothing.extend(batches)
         assert egele2022.SharedForest(SMALL).fitted_to(nothing) is None
 
 
