@@ -53,7 +53,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     storage
         Where rank 0 mirrors the results: an Optuna storage, its URL, or None.
     study_name
-        None for the name of the objective and the present time.
+        None for the name of the objective, the present time, and a random suffix.
     resume
         Continue the study of that name if it exists; otherwise, an existing name is an error.
     seed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 
 from adbo.core.errors import UsageError
+from adbo.core.settings import check_not_in_memory
 from adbo.mirror.redaction import without_password
 from adbo.mirror.settings import DEFAULTS, ConnectionSettings
 
@@ -50,10 +52,11 @@ def connect(
     Raises
     ------
     StudyError
-        If the URL is not a database URL.
+        If the URL is not a database URL, or that of a database in memory.
     Exception
         Whatever the database and its driver raise; see `adbo.mirror.storage_errors.explained`.
     """
+    _check_not_in_memory(storage)
     if not isinstance(storage, str):
         return optuna.storages.get_storage(storage)
     if storage.startswith(("redis://", "journal:")):
@@ -77,8 +80,9 @@ def check_exists(storage: str | BaseStorage) -> None:
     Raises
     ------
     StudyError
-        If there is no such file.
+        If there is no such file, or if it is a database in memory.
     """
+    _check_not_in_memory(storage)
     if isinstance(storage, str):
         url = sa.make_url(storage)
         if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
@@ -96,13 +100,36 @@ def quietly() -> Iterator[None]:
         optuna.logging.set_verbosity(verbosity)
 
 
+def _check_not_in_memory(storage: str | BaseStorage) -> None:
+    """Raise StudyError if the mirror's thread would find an empty database in memory."""
+    url = storage_url(storage)
+    if not isinstance(storage, str):
+        backend = uncached(storage)
+        is_static = isinstance(backend, RDBStorage) and isinstance(
+            backend.engine.pool, sa.pool.StaticPool
+        )
+        if is_static or "cache=shared" in url:
+            return  # all threads see one database, for as long as the caller keeps the storage
+    try:
+        check_not_in_memory(url)
+    except UsageError as error:
+        raise StudyError(str(error)) from None
+
+
 def _opened(url: str, arguments: dict[str, Any], settings: ConnectionSettings) -> RDBStorage:
-    """Open a database; Optuna fails while another process is creating the tables."""
-    for _ in range(settings.attempts - 1):
-        with contextlib.suppress(sa.exc.SQLAlchemyError, RuntimeError, AssertionError):
+    """Open a database; Optuna fails while another process is creating the tables.
+
+    A database that was locked for all of `settings.busy_seconds` is not tried again.
+    """
+    end = time.monotonic() + settings.busy_seconds
+    for attempt in itertools.count(1):
+        try:
             return RDBStorage(url, engine_kwargs=dict(arguments))
+        except (sa.exc.SQLAlchemyError, RuntimeError, AssertionError):
+            if attempt >= settings.attempts or time.monotonic() >= end:
+                raise
         time.sleep(settings.pause)
-    return RDBStorage(url, engine_kwargs=dict(arguments))
+    raise AssertionError("unreachable")
 
 
 #: Drivers by kind of database, in the order in which they are tried.

@@ -38,6 +38,7 @@ from adbo.mirror.study import (
     take_enqueued,
     write_numbering,
 )
+from adbo.mirror.waiting import told_of_waiting
 from adbo.objective.evaluate import Objective
 from adbo.run.rank import Rank
 from adbo.run.state import Numbering, RunState, StartInfo, next_numbering
@@ -139,13 +140,14 @@ def execute(
     def begin() -> StartInfo:
         nonlocal study
         if settings.storage is not None:
-            study = open_study(
-                settings.storage,
-                settings.study_name,
-                settings.direction,
-                settings.resume,
-                mirror_settings.connection,
-            )
+            with told_of_waiting(settings.storage, reporter.say, mirror_settings.connection):
+                study = open_study(
+                    settings.storage,
+                    settings.study_name,
+                    settings.direction,
+                    settings.resume,
+                    mirror_settings.connection,
+                )
         return _start(study, settings, ranks.size, reporter)
 
     start = ranks.share(begin)
