@@ -72,7 +72,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     ------
     ValueError
         On all ranks, before anything is evaluated, if an argument is wrong or the study cannot be
-        opened.
+        opened; at the first trial, if the objective asks for a parameter that is incompatible
+        with the study.
     RuntimeError
         If ranks did not answer at the end, or evaluations could not be written to the database.
 
@@ -99,6 +100,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     )
     ranks = find_ranks(comm)
     outcome = execute(objective, within_walltime(settings, ranks), ranks, Silence())
+    if outcome.contradiction is not None:
+        raise UsageError(outcome.contradiction)
     if outcome.missing:
         raise RuntimeError(f"ranks {outcome.missing} did not answer at the end")
     if outcome.n_unwritten:

@@ -109,6 +109,11 @@ class SearchSpace:
         column = self._first.get(name)
         return None if column is None else self.distributions[column]
 
+    def accepts(self, distributions: Mapping[str, BaseDistribution]) -> bool:
+        """Return whether all are compatible with the first ones of their names."""
+        known = [(self.known(name), distribution) for name, distribution in distributions.items()]
+        return all(old is None or are_compatible(old, new) for old, new in known)
+
     def column(self, name: str, distribution: BaseDistribution) -> int | None:
         """Return the column of a name with this kind of distribution, or None."""
         return self._columns.get((name, _kind(distribution)))

@@ -62,6 +62,8 @@ class MirrorOwner:
         self._enqueued: deque[Enqueued] = deque()
         self._takes_enqueued = True
         self.is_owner = False
+        #: Names of the evaluations that contradict the study and were not stored.
+        self.contradicting: set[tuple[int, int]] = set()
         #: Evaluations that the database did not take.
         self.n_unwritten = 0
         #: The file that holds them.
@@ -80,7 +82,7 @@ class MirrorOwner:
         if self._settings.storage is not None:
             history, page = self._history, self.mirror_settings.page
             self._mirror = Mirror(
-                self._stored,
+                self,
                 lambda cursor: history.evaluations(cursor, cursor + page),
                 report=self._report,
                 cursor=self._n_stored,
@@ -88,6 +90,18 @@ class MirrorOwner:
                 attend=self._take_enqueued,
             )
             self._mirror.start()
+
+    def write(self, evaluations: Sequence[Evaluation]) -> None:
+        """Store evaluations, but not those that contradict the study; see `Writer`.
+
+        They end the run at once; the database would not take them, now or when it is resumed.
+        """
+        space = self._history.space
+        if space.contradictions:
+            refused = [e for e in evaluations if not space.accepts(e.layout.distributions)]
+            self.contradicting.update((e.rank, e.seq) for e in refused)
+            evaluations = [e for e in evaluations if (e.rank, e.seq) not in self.contradicting]
+        self._stored.write(evaluations)
 
     def next_enqueued(self) -> Enqueued | None:
         """Return a trial that somebody enqueued during the run, for this rank to evaluate."""

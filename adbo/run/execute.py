@@ -98,6 +98,9 @@ class Outcome:
     died
         The failed ranks that had not left. (After a death, ranks do not wait for each other at
         the end, so the last ones see the others fail that had done their part.)
+    contradiction
+        One line about a parameter of the objective that contradicts the study, which ended the
+        run; None if there is none.
     is_owner
         Whether this rank owned the mirror at the end, and therefore speaks for all.
     rescued
@@ -113,6 +116,7 @@ class Outcome:
     failed: list[int]
     died: list[int]
     is_owner: bool
+    contradiction: str | None = None
     rescued: Path | None = None
 
     @property
@@ -191,6 +195,7 @@ def execute(
         sorted(transport.failed),
         sorted(transport.failed - transport.farewells.keys()),
         owner.is_owner,
+        _remedy(rank.contradiction, len(owner.contradicting)),
         owner.rescued,
     )
 
@@ -204,6 +209,14 @@ def _warn_of_locks(storage: str, reporter: Reporter) -> None:
             f"{path} is on {kind}, where SQLite's locks may fail: only this run must write to it,"
             " from one machine; or use a disk of the node, or PostgreSQL"
         )
+
+
+def _remedy(contradiction: str | None, n_refused: int) -> str | None:
+    """Return the line about a contradiction with what to do, and with what was not stored."""
+    if contradiction is None:
+        return None
+    left_out = f"; {n_refused} evaluations that contradict it are not stored" if n_refused else ""
+    return f"{contradiction}: use another --study-name, or the objective of the study{left_out}"
 
 
 def _start(
