@@ -14,6 +14,7 @@ import numpy as np
 
 from adbo.comm.protocols import Transport
 from adbo.core.history import History
+from adbo.core.job import Job
 from adbo.core.wire import death_notice
 
 
@@ -34,14 +35,17 @@ class EvaluationStreams:
     ----------
     history
         What this rank knows.
+    job
+        The job of the ranks.
     n_before
-        Rows of the history that are from earlier runs.
+        Rows of the history that are older than the job.
     transport
         The way to the peers.
     """
 
-    def __init__(self, history: History, n_before: int, transport: Transport) -> None:
+    def __init__(self, history: History, job: Job, n_before: int, transport: Transport) -> None:
         self._history = history
+        self._job = job
         self._n_before = n_before
         self._transport = transport
 
@@ -51,14 +55,15 @@ class EvaluationStreams:
 
     def resend(self, rank: int, start: int, stop: int) -> None:
         """Send evaluations of a rank to all peers."""
-        for row in self._rows(rank)[start:stop]:
-            self._transport.broadcast(self._history.evaluation(int(row)))
+        rows = self._rows(rank)[start:stop].tolist()
+        self._transport.broadcast(*map(self._history.evaluation, rows))
 
     def _rows(self, rank: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Return this run's rows of a rank, in the order in which the rank made them."""
-        mine = self._history.column("rank")[self._n_before :] == rank
-        rows = self._n_before + np.flatnonzero(mine)
-        return rows[np.argsort(self._history.column("seq")[rows])]
+        """Return the rows of a rank of this job, in the order in which the rank made them."""
+        ranks = self._history.column("rank")[self._n_before :]
+        seqs = self._history.column("seq")[self._n_before :]
+        rows = np.flatnonzero((ranks == rank) & self._job.made(ranks, seqs))
+        return self._n_before + rows[np.argsort(seqs[rows])]
 
 
 class Failover:

@@ -36,10 +36,10 @@ class InProcessTransport:
         self.farewells = self._inbox.farewells
         self._encoder = Encoder()
 
-    def broadcast(self, evaluation: Evaluation) -> None:
-        """Put one evaluation into the queue of every peer."""
+    def broadcast(self, *evaluations: Evaluation) -> None:
+        """Put evaluations into the queue of every peer."""
         if self.size > 1:
-            self.send(self._encoder.frames(evaluation))
+            self.send(*map(self._encoder.frames, evaluations))
 
     def send(self, *frames: bytes) -> None:
         """Put frames into the queue of every peer."""

@@ -104,10 +104,10 @@ class MpiTransport:
         self._owners: list[tuple[int, bytes]] = []
         self._lost: list[tuple[MPI.Request, bytes]] = []  # under way to a peer that died
 
-    def broadcast(self, evaluation: Evaluation) -> None:
-        """Send one evaluation to every peer, as soon as each can take it."""
+    def broadcast(self, *evaluations: Evaluation) -> None:
+        """Send evaluations to every peer, as soon as each can take them."""
         if self._cursor:
-            self.send(self._encoder.frames(evaluation))
+            self.send(*map(self._encoder.frames, evaluations))
 
     def send(self, *frames: bytes) -> None:
         """Send frames to every peer, as soon as each can take them."""

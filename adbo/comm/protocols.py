@@ -36,8 +36,8 @@ class Transport(Protocol):
     may_use_threads: bool
     """Whether one thread at a time may use the transport, but not always the same."""
 
-    def broadcast(self, evaluation: Evaluation) -> None:
-        """Send one evaluation to every peer."""
+    def broadcast(self, *evaluations: Evaluation) -> None:
+        """Send evaluations to every peer."""
 
     def send(self, *frames: bytes) -> None:
         """Send changes or notices (see `adbo.core.wire`) to every peer."""

@@ -32,7 +32,7 @@ FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 HEADER_FIELDS: list[tuple[str, str]] = [
     ("layout", "<u8"),
     ("rank", "<i4"),
-    ("seq", "<u4"),
+    ("seq", "<u8"),
     ("state", "<u4"),
     ("value", "<f8"),
     ("started", "<f8"),
@@ -153,8 +153,9 @@ class Evaluation:
     Parameters
     ----------
     rank, seq
-        Its unique name: the rank that made it, and its sequence number on that rank. A trial that
-        adbo did not make has rank -1 and its trial number as ``seq``.
+        Its unique name: the rank that made it, and its sequence number on that rank, from the
+        block of the rank's job (see `adbo.core.job`). A trial that adbo did not make has rank -1
+        and its trial number as ``seq``.
     state
         COMPLETE, PRUNED or FAIL.
     value

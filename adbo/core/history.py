@@ -25,7 +25,7 @@ from adbo.core.space import FloatArray, IntArray, SearchSpace
 ELITES = 256
 
 #: Fields of a record that the history copies; it numbers layouts by itself.
-_COPIED_FIELDS = [(n, t) for n, t in HEADER_FIELDS if n not in ("layout", "extras_bytes")]
+_COPIED_FIELDS = [(n, t) for n, t in HEADER_FIELDS if n != "layout"]
 _HEADER = np.dtype([("layout", "<i4"), *_COPIED_FIELDS])
 
 _INITIAL_CAPACITY = 256
@@ -134,6 +134,10 @@ class History:
             rows = sorted_unique((n_early * (growth - 1)).astype(np.int64))
         return rows[~np.isin(rows, excluded)]
 
+    def knows(self, rank: int, seq: int) -> bool:
+        """Return whether the evaluation of a name has been appended."""
+        return name_key(rank, seq) in self._seen
+
     def contains(self, values: FloatArray) -> NDArray[np.bool_]:
         """Return which points ``(m, d)`` of internal values have been evaluated ``(m,)``."""
         if self._points_grid != self.space.grid:
@@ -194,9 +198,10 @@ class History:
         self._select_elites(start, stop)
 
     def _fresh(self, rows: NDArray[Any]) -> list[int]:
-        keys = (rows["rank"].astype(np.int64) << 32 | rows["seq"].astype(np.int64)).tolist()
+        names = zip(rows["rank"].tolist(), rows["seq"].tolist(), strict=True)
         fresh = []
-        for i, key in enumerate(keys):
+        for i, (rank, seq) in enumerate(names):
+            key = name_key(rank, seq)
             if key not in self._seen:
                 self._seen.add(key)
                 fresh.append(i)
@@ -247,6 +252,11 @@ class History:
         costs = np.concatenate([self._elite_cost, cost[chosen]])
         order = np.argsort(costs, kind="stable")[:ELITES]
         self._elites, self._elite_cost = rows[order], costs[order]
+
+
+def name_key(rank: int, seq: int) -> int:
+    """Return the name of an evaluation as one number, which needs less memory than a pair."""
+    return (seq << 32) + rank
 
 
 def sorted_unique(rows: IntArray) -> IntArray:

@@ -19,7 +19,7 @@ from adbo.core.evaluation import Evaluation, Extras, Layout
 RANK, SEQ = "adbo:rank", "adbo:seq"
 
 #: The system attribute of a trial that somebody enqueued and adbo is evaluating. Its value is the
-#: id of the trial; a finished trial does not have it.
+#: id of the trial and the number of the job; a finished trial does not have it.
 ENQUEUED = "adbo:enqueued"
 
 
@@ -79,17 +79,21 @@ def system_attrs(evaluation: Evaluation) -> dict[str, Any]:
 
 def enqueued_id(evaluation: Evaluation) -> int | None:
     """Return the id of the enqueued trial of an evaluation; None if nobody enqueued it."""
-    trial_id = evaluation.extras.system_attrs.get(ENQUEUED)
-    return trial_id if isinstance(trial_id, int) else None
+    taken = evaluation.extras.system_attrs.get(ENQUEUED)
+    return taken[0] if isinstance(taken, list) else None
 
 
 def is_name(rank: object, seq: object) -> bool:
-    """Return whether the values of two user attributes are the name of a trial of adbo."""
-    return all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in (rank, seq))
+    """Return whether the values of two user attributes are the name of a trial.
+
+    A trial that adbo did not make has a name (of rank -1) only if adbo had to store it again.
+    """
+    pairs = ((rank, -1), (seq, 0))
+    return all(isinstance(n, int) and not isinstance(n, bool) and n >= low for n, low in pairs)
 
 
 def name_of(user_attrs: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return the name that user attributes hold, or None if adbo did not make the trial."""
+    """Return the name that user attributes hold, None if there is none."""
     rank, seq = user_attrs.get(RANK), user_attrs.get(SEQ)
     return (rank, seq) if is_name(rank, seq) else None  # type: ignore[return-value]
 

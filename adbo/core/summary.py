@@ -33,6 +33,10 @@ class Summary:
         Unfinished trials of a stored study.
     n_before
         Finished trials that the study had at the start of the run.
+    n_own
+        Evaluations of this job; the others since the start are of other jobs or programs.
+    n_jobs
+        Jobs that have worked on the study, this one included.
     n_ranks, n_workers
         Ranks of a run or a study; virtual workers of a simulation.
     wall_seconds
@@ -60,6 +64,8 @@ class Summary:
     n_running: int | None = None
     n_waiting: int | None = None
     n_before: int | None = None
+    n_own: int | None = None
+    n_jobs: int | None = None
     n_ranks: int | None = None
     n_workers: int | None = None
     wall_seconds: float

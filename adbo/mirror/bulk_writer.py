@@ -34,6 +34,7 @@ from adbo.core.optuna_trials import (
 from adbo.core.space import are_compatible, contradiction
 from adbo.mirror.bulk_insert import Row, insert
 from adbo.mirror.mirror import DataLossError
+from adbo.mirror.reader import Range
 from adbo.mirror.schema import (
     PARAMS,
     STEPS,
@@ -62,19 +63,21 @@ class BulkWriter:
         The engine of Optuna's storage, whose pool gives each thread a connection.
     study_id
         The study.
+    n_confirmed
+        The number of names that the study must hold at least.
     """
 
-    def __init__(self, engine: Engine, study_id: int) -> None:
+    def __init__(self, engine: Engine, study_id: int, n_confirmed: int = 0) -> None:
         self._engine = engine
         self._study_id = study_id
+        #: The ids of the trials of each batch that was written; the user may remove them.
+        self.written: list[Range] = []
         self._stored = NameSet()
-        self._n_confirmed = 0
+        self._n_confirmed = n_confirmed
         self._forget()
 
     def write(self, evaluations: Sequence[Evaluation]) -> None:
         """Store those of the evaluations that are not stored yet; all of them or none.
-
-        Evaluations of rank -1 came from the database and are left alone.
 
         Raises
         ------
@@ -82,17 +85,19 @@ class BulkWriter:
             If the database will never take one of them.
         adbo.mirror.mirror.DataLossError
             If the database no longer has what it had confirmed.
+        adbo.mirror.mirror.StudyGoneError
+            If there is no such study any more.
         adbo.mirror.storage_errors.DatabaseError
             If the database fails. Whether the transaction was committed may be unknown.
         """
         for evaluation in evaluations:
             check(evaluation)
-        own = {(e.rank, e.seq): e for e in evaluations if e.rank >= 0}
-        if all(name in self._stored for name in own):
+        named = {(e.rank, e.seq): e for e in evaluations}
+        if all(name in self._stored for name in named):
             return
         try:
             with translated(self._engine), locked(self._engine, self._study_id) as connection:
-                batch, last_id, count = self._store(connection, own)
+                batch, ids, count = self._store(connection, named)
         except DatabaseError:
             self._forget()
             raise
@@ -100,9 +105,17 @@ class BulkWriter:
             self._forget_distributions()
             raise
         # Only after the commit is anything known to be stored.
-        self._last_id, self._count = last_id, count
+        self._count = count
+        if ids:
+            self._last_id = ids[1]
+            self.written.append(ids)
         for evaluation in batch:
             self._stored.add(evaluation.rank, evaluation.seq)
+
+    @property
+    def n_confirmed(self) -> int:
+        """The number of names that the study must hold at least."""
+        return max(self._n_confirmed, len(self._stored))
 
     def _forget(self) -> None:
         """Forget the names of stored trials, but not how many there must be at least.
@@ -110,7 +123,7 @@ class BulkWriter:
         A commit that failed may have succeeded on the server, and a server that crashed may have
         lost earlier ones.
         """
-        self._n_confirmed = max(self._n_confirmed, len(self._stored))
+        self._n_confirmed = self.n_confirmed
         self._stored = NameSet()
         self._last_id = 0
         self._count = 0
@@ -122,23 +135,24 @@ class BulkWriter:
         self._layouts: dict[int, list[_Column]] = {}
 
     def _store(
-        self, connection: Connection, own: Mapping[tuple[int, int], Evaluation]
-    ) -> tuple[list[Evaluation], int, int]:
-        """Store what is not stored yet; return it, the new frontier, and the number of trials."""
+        self, connection: Connection, named: Mapping[tuple[int, int], Evaluation]
+    ) -> tuple[list[Evaluation], Range | None, int]:
+        """Store what is not stored yet; return it, the ids of new trials, and the trial count."""
         self._advance(connection)
         n_lost, self._n_confirmed = self._n_confirmed - len(self._stored), 0
         if n_lost > 0:
             raise DataLossError(f"{n_lost} of them")
-        open_ids = self._look_up_enqueued(connection, own.values())
-        batch = [e for name, e in own.items() if name not in self._stored]
+        open_ids = self._look_up_enqueued(connection, named.values())
+        batch = [e for name, e in named.items() if name not in self._stored]
         for layout in {e.layout.key: e.layout for e in batch}.values():
             self._prepare(connection, layout)
         taken = [(i, e) for e in batch if (i := enqueued_id(e)) in open_ids]
         new = [e for e in batch if enqueued_id(e) not in open_ids]
         _finish(connection, taken)
-        trials, last_id = self._insert(connection, new)
+        trials = self._insert(connection, new)
         self._insert_children(connection, [*taken, *trials])
-        return batch, last_id, self._count + len(new)
+        ids = [trial_id for trial_id, _ in trials]
+        return batch, (min(ids), max(ids)) if ids else None, self._count + len(new)
 
     def _advance(self, connection: Connection) -> None:
         """Move the frontier to the last trial, and remember the names of those in between."""
@@ -216,10 +230,10 @@ class BulkWriter:
 
     def _insert(
         self, connection: Connection, batch: Sequence[Evaluation]
-    ) -> tuple[list[tuple[int, Evaluation]], int]:
-        """Insert trials; return them with their ids, and the last id of all."""
+    ) -> list[tuple[int, Evaluation]]:
+        """Insert trials; return them with their ids."""
         if not batch:
-            return [], self._last_id
+            return []
         rows: list[Row] = [
             (number, self._study_id, e.state.name, _utc(e.started), _utc(e.finished))
             for number, e in enumerate(batch, self._count)
@@ -236,7 +250,7 @@ class BulkWriter:
         }
         if ids.keys() != {row[0] for row in rows}:
             raise DatabaseError("another program writes to the study without locking it")
-        return [(ids[number], e) for number, e in enumerate(batch, self._count)], max(ids.values())
+        return [(ids[number], e) for number, e in enumerate(batch, self._count)]
 
     def _insert_children(
         self, connection: Connection, trials: Sequence[tuple[int, Evaluation]]

@@ -56,7 +56,7 @@ def connect(
     Exception
         Whatever the database and its driver raise; see `adbo.mirror.storage_errors.explained`.
     """
-    _check_not_in_memory(storage)
+    check_lasting(storage)
     if not isinstance(storage, str):
         return optuna.storages.get_storage(storage)
     if storage.startswith(("redis://", "journal:")):
@@ -74,19 +74,19 @@ def not_a_url(name: str) -> str:
     return f"{name} is not a database URL: use sqlite:///FILE, postgresql://... or mysql://..."
 
 
-def check_exists(storage: str | BaseStorage) -> None:
-    """Check that an SQLite file exists, since opening a missing one would create it.
+def file_exists(storage: str | BaseStorage) -> bool:
+    """Return False if a storage is an SQLite file that is missing; opening would create it."""
+    if not isinstance(storage, str):
+        return True
+    path = sqlite_file(sa.make_url(storage))
+    return path is None or path.exists()
 
-    Raises
-    ------
-    StudyError
-        If there is no such file, or if it is a database in memory.
-    """
-    _check_not_in_memory(storage)
-    if isinstance(storage, str):
-        url = sa.make_url(storage)
-        if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
-            raise StudyError(f"there is no file {url.database}")
+
+def sqlite_file(url: sa.URL) -> Path | None:
+    """Return the file of an SQLite database; None for other databases, memory and URIs."""
+    database = url.database or ":memory:"
+    is_file = database != ":memory:" and "uri" not in url.query
+    return Path(database) if url.get_backend_name() == "sqlite" and is_file else None
 
 
 @contextlib.contextmanager
@@ -100,7 +100,7 @@ def quietly() -> Iterator[None]:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _check_not_in_memory(storage: str | BaseStorage) -> None:
+def check_lasting(storage: str | BaseStorage) -> None:
     """Raise StudyError if the mirror's thread would find an empty database in memory."""
     url = storage_url(storage)
     if not isinstance(storage, str):

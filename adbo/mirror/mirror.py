@@ -6,6 +6,7 @@ source gives it evaluations, the writer stores them, and ``report`` takes lines 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,10 @@ class DataLossError(Exception):
     """The database no longer has evaluations that it had confirmed, perhaps after a crash."""
 
 
+class StudyGoneError(DataLossError):
+    """The study is not there at present: deleted, or its file was removed."""
+
+
 class Writer(Protocol):
     """Stores evaluations, each one once."""
 
@@ -31,7 +36,7 @@ class Writer(Protocol):
         ValueError
             If one of them can never be stored as it is, so that trying again is pointless.
         DataLossError
-            If evaluations of earlier calls are missing and must be written again.
+            If evaluations of earlier calls are missing and all must be written again.
         Exception
             Any other error is trouble that may pass. Whether anything was stored may then be
             unknown; the writer finds out when it is called again.
@@ -50,8 +55,8 @@ class Mirror:
         Stores evaluations.
     source
         Returns the next evaluations from a cursor on, in the order in which they were appended;
-        none if there are no more. It is called from the mirror's thread, and from the initial
-        cursor again if the database lost evaluations.
+        none if there are no more. It is called from the mirror's thread, and from cursor 0 again
+        if the database lost evaluations.
     report
         Takes one line for the user. It is called from the mirror's thread.
     cursor
@@ -59,11 +64,14 @@ class Mirror:
     pace
         How many evaluations are written at once, and how often.
     attend
-        Other work with the database. It is called from the mirror's thread whenever all
-        evaluations of the source are written, and again after a pause if it raises.
+        Other work with the database. It is called from the mirror's thread about once in an
+        interval of the pace, until the mirror is closed. It takes the same pauses if it raises.
+    is_own
+        Whether an evaluation would be lost if this mirror did not write it. Other evaluations are
+        written only after the database has lost them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - two are required
         self,
         writer: Writer,
         source: Callable[[int], Sequence[Evaluation]],
@@ -72,14 +80,19 @@ class Mirror:
         cursor: int = 0,
         pace: Pace = DEFAULTS.pace,
         attend: Callable[[], None] = lambda: None,
+        is_own: Callable[[Evaluation], bool] = lambda evaluation: True,
     ) -> None:
         self._writer = writer
         self._source = source
         self._report = report
-        self._start = self._cursor = cursor
+        self._cursor = cursor
         self._pace = pace
         self._batch = pace.batch
         self._attend = attend
+        self._attend_at = -math.inf  # on the monotonic clock
+        self._has_attended = True  # without an error, when it was last due
+        self._is_own = is_own
+        self._has_lost = False  # whether the database lost evaluations
         self._pending: list[Evaluation] = []
         self._postponed: list[Evaluation] = []
         self._failed_alone: dict[tuple[int, int], set[int]] = {}
@@ -130,14 +143,17 @@ class Mirror:
         return unwritten
 
     def unwritten(self) -> list[Evaluation]:
-        """Return what is not known to be stored: refused, waiting, or being written right now."""
+        """Return what is not known to be stored: refused, waiting, or being written right now.
+
+        If the database has lost evaluations, these include what others had stored there.
+        """
         with self._lock:
             rest = [*self._refused.values(), *self._pending, *self._postponed]
             cursor = self._cursor
             while page := self._source(cursor):
                 rest += page
                 cursor += len(page)
-        return rest
+        return rest if self._has_lost else [e for e in rest if self._is_own(e)]
 
     def _run(self) -> None:
         while not self._abandoned.is_set():
@@ -146,6 +162,8 @@ class Mirror:
             try:
                 self._copy()
             except Exception as error:  # the run must go on without its mirror, whatever it is
+                if isinstance(error, StudyGoneError):
+                    self._start_again()
                 self._pause_after(error)
                 continue
             if is_closing:
@@ -153,31 +171,50 @@ class Mirror:
             self._closing.wait(self._pace.interval)
 
     def _copy(self) -> None:
-        """Write all evaluations that the source has now, then attend to other work."""
+        """Write all evaluations that the source has now, and attend to other work."""
         while not self._abandoned.is_set():
             if not self._pending:
                 self._take_page()
             if not self._pending:
-                self._attend()
+                self._attend_if_due()
                 if not self._closing.is_set():
                     self._recover()
                 return
-            batch = self._pending[: self._batch]
-            try:
-                self._write(batch)
-            except DataLossError as error:
-                self._start_again(error)
-                continue
-            except Exception as error:
-                self._reduce_batch(batch, error)
-                raise
-            with self._lock:
-                del self._pending[: len(batch)]
-            self._progress += 1
-            self._n_successes += 1
-            if self._n_successes % self._pace.growth_after == 0:
-                self._batch = min(2 * self._batch, self._pace.batch)
+            self._write_batch(self._pending[: self._batch])
             self._recover()
+            self._attend_if_due()
+
+    def _write_batch(self, batch: Sequence[Evaluation]) -> None:
+        """Write the first of the pending evaluations."""
+        try:
+            self._write(batch)
+        except StudyGoneError:
+            raise
+        except DataLossError as error:
+            self._report(f"the database has lost evaluations; they are written again ({error})")
+            self._start_again()
+            return
+        except Exception as error:
+            self._reduce_batch(batch, error)
+            raise
+        with self._lock:
+            del self._pending[: len(batch)]
+        self._progress += 1
+        self._n_successes += 1
+        if self._n_successes % self._pace.growth_after == 0:
+            self._batch = min(2 * self._batch, self._pace.batch)
+
+    def _attend_if_due(self) -> None:
+        """Attend to other work, once in an interval and at most a quarter of the time."""
+        began = time.monotonic()
+        if began < self._attend_at or self._closing.is_set():
+            return
+        self._attend_at = began + self._pace.interval
+        self._has_attended = False
+        self._attend()
+        self._has_attended = True
+        ended = time.monotonic()
+        self._attend_at = max(self._attend_at, ended + 3 * (ended - began))
 
     def _take_page(self) -> None:
         """Take the next evaluations from the source; if it has none, those that were postponed."""
@@ -187,11 +224,11 @@ class Mirror:
             if not self._pending:
                 self._pending, self._postponed = self._postponed, []
 
-    def _start_again(self, error: DataLossError) -> None:
-        """Return to the initial cursor; the writer skips what is stored."""
-        self._report(f"the database has lost evaluations; they are written again ({error})")
+    def _start_again(self) -> None:
+        """Return to the first evaluation of all; the writer skips what is stored."""
         with self._lock:
-            self._pending, self._postponed, self._cursor = [], [], self._start
+            self._pending, self._postponed, self._cursor = [], [], 0
+            self._has_lost = True
 
     def _reduce_batch(self, batch: Sequence[Evaluation], error: Exception) -> None:
         """Halve the batch size after a failure; postpone an evaluation that failed alone.
@@ -214,18 +251,10 @@ class Mirror:
             self._refuse(batch[0], error)
 
     def _write(self, evaluations: Sequence[Evaluation]) -> None:
-        """Write evaluations; find those that the database refuses by bisection, set them aside."""
-        evaluations = [e for e in evaluations if (e.rank, e.seq) not in self._refused]
-        try:
-            self._writer.write(evaluations)
-        except ValueError as error:
-            if len(evaluations) > 1:
-                half = len(evaluations) // 2
-                self._write(evaluations[:half])
-                self._write(evaluations[half:])
-                return
-            for evaluation in evaluations:
-                self._refuse(evaluation, error)
+        """Write evaluations, except those that have no name; set aside what is refused."""
+        named = [e for e in evaluations if e.rank >= 0 and (e.rank, e.seq) not in self._refused]
+        for evaluation, error in write_all(self._writer, named).values():
+            self._refuse(evaluation, error)
 
     def _refuse(self, evaluation: Evaluation, error: Exception) -> None:
         """Set an evaluation aside that the database does not take."""
@@ -251,14 +280,28 @@ class Mirror:
         self._abandoned.wait(min(pause, self._pace.longest_closing_pause))
 
     def _recover(self) -> None:
-        """Reset the pause after a success; end the trouble if nothing is postponed."""
+        """Reset the pause after a success; end the trouble if nothing is left to repeat."""
         if self._trouble is None:
             return
         self._trouble.pause = self._pace.first_pause
-        if not self._postponed:
+        if self._has_attended and not self._postponed:
             seconds = time.monotonic() - self._trouble.since
             self._report(f"the database takes evaluations again, after {seconds:.0f} s")
             self._trouble = None
+
+
+def write_all(
+    writer: Writer, evaluations: Sequence[Evaluation]
+) -> dict[tuple[int, int], tuple[Evaluation, ValueError]]:
+    """Write evaluations; return those that the database refuses by name, found by bisection."""
+    try:
+        writer.write(evaluations)
+    except ValueError as error:
+        if len(evaluations) == 1:
+            return {(evaluations[0].rank, evaluations[0].seq): (evaluations[0], error)}
+        half = len(evaluations) // 2
+        return write_all(writer, evaluations[:half]) | write_all(writer, evaluations[half:])
+    return {}
 
 
 @dataclass

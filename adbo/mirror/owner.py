@@ -1,4 +1,4 @@
-"""The mirror owner: the rank that copies the history to the study.
+"""The mirror owner: the rank that exchanges evaluations between its job and the study.
 
 Every rank can become the owner; the lowest living rank is.
 """
@@ -14,53 +14,43 @@ import optuna
 from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
-from adbo.core.settings import Settings
 from adbo.mirror import rescue
-from adbo.mirror.connection import StudyError
-from adbo.mirror.mirror import Mirror, Writer
-from adbo.mirror.queue import Queue
-from adbo.mirror.settings import ConnectionSettings, MirrorSettings
-from adbo.mirror.storage_errors import DatabaseError, RefusedError
-from adbo.mirror.study import open_study, queue_for, unsupported_revision, writer_for
+from adbo.mirror.mirror import Mirror
+from adbo.mirror.settings import MirrorSettings
+from adbo.mirror.stored_study import StoredStudy
 
 
 class MirrorOwner:
-    """Copies a history to the study from the moment at which this rank becomes the owner.
+    """Keeps a history and the study alike from the moment at which this rank becomes the owner.
 
     Parameters
     ----------
-    settings
-        Name, storage and direction of the study.
+    stored
+        The study.
     history
-        The history.
-    n_stored
-        The number of rows, at the beginning of the history, that came from the study.
+        The history, into which the study has been read up to the cursor of `stored`.
     report
         Takes one line for the user; called from any thread.
-    study
-        The study, if this rank has opened it.
     mirror_settings
         The tunables.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        stored: StoredStudy,
         history: History,
-        n_stored: int,
         report: Callable[[str], None],
-        study: optuna.Study | None,
         mirror_settings: MirrorSettings,
     ) -> None:
         self.mirror_settings = mirror_settings
-        self._settings = settings
-        self._stored = _StoredStudy(settings, study, report, mirror_settings.connection)
+        self._settings = stored.settings
+        self._stored = stored
         self._mirror: Mirror | None = None
         self._history = history
-        self._n_stored = n_stored
+        self._n_stored = len(history)
         self._report = report
+        self._news: deque[Evaluation] = deque()
         self._enqueued: deque[Enqueued] = deque()
-        self._takes_enqueued = True
         self.is_owner = False
         #: Names of the evaluations that contradict the study and were not stored.
         self.contradicting: set[tuple[int, int]] = set()
@@ -87,7 +77,8 @@ class MirrorOwner:
                 report=self._report,
                 cursor=self._n_stored,
                 pace=self.mirror_settings.pace,
-                attend=self._take_enqueued,
+                attend=self._attend,
+                is_own=self._is_own,
             )
             self._mirror.start()
 
@@ -98,10 +89,16 @@ class MirrorOwner:
         """
         space = self._history.space
         if space.contradictions:
-            refused = [e for e in evaluations if not space.accepts(e.layout.distributions)]
+            own = [e for e in evaluations if self._is_own(e)]
+            refused = [e for e in own if not space.accepts(e.layout.distributions)]
             self.contradicting.update((e.rank, e.seq) for e in refused)
             evaluations = [e for e in evaluations if (e.rank, e.seq) not in self.contradicting]
         self._stored.write(evaluations)
+
+    def news(self) -> list[Evaluation]:
+        """Return what others have stored since the last call and the history does not have."""
+        news = [self._news.popleft() for _ in range(len(self._news))]
+        return [e for e in news if not self._history.knows(e.rank, e.seq)]
 
     def next_enqueued(self) -> Enqueued | None:
         """Return a trial that somebody enqueued during the run, for this rank to evaluate."""
@@ -115,7 +112,6 @@ class MirrorOwner:
         patience
             Seconds without progress after which the database is given up.
         """
-        self._takes_enqueued = False
         if self._mirror is None:
             return
         unwritten = self._mirror.flush_and_close(patience)
@@ -125,9 +121,14 @@ class MirrorOwner:
         else:
             self._stored.conclude()
 
-    def _take_enqueued(self) -> None:
-        if self._takes_enqueued:
-            self._enqueued.extend(self._stored.queue().take())
+    def _is_own(self, evaluation: Evaluation) -> bool:
+        return bool(self._stored.job.made(evaluation.rank, evaluation.seq))
+
+    def _attend(self) -> None:
+        """Read what others did to the study, and show them that this job is running."""
+        self._news.extend(self._stored.read())
+        self._enqueued.extend(self._stored.take_enqueued())
+        self._enqueued.extend(self._stored.stay())
 
     def _rescue(self, unwritten: Sequence[Evaluation]) -> None:
         try:
@@ -136,66 +137,3 @@ class MirrorOwner:
             self._report(str(error))
         else:
             self._report(f"they are in {self.rescued}: --resume reads them from there")
-
-
-class _StoredStudy:
-    """A study that is opened when it is first needed, and tried again until that succeeds."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        study: optuna.Study | None,
-        report: Callable[[str], None],
-        connection: ConnectionSettings,
-    ) -> None:
-        self._settings = settings
-        self._report = report
-        self._connection = connection
-        self.study = study
-        self._writer: Writer | None = None
-        self._queue: Queue | None = None
-
-    def write(self, evaluations: Sequence[Evaluation]) -> None:
-        """Store evaluations; see `adbo.mirror.mirror.Writer`."""
-        if self._writer is None:
-            study = self._opened()
-            revision = unsupported_revision(study)
-            writer = writer_for(study)
-            if revision is not None:
-                self._report(
-                    f"the database has version {revision} of Optuna's tables, which this adbo does"
-                    " not know: it writes trial by trial, slowly, as Optuna does"
-                )
-            self._writer = writer
-        self._writer.write(evaluations)
-
-    def queue(self) -> Queue:
-        """Return the queue of the trials that somebody enqueued."""
-        if self._queue is None:
-            self._queue = queue_for(self._opened())
-        return self._queue
-
-    def conclude(self) -> None:
-        """Clean up when all is stored: remove rescue files, let unfinished trials wait again."""
-        for path in rescue.find(rescue.location(self._settings)):
-            path.unlink(missing_ok=True)
-        try:
-            self.queue().give_back()
-        except (DatabaseError, RefusedError) as error:
-            self._report(f"enqueued trials that were not evaluated remain RUNNING ({error})")
-
-    def _opened(self) -> optuna.Study:
-        if self.study is None:
-            settings = self._settings
-            assert settings.storage is not None
-            try:
-                self.study = open_study(
-                    settings.storage,
-                    settings.study_name,
-                    settings.direction,
-                    resume=True,
-                    connection=self._connection,
-                )
-            except StudyError as error:
-                raise DatabaseError(str(error)) from None
-        return self.study

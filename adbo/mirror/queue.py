@@ -1,14 +1,15 @@
 """Trials that somebody enqueued (`optuna.study.Study.enqueue_trial`), each taken by one run only.
 
 A trial is taken as Optuna takes one, by making it RUNNING. Until its evaluation is stored, it has
-the system attribute `adbo.core.optuna_trials.ENQUEUED`, by which a resumed run finds the trials
-whose evaluation was lost.
+the system attribute `adbo.core.optuna_trials.ENQUEUED`, by which other jobs find the trials of a
+job that died.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Callable, Collection, Container, Iterable
 from typing import Any, Protocol
 
 import optuna
@@ -20,8 +21,8 @@ from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Extras
 from adbo.core.optuna_trials import ENQUEUED
 from adbo.core.trial_json import decode_distribution
-from adbo.mirror.reader import read_details
-from adbo.mirror.schema import SYSTEM_ATTRS, TRIALS, locked
+from adbo.mirror.reader import parts, read_details
+from adbo.mirror.schema import SYSTEM_ATTRS, TRIALS, connected, locked
 from adbo.mirror.storage_errors import translated
 
 #: The system attribute in which Optuna keeps the parameters of an enqueued trial.
@@ -34,14 +35,14 @@ class Queue(Protocol):
     All methods raise `adbo.mirror.storage_errors.DatabaseError` if the storage fails.
     """
 
-    def take(self) -> list[Enqueued]:
-        """Take all trials that wait, in the order of their numbers."""
+    def take(self, ids: Collection[int]) -> list[Enqueued]:
+        """Take the trials of these ids that wait, in the order of their numbers."""
 
-    def take_lost(self) -> list[Enqueued]:
-        """Return the trials that an earlier run took and did not finish."""
+    def take_lost(self, ids: Collection[int], running: Container[int]) -> list[Enqueued]:
+        """Take over those trials of these ids that jobs took which are not running."""
 
     def give_back(self) -> None:
-        """Make all trials wait again that were taken and are not finished."""
+        """Make all trials wait again that this job took and did not finish."""
 
 
 class RdbQueue:
@@ -53,43 +54,48 @@ class RdbQueue:
         The engine of the database.
     study_id
         The study.
+    job
+        The number of the job that takes trials.
     """
 
-    def __init__(self, engine: Engine, study_id: int) -> None:
+    def __init__(self, engine: Engine, study_id: int, job: int) -> None:
         self._engine = engine
         self._study_id = study_id
-        self._last_id = 0
+        self._job = job
 
-    def take(self) -> list[Enqueued]:
-        """Take all trials that wait; if there are none, this is one cheap statement.
-
-        Only trials that were added since the last call are looked at.
-        """
-        is_new = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id > self._last_id)
-        waiting = sa.case((TRIALS.c.state == TrialState.WAITING, 1), else_=0)
+    def take(self, ids: Collection[int]) -> list[Enqueued]:
+        """Take the trials of these ids that wait; there is no lock if there are none."""
+        taken: list[Enqueued] = []
         with translated(self._engine):
-            with self._engine.connect() as connection:
-                last_id, n_waiting = connection.execute(
-                    sa.select(sa.func.max(TRIALS.c.trial_id), sa.func.sum(waiting)).where(is_new)
-                ).one()
-            taken = self._take(is_new) if n_waiting else []
-        self._last_id = last_id or self._last_id
+            for part in parts(ids):
+                waiting = TRIALS.c.trial_id.in_(part) & (TRIALS.c.state == TrialState.WAITING)
+                with connected(self._engine) as connection:
+                    some = connection.scalar(sa.select(TRIALS.c.trial_id).where(waiting).limit(1))
+                if some is not None:
+                    taken += self._take(waiting)
         return taken
 
-    def take_lost(self) -> list[Enqueued]:
-        """Return the trials that an earlier run took and did not finish."""
-        with translated(self._engine), locked(self._engine, self._study_id) as connection:
-            return _read(connection, list(connection.scalars(self._taken())))
+    def take_lost(self, ids: Collection[int], running: Container[int]) -> list[Enqueued]:
+        """Take over those trials of these ids that jobs took which are not running."""
+        taken: list[Enqueued] = []
+        with translated(self._engine):
+            for part in parts(ids):
+                among = TRIALS.c.trial_id.in_(part)
+                with connected(self._engine) as connection:
+                    if not self._taken(connection, among, lambda job: job not in running):
+                        continue
+                with locked(self._engine, self._study_id) as connection:
+                    lost = self._taken(connection, among, lambda job: job not in running)
+                    self._unmark(connection, lost)
+                    self._mark(connection, lost)
+                    taken += _read(connection, lost)
+        return taken
 
     def give_back(self) -> None:
-        """Make all trials wait again that were taken and are not finished."""
+        """Make all trials wait again that this job took and did not finish."""
         with translated(self._engine), locked(self._engine, self._study_id) as connection:
-            ids = list(connection.scalars(self._taken()))
-            connection.execute(
-                SYSTEM_ATTRS.delete().where(
-                    SYSTEM_ATTRS.c.trial_id.in_(ids), SYSTEM_ATTRS.c.key == ENQUEUED
-                )
-            )
+            ids = self._taken(connection, sa.true(), lambda job: job == self._job)
+            self._unmark(connection, ids)
             connection.execute(
                 TRIALS.update()
                 .where(TRIALS.c.trial_id.in_(ids))
@@ -111,24 +117,43 @@ class RdbQueue:
                 .where(TRIALS.c.trial_id.in_(ids))
                 .values(state=TrialState.RUNNING, datetime_start=now)
             )
-            connection.execute(
-                SYSTEM_ATTRS.insert(),
-                [{"trial_id": i, "key": ENQUEUED, "value_json": json.dumps(i)} for i in ids],
-            )
+            self._mark(connection, ids)
             return _read(connection, ids)
 
-    def _taken(self) -> sa.Select[tuple[int]]:
-        """Select the ids of the trials that were taken and are not finished."""
-        return (
-            sa.select(TRIALS.c.trial_id)
+    def _mark(self, connection: Connection, ids: Iterable[int]) -> None:
+        """Note that this job has taken trials."""
+        rows = [
+            {"trial_id": i, "key": ENQUEUED, "value_json": json.dumps([i, self._job])} for i in ids
+        ]
+        if rows:
+            connection.execute(SYSTEM_ATTRS.insert(), rows)
+
+    def _unmark(self, connection: Connection, ids: Iterable[int]) -> None:
+        connection.execute(
+            SYSTEM_ATTRS.delete().where(
+                SYSTEM_ATTRS.c.trial_id.in_(ids), SYSTEM_ATTRS.c.key == ENQUEUED
+            )
+        )
+
+    def _taken(
+        self,
+        connection: Connection,
+        among: sa.ColumnElement[bool],
+        by: Callable[[int | None], bool],
+    ) -> list[int]:
+        """Return the ids of the trials that certain jobs took and did not finish."""
+        marks = connection.execute(
+            sa.select(TRIALS.c.trial_id, SYSTEM_ATTRS.c.value_json)
             .join(SYSTEM_ATTRS, SYSTEM_ATTRS.c.trial_id == TRIALS.c.trial_id)
             .where(
+                among,
                 TRIALS.c.study_id == self._study_id,
                 TRIALS.c.state == TrialState.RUNNING,
                 SYSTEM_ATTRS.c.key == ENQUEUED,
             )
             .order_by(TRIALS.c.trial_id)
         )
+        return [trial_id for trial_id, text in marks if by(_taker(json.loads(text)))]
 
 
 def _read(connection: Connection, ids: list[int]) -> list[Enqueued]:
@@ -143,6 +168,11 @@ def _read(connection: Connection, ids: list[int]) -> list[Enqueued]:
     return enqueued
 
 
+def _taker(mark: Any) -> int | None:
+    """Return the number of the job that marked a trial; earlier versions did not note it."""
+    return mark[1] if isinstance(mark, list) else None
+
+
 class StudyQueue:
     """The queue of a study in any storage, through Optuna's interface.
 
@@ -150,19 +180,22 @@ class StudyQueue:
     ----------
     study
         The study.
+    job
+        The number of the job that takes trials.
     """
 
-    def __init__(self, study: optuna.Study) -> None:
+    def __init__(self, study: optuna.Study, job: int) -> None:
         self._study = study
+        self._job = job
         self._storage = study._storage
         self._claimed: list[int] = []  # ids of trials that `take` took and has not returned yet
 
-    def take(self) -> list[Enqueued]:
-        """Take all trials that wait; after an error, also those that the last call had taken."""
+    def take(self, ids: Collection[int]) -> list[Enqueued]:
+        """Take the trials that wait; after an error, also those that the last call had taken."""
         with translated(self._storage):
             for trial_id in self._claimed:
                 self._mark(trial_id)
-            for trial in self._trials(TrialState.WAITING):
+            for trial in self._trials(ids, TrialState.WAITING):
                 if self._claim(trial._trial_id):
                     self._claimed.append(trial._trial_id)
                     self._mark(trial._trial_id)
@@ -170,15 +203,20 @@ class StudyQueue:
         self._claimed = []
         return taken
 
-    def take_lost(self) -> list[Enqueued]:
-        """Return the trials that an earlier run took and did not finish."""
+    def take_lost(self, ids: Collection[int], running: Container[int]) -> list[Enqueued]:
+        """Take over those trials of these ids that jobs took which are not running."""
         with translated(self._storage):
-            return [_enqueued_of(trial) for trial in self._taken()]
+            lost = self._taken(ids, lambda job: job not in running)
+            for trial in lost:
+                self._mark(trial._trial_id)
+            return [_enqueued_of(self._storage.get_trial(trial._trial_id)) for trial in lost]
 
     def give_back(self) -> None:
-        """Make all trials wait again that were taken and are not finished."""
+        """Make all trials wait again that this job took and did not finish."""
         with translated(self._storage):
-            for trial in self._taken():
+            running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            ids = [trial._trial_id for trial in running]
+            for trial in self._taken(ids, lambda job: job == self._job):
                 self._storage.set_trial_system_attr(trial._trial_id, ENQUEUED, None)
                 self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
@@ -190,14 +228,16 @@ class StudyQueue:
             return False
 
     def _mark(self, trial_id: int) -> None:
-        self._storage.set_trial_system_attr(trial_id, ENQUEUED, trial_id)
+        self._storage.set_trial_system_attr(trial_id, ENQUEUED, [trial_id, self._job])
 
-    def _taken(self) -> list[FrozenTrial]:
-        running = self._trials(TrialState.RUNNING)
-        return [t for t in running if t.system_attrs.get(ENQUEUED) is not None]
+    def _taken(self, ids: Collection[int], by: Callable[[int | None], bool]) -> list[FrozenTrial]:
+        running = self._trials(ids, TrialState.RUNNING)
+        marked = [(trial, trial.system_attrs.get(ENQUEUED)) for trial in running]
+        return [trial for trial, mark in marked if mark is not None and by(_taker(mark))]
 
-    def _trials(self, state: TrialState) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False, states=(state,))
+    def _trials(self, ids: Collection[int], state: TrialState) -> list[FrozenTrial]:
+        trials = [self._storage.get_trial(i) for i in sorted(ids)]
+        return [trial for trial in trials if trial.state == state]
 
 
 def _enqueued_of(trial: FrozenTrial) -> Enqueued:

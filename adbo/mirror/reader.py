@@ -1,6 +1,7 @@
-"""Reading trials from Optuna's tables, thousands with a few statements.
+"""Reading the finished trials of a study: all at the start, and the new ones from time to time.
 
-Optuna's objects are not made. The tables are those of `adbo.mirror.schema`.
+`BulkReader` reads Optuna's tables, those of `adbo.mirror.schema`, with a few statements for
+thousands of trials and without making Optuna's objects. `TrialReader` reads any storage.
 """
 
 from __future__ import annotations
@@ -10,18 +11,30 @@ import gc
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
+import optuna
 import sqlalchemy as sa
 from optuna.storages._rdb import models
 from sqlalchemy.engine import Connection, Engine
 
 from adbo.core.evaluation import FINISHED_STATES, Evaluation, Extras
-from adbo.core.optuna_trials import named
+from adbo.core.optuna_trials import evaluation_of, named
 from adbo.core.trial_json import decode_layout
-from adbo.mirror.schema import PARAMS, STEPS, SYSTEM_ATTRS, TRIALS, USER_ATTRS, VALUES
+from adbo.mirror.mirror import StudyGoneError
+from adbo.mirror.schema import (
+    PARAMS,
+    STEPS,
+    STUDIES,
+    SYSTEM_ATTRS,
+    TRIALS,
+    USER_ATTRS,
+    VALUES,
+    connected,
+)
 from adbo.mirror.storage_errors import translated
 
 #: Rows that are fetched at once; fetching them one by one is slower.
@@ -29,6 +42,33 @@ _ROWS = 10_000
 
 #: Unlike `json.loads`, this does not look for blanks around the text. Optuna writes none.
 _decode = json.JSONDecoder().raw_decode
+
+
+#: Ids in one statement; SQLite takes 32,766 values.
+_IDS = 10_000
+
+#: The first and the last of some consecutive ids of trials.
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Up to where the trials of a study have been read.
+
+    Parameters
+    ----------
+    last
+        The id of the last trial that has been looked at.
+    unfinished
+        The ids of the trials up to it that were not finished yet.
+    """
+
+    last: int
+    unfinished: frozenset[int] = frozenset()
+
+
+#: The cursor before the first trial; Optuna's ids begin at 0 or 1.
+START = Cursor(-1)
 
 
 class Details(NamedTuple):
@@ -49,48 +89,160 @@ class Details(NamedTuple):
         )
 
 
-def read_finished(engine: Engine, study_id: int) -> list[Evaluation]:
-    """Return the finished trials of a study as evaluations, in the order of their numbers.
+class Reader(Protocol):
+    """Reads the finished trials of a study, each one once."""
 
-    Raises
-    ------
-    adbo.mirror.storage_errors.DatabaseError
-        If the database fails.
+    cursor: Cursor
+
+    def read(self, own: Sequence[Range] = ()) -> list[Evaluation]:
+        """Return the trials that were finished since the last call.
+
+        They are in the order of their numbers, except that those known before as unfinished are
+        first. Trials without a name have rank -1 and their number as ``seq``.
+
+        Parameters
+        ----------
+        own
+            Ids of trials that need not be read, as far as the reader can tell.
+
+        Raises
+        ------
+        adbo.mirror.storage_errors.DatabaseError
+            If the storage fails.
+        adbo.mirror.mirror.StudyGoneError
+            If there is no such study any more.
+        """
+
+
+class BulkReader:
+    """Reads the trials of one study in a database whose tables are known.
+
+    The cost of a call depends on the number of new and of unfinished trials, not on that of all
+    trials. It takes no lock: trials get their ids in the order in which they become visible, since
+    whoever adds one holds the lock of the study.
+
+    Parameters
+    ----------
+    engine
+        The engine of the database.
+    study_id
+        The study.
+    cursor
+        Where to begin.
     """
-    finished = (TRIALS.c.study_id == study_id) & TRIALS.c.state.in_(FINISHED_STATES)
-    with translated(engine), _garbage_collection_paused(), engine.connect() as connection:
-        details = read_details(connection, finished)
-        values = {
-            trial_id: models.TrialValueModel.stored_repr_to_value(value, kind)
-            for trial_id, value, kind in _rows(
-                connection, finished, VALUES, VALUES.c.value, VALUES.c.value_type
-            )
-        }
-        trials = sa.select(
-            TRIALS.c.trial_id,
-            TRIALS.c.number,
-            TRIALS.c.state,
-            TRIALS.c.datetime_start,
-            TRIALS.c.datetime_complete,
-        )
-        evaluations = []
-        for trial_id, number, state, started, completed in connection.execute(
-            trials.where(finished).order_by(TRIALS.c.number)
-        ):
-            params = details.params.get(trial_id, [])
-            evaluation = Evaluation(
-                rank=-1,
-                seq=number,
-                state=state,
-                value=values.get(trial_id, math.nan),
-                started=_seconds(started or completed),
-                finished=_seconds(completed or started),
-                layout=decode_layout(tuple((name, text) for name, _, text in params)),
-                internal=tuple(value for _, value, _ in params),
-                extras=details.extras(trial_id),
-            )
-            evaluations.append(named(evaluation))
+
+    def __init__(self, engine: Engine, study_id: int, cursor: Cursor = START) -> None:
+        self._engine = engine
+        self._study_id = study_id
+        self.cursor = cursor
+
+    def read(self, own: Sequence[Range] = ()) -> list[Evaluation]:
+        """Return the trials that were finished since the last call; see `Reader`."""
+        last, unfinished = self.cursor.last, self.cursor.unfinished
+        new = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id > last)
+        finished = TRIALS.c.state.in_(FINISHED_STATES)
+        ids = sa.select(TRIALS.c.trial_id)
+        evaluations: list[Evaluation] = []
+        now_finished: set[int] = set()
+        with _garbage_collection_paused(), self._connected() as connection:
+            end = connection.scalar(sa.select(sa.func.max(TRIALS.c.trial_id)).where(new))
+            for part in parts(unfinished):
+                among = TRIALS.c.trial_id.in_(part) & finished
+                if part_finished := set(connection.scalars(ids.where(among))):
+                    now_finished |= part_finished
+                    among = TRIALS.c.trial_id.in_(part_finished)
+                    evaluations += _read_finished(connection, among)
+            if end is not None:
+                new &= TRIALS.c.trial_id <= end
+                unfinished |= set(connection.scalars(ids.where(new, ~finished)))
+                for first, after in own:
+                    new &= ~TRIALS.c.trial_id.between(first, after)
+                evaluations += _read_finished(connection, new & finished)
+            elif not evaluations:
+                self._check_study(connection)
+        self.cursor = Cursor(last if end is None else end, unfinished - now_finished)
         return evaluations
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with translated(self._engine), connected(self._engine) as connection:
+            yield connection
+
+    def _check_study(self, connection: Connection) -> None:
+        study = sa.select(STUDIES.c.study_id).where(STUDIES.c.study_id == self._study_id)
+        if connection.execute(study).first() is None:
+            raise StudyGoneError("the study is no longer in the database")
+
+
+class TrialReader:
+    """Reads the trials of a study in any storage, through Optuna's interface.
+
+    Each call looks at all trials.
+
+    Parameters
+    ----------
+    study
+        The study.
+    cursor
+        Where to begin.
+    """
+
+    def __init__(self, study: optuna.Study, cursor: Cursor = START) -> None:
+        self._study = study
+        self.cursor = cursor
+
+    def read(self, own: Sequence[Range] = ()) -> list[Evaluation]:
+        """Return the trials that were finished since the last call; see `Reader`."""
+        last, before = self.cursor.last, self.cursor.unfinished
+        with translated(self._study._storage):
+            trials = self._study.get_trials(deepcopy=False)
+        new = [t for t in trials if t._trial_id > last or t._trial_id in before]
+        unfinished = frozenset(t._trial_id for t in new if not t.state.is_finished())
+        self.cursor = Cursor(max([last, *(t._trial_id for t in new)]), unfinished)
+        return [evaluation_of(trial) for trial in new if trial.state.is_finished()]
+
+
+def _read_finished(connection: Connection, which: sa.ColumnElement[bool]) -> list[Evaluation]:
+    """Return finished trials as evaluations, in the order of their numbers."""
+    details = read_details(connection, which)
+    values = {
+        trial_id: models.TrialValueModel.stored_repr_to_value(value, kind)
+        for trial_id, value, kind in _rows(
+            connection, which, VALUES, VALUES.c.value, VALUES.c.value_type
+        )
+    }
+    trials = sa.select(
+        TRIALS.c.trial_id,
+        TRIALS.c.number,
+        TRIALS.c.state,
+        TRIALS.c.datetime_start,
+        TRIALS.c.datetime_complete,
+    )
+    evaluations = []
+    for trial_id, number, state, started, completed in connection.execute(
+        trials.where(which).order_by(TRIALS.c.number)
+    ):
+        params = details.params.get(trial_id, [])
+        evaluation = Evaluation(
+            rank=-1,
+            seq=number,
+            state=state,
+            value=values.get(trial_id, math.nan),
+            started=_seconds(started or completed),
+            finished=_seconds(completed or started),
+            layout=decode_layout(tuple((name, text) for name, _, text in params)),
+            internal=tuple(value for _, value, _ in params),
+            extras=details.extras(trial_id),
+        )
+        evaluations.append(named(evaluation))
+    return evaluations
+
+
+def parts(ids: Collection[int]) -> Iterator[list[int]]:
+    """Yield ids in order, as many at a time as one statement takes."""
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), _IDS):
+        yield ordered[start : start + _IDS]
 
 
 def read_details(connection: Connection, which: sa.ColumnElement[bool]) -> Details:

@@ -5,21 +5,24 @@ The first line of a file names the study; each other line is an evaluation as JS
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from adbo.core.choices import reordered
 from adbo.core.evaluation import Evaluation
+from adbo.core.job import Job
 from adbo.core.settings import Settings
 from adbo.core.trial_json import decode_evaluation, encode_evaluation
 from adbo.mirror.connection import storage_name, storage_url
+from adbo.mirror.mirror import Writer, write_all
 
 _FORMAT = "adbo rescued evaluations 1"
 
@@ -28,7 +31,7 @@ class RescueError(Exception):
     """A file cannot be written or read; the message is one line for the user."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Location:
     """Where the rescue files of a study are.
 
@@ -113,25 +116,71 @@ def read(path: Path) -> list[Evaluation]:
         raise RescueError(f"cannot read {path}: {error}") from None
 
 
+def restore(
+    location: Location,
+    writer: Writer,
+    known: Sequence[Evaluation],
+    job: Job,
+    report: Callable[[str], None],
+) -> list[Evaluation]:
+    """Store the evaluations of all files of a study, and remove the files.
+
+    Parameters
+    ----------
+    location
+        Where the files are.
+    writer
+        Stores evaluations.
+    known
+        What the study has.
+    job
+        The job that does this.
+    report
+        Takes one line for the user.
+
+    Returns
+    -------
+    list of Evaluation
+        What was not in the study.
+
+    Raises
+    ------
+    RescueError
+        If a file cannot be read.
+    """
+    restored: list[Evaluation] = []
+    for path in find(location):
+        new = with_unique_names(read(path), [*known, *restored], job)
+        refused = write_all(writer, new)
+        restored += [e for e in new if (e.rank, e.seq) not in refused]
+        n_taken = len(new) - len(refused)
+        report(f"{n_taken} evaluations that the database had not taken are from {path}")
+        if refused:
+            _, error = next(iter(refused.values()))
+            report(f"the database refuses {len(refused)} others, which stay there: {error}")
+        else:
+            path.unlink(missing_ok=True)
+    return restored
+
+
 def with_unique_names(
-    rescued: Iterable[Evaluation], known: Iterable[Evaluation]
+    rescued: Iterable[Evaluation], known: Iterable[Evaluation], job: Job
 ) -> list[Evaluation]:
     """Return the rescued evaluations that are not among the known ones.
 
-    If the study was resumed without the file in between, its run used the same names again. A
-    rescued evaluation whose name is taken gets the next ``seq`` of its rank.
+    The name of another evaluation may be the same: earlier versions used names again, and trials
+    that adbo did not make are known by their numbers. Then the rescued evaluation gets a name of
+    this job that none of its ranks uses.
     """
     taken = {(e.rank, e.seq): e for e in known}
     new = []
     for evaluation in rescued:
         same_name = taken.get((evaluation.rank, evaluation.seq))
         if same_name is not None:
-            if same_name.layout.key == evaluation.layout.key and (
-                same_name.internal == evaluation.internal
-            ):
+            found = reordered(evaluation, same_name.layout.distributions)
+            if same_name.layout.key == found.layout.key and same_name.internal == found.internal:
                 continue  # it was stored after all
-            last = max(seq for rank, seq in taken if rank == evaluation.rank)
-            evaluation = dataclasses.replace(evaluation, seq=last + 1)
+            evaluation = replace(evaluation, rank=job.n_ranks, seq=job.first_seq + len(taken))
         taken[evaluation.rank, evaluation.seq] = evaluation
         new.append(evaluation)
     return new

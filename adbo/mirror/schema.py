@@ -19,12 +19,16 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import Connection, Engine
 
 from adbo.core.evaluation import Evaluation
-from adbo.mirror.storage_errors import DatabaseError, RefusedError
+from adbo.core.job import job_of
+from adbo.mirror.connection import sqlite_file
+from adbo.mirror.mirror import StudyGoneError
+from adbo.mirror.storage_errors import RefusedError
 
 #: The revision of Optuna's schema that adbo reads and writes with its own statements.
 REVISION = "v3.2.0.a"
 
 STUDIES = models.StudyModel.__table__
+STUDY_ATTRS = models.StudySystemAttributeModel.__table__
 TRIALS = models.TrialModel.__table__
 VALUES = models.TrialValueModel.__table__
 PARAMS = models.TrialParamModel.__table__
@@ -36,16 +40,16 @@ STEPS = models.TrialIntermediateValueModel.__table__
 class NameSet:
     """A set of names of trials.
 
-    It is small for millions of names, since the ``seq`` of each rank are mostly consecutive: they
-    are kept as one range for each rank and the names outside of it.
+    It is small for millions of names, since the ``seq`` of each rank of a job are mostly
+    consecutive: they are kept as one range for each of them and the names outside of it.
     """
 
     def __init__(self) -> None:
-        self._ranges: dict[int, tuple[int, int]] = {}
+        self._ranges: dict[tuple[int, int], tuple[int, int]] = {}
         self._others: set[tuple[int, int]] = set()
 
     def __contains__(self, name: tuple[int, int]) -> bool:
-        start, end = self._ranges.get(name[0], (0, 0))
+        start, end = self._ranges.get((name[0], job_of(name[1])), (0, 0))
         return start <= name[1] < end or name in self._others
 
     def __len__(self) -> int:
@@ -53,13 +57,14 @@ class NameSet:
 
     def add(self, rank: int, seq: int) -> None:
         """Add a name; extend the range of its rank as far as the known names allow."""
-        start, end = self._ranges.get(rank, (seq, seq))
+        key = rank, job_of(seq)
+        start, end = self._ranges.get(key, (seq, seq))
         if seq == end:
             end += 1
             while (rank, end) in self._others:
                 self._others.remove((rank, end))
                 end += 1
-            self._ranges[rank] = start, end
+            self._ranges[key] = start, end
         elif not start <= seq < end:
             self._others.add((rank, seq))
 
@@ -77,15 +82,31 @@ def check(evaluation: Evaluation) -> None:
 
 
 @contextmanager
+def connected(engine: Engine) -> Iterator[Connection]:
+    """Connect to the database.
+
+    Raises
+    ------
+    StudyGoneError
+        If it was an SQLite file and somebody removed it; connecting would create an empty one.
+    """
+    path = sqlite_file(engine.url)
+    if path is not None and not path.exists():
+        raise StudyGoneError(f"there is no file {path}")
+    with engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
 def locked(engine: Engine, study_id: int) -> Iterator[Connection]:
     """Begin a transaction that holds the study's lock; commit it at the end.
 
     Raises
     ------
-    DatabaseError
+    StudyGoneError
         If the study was deleted.
     """
-    with engine.connect() as connection:
+    with connected(engine) as connection:
         if connection.dialect.name == "postgresql":
             # Statements after the lock must see what others committed while this one waited for
             # it, whatever isolation level the database is configured for.
@@ -96,5 +117,5 @@ def locked(engine: Engine, study_id: int) -> Iterator[Connection]:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             study = sa.select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id)
             if connection.execute(study.with_for_update()).first() is None:
-                raise DatabaseError("the study is no longer in the database")
+                raise StudyGoneError("the study is no longer in the database")
             yield connection

@@ -1,4 +1,4 @@
-"""Optuna studies: opening them, reading their trials, and choosing how to write to them.
+"""Optuna studies: opening them, and choosing how to read and to write them.
 
 Whatever is wrong with a storage becomes a `StudyError`, one line for the user.
 """
@@ -8,26 +8,30 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 
 from adbo.core.enqueued import Enqueued
-from adbo.core.evaluation import FINISHED_STATES, Evaluation
-from adbo.core.optuna_trials import evaluation_of
+from adbo.core.evaluation import Evaluation
 from adbo.mirror.bulk_writer import BulkWriter
 from adbo.mirror.connection import (
     StudyError,
-    check_exists,
+    check_lasting,
     connect,
+    file_exists,
     quietly,
     storage_name,
+    storage_url,
     uncached,
 )
-from adbo.mirror.mirror import Writer
+from adbo.mirror.jobs import Jobs, RdbJobs, StudyJobs
+from adbo.mirror.mirror import StudyGoneError, Writer
 from adbo.mirror.queue import Queue, RdbQueue, StudyQueue
-from adbo.mirror.reader import read_finished
+from adbo.mirror.reader import START, BulkReader, Cursor, Range, Reader, TrialReader
 from adbo.mirror.schema import REVISION
 from adbo.mirror.settings import DEFAULTS, ConnectionSettings
 from adbo.mirror.storage_errors import DatabaseError, RefusedError, explained, translated
@@ -75,11 +79,7 @@ def open_study(
                     " with --resume, or choose another --study-name"
                 ) from None
         study = optuna.load_study(storage=opened, study_name=name)
-    directions = [d.name.lower() for d in study.directions]
-    if directions != [direction]:
-        raise StudyError(
-            f"the study {name!r} has direction {', '.join(directions)}, not {direction}"
-        )
+    _check_direction(study, direction)
     return study
 
 
@@ -92,7 +92,9 @@ def load_study(storage: str | BaseStorage, name: str | None) -> optuna.Study:
         If there is no such study or the storage cannot be used.
     """
     with explained(storage), quietly():
-        check_exists(storage)
+        check_lasting(storage)
+        if not file_exists(storage):
+            raise StudyError(f"there is no file for {storage_name(storage)}")
         opened = connect(storage)
         names = [study.study_name for study in opened.get_all_studies()]
         if not names:
@@ -105,40 +107,116 @@ def load_study(storage: str | BaseStorage, name: str | None) -> optuna.Study:
         return optuna.load_study(storage=opened, study_name=names[-1] if name is None else name)
 
 
-def read_evaluations(study: optuna.Study) -> list[Evaluation]:
-    """Return all finished trials of a study as evaluations, in the order of their numbers.
-
-    Trials that adbo did not make have rank -1 and their number as ``seq``.
+def reopen_study(storage: str | BaseStorage, name: str, direction: str) -> optuna.Study:
+    """Open a study again that was there before, perhaps after it was deleted and made again.
 
     Raises
     ------
+    StudyGoneError
+        If there is no such study at present.
     StudyError
-        If the storage fails.
+        If the storage cannot be used, or the study has other directions.
     """
-    with _accessed("read"):
-        database = _supported_database(study)
-        if database is not None:
-            return read_finished(database.engine, study._study_id)
-        with translated(study._storage):
-            trials = study.get_trials(deepcopy=False, states=FINISHED_STATES)
-        return [evaluation_of(trial) for trial in trials]
+    study = None
+    if file_exists(storage):
+        with explained(storage), quietly(), contextlib.suppress(KeyError):
+            study = optuna.load_study(storage=connect(storage), study_name=name)
+    if study is None:
+        raise StudyGoneError(f"there is no study {name!r} in {storage_name(storage)}")
+    _check_direction(study, direction)
+    return study
 
 
-def take_enqueued(study: optuna.Study) -> list[Enqueued]:
-    """Take all trials that wait, and those that an earlier run took and did not finish.
+class StudyWriter(Writer, Protocol):
+    """Stores evaluations in one study."""
+
+    written: list[Range]
+    """The first and the last id of the trials of each batch; whoever uses them removes them."""
+
+    @property
+    def n_confirmed(self) -> int:
+        """The number of evaluations that the study must hold at least."""
+
+
+@dataclass(frozen=True)
+class StudyAccess:
+    """All that one job does with a study, in the fastest way that its storage allows."""
+
+    study: optuna.Study
+    job: int
+    writer: StudyWriter
+    reader: Reader
+    queue: Queue
+    jobs: Jobs
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the study is in an SQLite file, which somebody may replace."""
+        return storage_url(self.study._storage).startswith("sqlite")
+
+    def take_lost(self, cursor: Cursor) -> list[Enqueued]:
+        """Take over the enqueued trials that jobs had taken which died."""
+        if not cursor.unfinished:
+            return []
+        running = self.jobs.running(self.job)
+        return self.queue.take_lost(cursor.unfinished, {self.job, *running})
+
+    def close(self) -> None:
+        """Close the connections; the next one opens the file that is there then."""
+        storage = uncached(self.study._storage)
+        if isinstance(storage, RDBStorage):
+            storage.engine.dispose()
+
+
+def access_to(
+    study: optuna.Study, job: int, cursor: Cursor = START, n_confirmed: int = 0
+) -> StudyAccess:
+    """Return the access of the job of a number to a study.
+
+    Parameters
+    ----------
+    study
+        The study.
+    job
+        The number of the job.
+    cursor
+        Up to where the study has been read.
+    n_confirmed
+        The number of evaluations that the study must hold at least.
 
     Raises
     ------
-    StudyError
-        If the storage fails.
+    adbo.mirror.storage_errors.DatabaseError
+        If the database fails.
     """
-    with _accessed("read"):
-        queue = queue_for(study)
-        return [*queue.take_lost(), *queue.take()]
+    database = _supported_database(study)
+    if database is None:
+        return StudyAccess(
+            study,
+            job,
+            TrialWriter(study),
+            TrialReader(study, cursor),
+            StudyQueue(study, job),
+            StudyJobs(study),
+        )
+    engine, study_id = database.engine, study._study_id
+    return StudyAccess(
+        study,
+        job,
+        BulkWriter(engine, study_id, n_confirmed),
+        BulkReader(engine, study_id, cursor),
+        RdbQueue(engine, study_id, job),
+        RdbJobs(engine, study_id),
+    )
 
 
 def writer_for(study: optuna.Study) -> Writer:
-    """Return the fastest way to store evaluations in a study.
+    """Return the fastest way to store evaluations in a study; see `access_to`."""
+    return access_to(study, job=0).writer
+
+
+def enter(study: optuna.Study) -> tuple[int, int]:
+    """Begin a job on a study; return its number, and how many other jobs are running.
 
     Raises
     ------
@@ -146,21 +224,9 @@ def writer_for(study: optuna.Study) -> Writer:
         If the database fails.
     """
     database = _supported_database(study)
-    if database is not None:
-        return BulkWriter(database.engine, study._study_id)
-    return TrialWriter(study)
-
-
-def queue_for(study: optuna.Study) -> Queue:
-    """Return the queue of the trials that somebody enqueued.
-
-    Raises
-    ------
-    adbo.mirror.storage_errors.DatabaseError
-        If the database fails.
-    """
-    database = _supported_database(study)
-    return StudyQueue(study) if database is None else RdbQueue(database.engine, study._study_id)
+    jobs = StudyJobs(study) if database is None else RdbJobs(database.engine, study._study_id)
+    number = jobs.enter()
+    return number, len(jobs.running(number))
 
 
 def unsupported_revision(study: optuna.Study) -> str | None:
@@ -187,7 +253,7 @@ def store(study: optuna.Study, evaluations: Sequence[Evaluation], epoch: float) 
     StudyError
         If the storage does not take them.
     """
-    with _accessed("write"):
+    with accessed("write"):
         writer, size = writer_for(study), DEFAULTS.pace.batch
         for start in range(0, len(evaluations), size):
             writer.write(
@@ -198,33 +264,13 @@ def store(study: optuna.Study, evaluations: Sequence[Evaluation], epoch: float) 
             )
 
 
-#: The system attribute of a study that holds the numbering of its last run.
-_NUMBERING = "adbo:numbering"
-
-
-def read_numbering(study: optuna.Study) -> tuple[int, int, int] | None:
-    """Return what the last run wrote by `write_numbering`, None if there is nothing.
-
-    Raises
-    ------
-    StudyError
-        If the storage fails.
-    """
-    with explained(study._storage):
-        found = study._storage.get_study_system_attrs(study._study_id).get(_NUMBERING)
-    return None if found is None else (found[0], found[1], found[2])
-
-
-def write_numbering(study: optuna.Study, numbering: Sequence[int]) -> None:
-    """Store the numbers by which this run names and numbers its trials.
-
-    Raises
-    ------
-    StudyError
-        If the storage fails.
-    """
-    with explained(study._storage):
-        study._storage.set_study_system_attr(study._study_id, _NUMBERING, list(numbering))
+def _check_direction(study: optuna.Study, direction: str) -> None:
+    directions = [d.name.lower() for d in study.directions]
+    if directions != [direction]:
+        raise StudyError(
+            f"the study {study.study_name!r} has direction {', '.join(directions)},"
+            f" not {direction}"
+        )
 
 
 def _supported_database(study: optuna.Study) -> RDBStorage | None:
@@ -236,7 +282,7 @@ def _supported_database(study: optuna.Study) -> RDBStorage | None:
 
 
 @contextlib.contextmanager
-def _accessed(verb: str) -> Iterator[None]:
+def accessed(verb: str) -> Iterator[None]:
     """Raise an error of the storage as a message for the user."""
     try:
         yield

@@ -10,7 +10,8 @@ from optuna.trial import TrialState
 
 from adbo.core.choices import reordered
 from adbo.core.evaluation import FINISHED_STATES, Evaluation
-from adbo.core.optuna_trials import ENQUEUED, enqueued_id, name_of, trial_of
+from adbo.core.optuna_trials import ENQUEUED, enqueued_id, name_of, trial_of, user_attrs
+from adbo.mirror.reader import Range
 from adbo.mirror.schema import NameSet, check
 from adbo.mirror.storage_errors import translated
 
@@ -21,11 +22,13 @@ class TrialWriter:
     Parameters
     ----------
     study
-        The study. No other process may write trials of adbo to it.
+        The study.
     """
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
+        self.written: list[Range] = []  # always empty: the ids of new trials are not known
+        self.n_confirmed = 0  # not counted
         self._stored: NameSet | None = None
         self._distributions: dict[str, BaseDistribution] = {}
 
@@ -48,7 +51,7 @@ class TrialWriter:
                 stored = self._read_names()
             for evaluation in evaluations:
                 name = (evaluation.rank, evaluation.seq)
-                if evaluation.rank >= 0 and name not in stored:
+                if name not in stored:
                     self._store(self._reordered(evaluation))
                     stored.add(*name)
         self._stored = stored
@@ -68,6 +71,7 @@ class TrialWriter:
     def _store(self, evaluation: Evaluation) -> None:
         """Add a trial, or finish the one that was enqueued."""
         trial = trial_of(evaluation)
+        trial.user_attrs = user_attrs(evaluation)
         storage = self._study._storage
         trial_id = enqueued_id(evaluation)
         if trial_id is None:

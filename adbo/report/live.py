@@ -7,6 +7,7 @@ import time
 from typing import Any, Protocol, TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.trial import TrialState
 from tqdm import tqdm
 
@@ -45,8 +46,15 @@ class WatchedRun(Protocol):
         """Number of evaluations that the study had at the start of the run."""
 
     @property
+    def n_other_jobs(self) -> int:
+        """Number of jobs that were running on the study already."""
+
+    @property
     def started(self) -> float:
         """Start of the run in seconds since the epoch."""
+
+    def own(self, first: int, last: int) -> NDArray[np.bool_]:
+        """Return which evaluations from `first` to `last` are of this job, not of other ones."""
 
 
 class Quiet:
@@ -89,6 +97,8 @@ class Terminal:
         """Show the live line from now on, and report the first failure of the objective."""
         self._run = run
         settings = run.settings
+        if run.n_before or run.n_other_jobs:
+            self.say(_joining(run.n_other_jobs, run.n_before))
         if settings.walltime is not None:
             end = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(settings.walltime))
             self.say(f"ends at {end} at the latest, before the time limit of the Slurm job")
@@ -150,20 +160,22 @@ class Meter:
         self._run = run
         self._cursor = run.n_before
         self._busy = 0.0
+        self._n_own = 0
         self._last = np.full(run.n_ranks, run.started)
 
     def update(self) -> str | None:
         """Read the new rows; return why the first failed one among them failed, if any did."""
-        history = self._run.history
-        new = slice(self._cursor, len(history))
-        self._cursor = new.stop
-        started, finished = history.column("started")[new], history.column("finished")[new]
+        history, first, last = self._run.history, self._cursor, len(self._run.history)
+        self._cursor = last
+        own = first + np.flatnonzero(self._run.own(first, last))
+        self._n_own += len(own)
+        started, finished = history.column("started")[own], history.column("finished")[own]
         self._busy += float((finished - started).sum())
-        np.maximum.at(self._last, history.column("rank")[new], finished)
-        failed = np.flatnonzero(history.column("state")[new] == TrialState.FAIL.value)
+        np.maximum.at(self._last, history.column("rank")[own], finished)
+        failed = own[history.column("state")[own] == TrialState.FAIL.value]
         if not failed.size:
             return None
-        return fail_reason(history.evaluation(new.start + int(failed[0])).extras.user_attrs)
+        return fail_reason(history.evaluation(int(failed[0])).extras.user_attrs)
 
     @property
     def utilization(self) -> float:
@@ -179,11 +191,23 @@ class Meter:
         parts = []
         if history.best is not None:
             parts.append(f"best {history.column('value')[history.best]:.6g}")
-        parts += [f"{rate:.3g}/s", f"utilization {self.utilization:.0%}"]
+        parts.append(f"{rate:.3g}/s")
+        n_others = self._cursor - run.n_before - self._n_own
+        if n_others:
+            parts.append(f"{n_others} by others")
+        parts.append(f"utilization {self.utilization:.0%}")
         left = _seconds_left(run, rate, seconds)
         if left is not None:
             parts.append(f"{tqdm.format_interval(max(left, 0.0))} left")
         return ", ".join(parts)
+
+
+def _joining(n_jobs: int, n_trials: int) -> str:
+    """Return the first line of a run that does not begin a new study."""
+    so_far = f"{n_trials:,} trials so far"
+    if not n_jobs:
+        return f"continues a study: {so_far}"
+    return f"joins a running study: {n_jobs} other job{'s' if n_jobs > 1 else ''}, {so_far}"
 
 
 def _seconds_left(run: WatchedRun, rate: float, seconds: float) -> float | None:

@@ -25,16 +25,18 @@ def describe_run(summary: Summary, n_trials: int | None, reason: StopReason | No
     reason
         Why the run stopped before it was complete, if it did.
     """
-    n_new = summary.n_finished - (summary.n_before or 0)
+    n_own = summary.n_own or 0
+    n_others = summary.n_finished - (summary.n_before or 0) - n_own
+    others = f" and {n_others} by others" if n_others else ""
     lines = [
         describe_best(summary),
-        f"{summary.n_finished} trials ({_counts(summary)}), {n_new} of them now on"
-        f" {_ranks(summary)} in {summary.wall_seconds:.1f} s,"
+        f"{summary.n_finished} trials ({_counts(summary)}), {n_own} of them now on"
+        f" {_ranks(summary)}{others} in {summary.wall_seconds:.1f} s,"
         f" utilization {summary.utilization:.0%}",
     ]
     if reason is not None:
         lines.append(f"stopped early: {reason.value}")
-    elif not n_new and n_trials is not None:
+    elif not n_own and n_trials is not None:
         lines[1] = f"the study already has its {n_trials} trials: nothing was left to do"
     if summary.storage != "none":
         lines.append(f"study {summary.study_name} in {summary.storage}")

@@ -11,7 +11,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -19,9 +19,9 @@ import numpy as np
 import optuna
 
 from adbo.comm.protocols import Ranks
-from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
+from adbo.core.job import Job, job_of
 from adbo.core.settings import DIRECTIONS, Settings
 from adbo.core.stopping import Interruption, StopReason
 from adbo.core.summary import Summary, best_of, counts_of
@@ -31,17 +31,12 @@ from adbo.mirror.connection import StudyError, storage_name
 from adbo.mirror.filesystem import shared_kind
 from adbo.mirror.owner import MirrorOwner
 from adbo.mirror.settings import DEFAULTS, MirrorSettings
-from adbo.mirror.study import (
-    open_study,
-    read_evaluations,
-    read_numbering,
-    take_enqueued,
-    write_numbering,
-)
+from adbo.mirror.stored_study import StoredStudy
+from adbo.mirror.study import access_to, accessed, enter, open_study
 from adbo.mirror.waiting import told_of_waiting
 from adbo.objective.evaluate import Objective
 from adbo.run.rank import Rank
-from adbo.run.state import Numbering, RunState, StartInfo, next_numbering
+from adbo.run.state import RunState, StartInfo
 
 T = TypeVar("T")
 
@@ -157,17 +152,10 @@ def execute(
     start = ranks.share(begin)
     history = History(DIRECTIONS[settings.direction])
     history.extend(Decoder().decode(start.known).batches)
-    n_stored = len(history)
-    history.extend(Decoder().decode(start.rescued).batches)
     state = RunState(history, settings, start, ranks.size, len(history), time.time())
-    owner = MirrorOwner(
-        replace(settings, study_name=start.study_name),
-        history,
-        n_stored,
-        reporter.say,
-        study,
-        mirror_settings,
-    )
+    named = replace(settings, study_name=start.study_name)
+    stored = StoredStudy(named, start.job, start.cursor, study, reporter.say)
+    owner = MirrorOwner(stored, history, reporter.say, mirror_settings)
     with Interruption(settings.timeout, settings.walltime) as interruption:
         transport = ranks.transport()
         reporter.begin(state)
@@ -222,26 +210,40 @@ def _remedy(contradiction: str | None, n_refused: int) -> str | None:
 def _start(
     study: optuna.Study | None, settings: Settings, n_ranks: int, reporter: Reporter
 ) -> StartInfo:
-    known: list[Evaluation] = []
-    rescued: list[Evaluation] = []
-    enqueued: list[Enqueued] = []
-    numbering = Numbering(n_ranks=n_ranks)
-    if study is not None:
-        known = read_evaluations(study)
-        if settings.resume:
-            rescued = _read_rescued(settings, known, reporter)
-        enqueued = take_enqueued(study)
-        last = read_numbering(study)
-        numbering = next_numbering([*known, *rescued], n_ranks, last and Numbering(*last))
-        write_numbering(study, astuple(numbering))
-    return StartInfo(
+    start = StartInfo(
         settings.study_name,
         "none" if settings.storage is None else storage_name(settings.storage),
         int(np.random.SeedSequence(settings.seed).entropy),  # type: ignore[arg-type]
-        _pages(known),
-        _pages(rescued),
-        enqueued,
-        numbering,
+        job=Job(n_ranks=n_ranks),
+    )
+    return start if study is None else _joined(start, study, settings, reporter)
+
+
+def _joined(
+    start: StartInfo, study: optuna.Study, settings: Settings, reporter: Reporter
+) -> StartInfo:
+    """Begin a job on a study, and return what all ranks must know with what is stored there."""
+    with accessed("read"):
+        with told_of_waiting(study._storage, reporter.say):
+            number, n_other_jobs = enter(study)
+        access = access_to(study, number)
+        known = access.reader.read()
+        job = replace(start.job, number=number, n_before=len(known))
+        if settings.resume:
+            try:
+                location = rescue.location(settings)
+                known += rescue.restore(location, access.writer, known, job, reporter.say)
+            except rescue.RescueError as error:
+                raise StudyError(str(error)) from None
+        cursor = access.reader.cursor
+        enqueued = [*access.take_lost(cursor), *access.queue.take(cursor.unfinished)]
+    return replace(
+        start,
+        known=_pages(known),
+        enqueued=enqueued,
+        job=job,
+        n_other_jobs=n_other_jobs,
+        cursor=cursor,
     )
 
 
@@ -251,26 +253,13 @@ def _pages(evaluations: Sequence[Evaluation]) -> list[bytes]:
     return [message(frames[page : page + _PAGE]) for page in range(0, len(frames), _PAGE)]
 
 
-def _read_rescued(
-    settings: Settings, known: Sequence[Evaluation], reporter: Reporter
-) -> list[Evaluation]:
-    """Return the evaluations that an earlier run could not store."""
-    rescued: list[Evaluation] = []
-    for path in rescue.find(rescue.location(settings)):
-        try:
-            new = rescue.with_unique_names(rescue.read(path), [*known, *rescued])
-        except rescue.RescueError as error:
-            raise StudyError(str(error)) from None
-        reporter.say(f"{len(new)} evaluations that the database had not taken are from {path}")
-        rescued += new
-    return rescued
-
-
 def summarize(state: RunState, farewells: Mapping[int, Mapping[str, Any]]) -> Summary:
     """Return the summary of a run."""
     history = state.history
-    new = slice(state.n_before, len(history))
-    busy = history.column("finished")[new] - history.column("started")[new]
+    own = state.n_before + np.flatnonzero(state.own(state.n_before, len(history)))
+    busy = history.column("finished")[own] - history.column("started")[own]
+    rank, seq = history.column("rank"), history.column("seq")
+    jobs = {state.start.job.number, *np.unique(job_of(seq[rank >= 0])).tolist()}
     wall_seconds = time.time() - state.started
     asks = [f["ask_seconds"] for f in farewells.values() if f["evaluations"]]
     best_value, best_params = best_of(history)
@@ -285,11 +274,11 @@ def summarize(state: RunState, farewells: Mapping[int, Mapping[str, Any]]) -> Su
         n_pruned=n_pruned,
         n_fail=n_fail,
         n_before=state.n_before,
+        n_own=len(own),
+        n_jobs=len(jobs),
         n_ranks=state.n_ranks,
         wall_seconds=wall_seconds,
         utilization=float(busy.sum()) / (state.n_ranks * wall_seconds),
         ask_seconds_median=statistics.median(asks) if asks else math.nan,
-        evaluations_per_rank=np.bincount(
-            history.column("rank")[new], minlength=state.n_ranks
-        ).tolist(),
+        evaluations_per_rank=np.bincount(rank[own], minlength=state.n_ranks).tolist(),
     )

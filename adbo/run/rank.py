@@ -17,7 +17,7 @@ from adbo.comm.backoff import Backoff
 from adbo.comm.failover import EvaluationStreams, Failover
 from adbo.comm.protocols import Transport
 from adbo.core.enqueued import OWN
-from adbo.core.evaluation import Batch, Evaluation
+from adbo.core.evaluation import Batch, Evaluation, to_batch
 from adbo.core.history import History
 from adbo.core.space import FloatArray
 from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason
@@ -66,7 +66,7 @@ class Rank:
         self._transport = transport
         self._interruption = interruption
         self._owner = owner
-        streams = EvaluationStreams(self._history, state.n_before, transport)
+        streams = EvaluationStreams(self._history, state.start.job, state.n_before, transport)
         self._failover = Failover(streams, transport)
         self._background = BackgroundReceiver(self._receive) if transport.may_use_threads else None
         self._rank = rank = transport.rank
@@ -77,8 +77,9 @@ class Rank:
         self._enqueued = deque(state.start.enqueued[rank :: state.n_ranks])
         self._too_late = False  # to finish another evaluation before the deadline
         self._ask_seconds: deque[float] = deque(maxlen=_ASKS)
-        # A resumed run must not repeat the random numbers of the one before.
-        seed = np.random.SeedSequence(state.start.entropy, spawn_key=(rank, state.n_before))
+        # No job must repeat the random numbers of another one.
+        job = state.start.job.number
+        seed = np.random.SeedSequence(state.start.entropy, spawn_key=(rank, job))
         ask_seed, trial_seed = seed.spawn(2)
         self._rng = np.random.default_rng(ask_seed)
         self._trial_rng = np.random.default_rng(trial_seed)
@@ -124,10 +125,12 @@ class Rank:
         self._transport.broadcast(evaluation)
 
     def receive(self) -> list[Batch]:
-        """Return the evaluations that have arrived since the last call."""
+        """Return what has arrived from peers or from other jobs since the last call."""
         received = self._transport.receive()
         self._failover.note(received.death_notices)
-        return received.batches
+        news = self._owner.news()
+        self._transport.broadcast(*news)
+        return [*received.batches, *map(to_batch, news)]
 
     @property
     def stopped_early(self) -> StopReason | None:
@@ -170,9 +173,9 @@ class Rank:
         return point
 
     def _evaluate(self, point: FloatArray) -> Evaluation:
-        numbering = self._state.start.numbering
-        seq = numbering.first_seq + self._n_evaluations
-        number = numbering.number(self._rank, seq)
+        job = self._state.start.job
+        seq = job.first_seq + self._n_evaluations
+        number = job.trial_number(self._rank, seq)
         enqueued = self._enqueued.popleft() if self._enqueued else self._owner.next_enqueued()
         trial = Trial(
             self._history.space, point, number, time.time(), self._trial_rng, enqueued or OWN

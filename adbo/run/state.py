@@ -2,63 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adbo.core.enqueued import Enqueued
-from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
+from adbo.core.job import Job
 from adbo.core.settings import Settings
-
-
-@dataclass(frozen=True)
-class Numbering:
-    """Names and numbers of a run's trials that no other run of the study uses.
-
-    Parameters
-    ----------
-    first_seq
-        Sequence number of the first trial of every rank.
-    n_ranks
-        Number of ranks.
-    first_number
-        Number of the first trial of rank 0. The ranks take numbers in turn.
-    """
-
-    first_seq: int = 0
-    n_ranks: int = 1
-    first_number: int = 0
-
-    def number(self, rank: int, seq: int) -> int:
-        """Return the number of a trial."""
-        return self.first_number + (seq - self.first_seq) * self.n_ranks + rank
-
-
-def next_numbering(
-    evaluations: Iterable[Evaluation], n_ranks: int, last: Numbering | None
-) -> Numbering:
-    """Return the numbering of the next run.
-
-    Parameters
-    ----------
-    evaluations
-        The evaluations of earlier runs, perhaps on other numbers of ranks, and the trials that
-        adbo did not make.
-    n_ranks
-        Number of ranks of the next run.
-    last
-        The numbering of the last run, or None if it is unknown.
-    """
-    names = [(e.rank, e.seq) for e in evaluations]
-    n_own = 1 + max((seq for rank, seq in names if rank >= 0), default=-1)
-    if last is None:
-        # The last number of ranks is unknown; the highest rank seen is probably the last one.
-        n_used = n_own * max(n_ranks, 1 + max((rank for rank, _ in names), default=0))
-    else:
-        n_used = last.number(0, max(n_own, last.first_seq))
-    # The sequence number of a trial that adbo did not make is its trial number.
-    others = 1 + max((seq for rank, seq in names if rank < 0), default=-1)
-    return Numbering(n_own, n_ranks, max(n_used, others, len(names)))
+from adbo.mirror.reader import START, Cursor
 
 
 @dataclass(frozen=True)
@@ -70,13 +23,15 @@ class StartInfo:
     """Without a password."""
     entropy: int
     """Of all random streams."""
-    known: list[bytes]
+    known: list[bytes] = field(default_factory=list)
     """Messages with the finished trials of the study."""
-    rescued: list[bytes] = field(default_factory=list)
-    """Messages with evaluations that the database had not taken in an earlier run."""
     enqueued: list[Enqueued] = field(default_factory=list)
     """Trials that somebody enqueued. Of P ranks, rank r evaluates those at r, r + P, ..."""
-    numbering: Numbering = field(default_factory=Numbering)
+    job: Job = field(default_factory=Job)
+    n_other_jobs: int = 0
+    """Jobs that were running on the study already."""
+    cursor: Cursor = START
+    """Up to where the study was read."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +43,17 @@ class RunState:
     start: StartInfo
     n_ranks: int
     n_before: int
-    """Rows of the history that are from earlier runs."""
+    """Rows of the history that are older than this run."""
     started: float
     """Seconds since the epoch."""
+
+    @property
+    def n_other_jobs(self) -> int:
+        """Jobs that were running on the study when this one began."""
+        return self.start.n_other_jobs
+
+    def own(self, first: int, last: int) -> NDArray[np.bool_]:
+        """Return which of the rows from `first` to `last` are evaluations of this job."""
+        rank, seq = (self.history.column(name)[first:last] for name in ("rank", "seq"))
+        made: NDArray[np.bool_] = self.start.job.made(rank, seq)
+        return made

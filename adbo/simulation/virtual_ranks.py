@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from adbo.core.evaluation import Batch, Evaluation, to_batch
-from adbo.core.history import History
+from adbo.core.history import History, name_key
 from adbo.core.space import FloatArray
 from adbo.core.wire import Decoder, Encoder, message
 from adbo.objective.evaluate import Objective, evaluate
@@ -180,10 +180,6 @@ class SharedHistory(History):
         """The number of rows that every rank knows; the others are the asking rank's own."""
         return self._published
 
-    def knows(self, evaluation: Evaluation) -> bool:
-        """Whether the evaluation has been appended."""
-        return _name(evaluation.rank, evaluation.seq) in self._seen
-
     def contains(self, values: FloatArray) -> NDArray[np.bool_]:
         """Return which points ``(m, d)`` of internal values have been evaluated, ``(m,)``."""
         n, self._n = (
@@ -199,7 +195,7 @@ class SharedHistory(History):
     def _forget(self, rows: slice) -> None:
         for row in range(rows.start, rows.stop):
             header = self._header[row]
-            self._seen.discard(_name(int(header["rank"]), int(header["seq"])))
+            self._seen.discard(name_key(int(header["rank"]), int(header["seq"])))
             self._extras.pop(row, None)
         self._values[rows] = np.nan
 
@@ -207,10 +203,6 @@ class SharedHistory(History):
 def n_published(history: History) -> int:
     """Return the number of rows that every rank knows; the others are the asking rank's own."""
     return history.n_published if isinstance(history, SharedHistory) else len(history)
-
-
-def _name(rank: int, seq: int) -> int:
-    return rank << 32 | seq
 
 
 class _NullTransport:
@@ -257,7 +249,7 @@ class VirtualRanks:
         for data in request.arrivals:  # one by one, since a decoder groups records by layout
             self._history.extend(self._decoder.decode([data]).batches)
         rank = self._ranks.get(request.rank) or self._begin(request.rank)
-        rank.unpublished = [e for e in rank.unpublished if not self._history.knows(e)]
+        rank.unpublished = [e for e in rank.unpublished if not self._history.knows(e.rank, e.seq)]
         own = [to_batch(e) for e in rank.unpublished]
         with self._history.overlaid(own):
             self._history.extend(own)

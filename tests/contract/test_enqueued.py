@@ -14,12 +14,13 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from servers import KINDS
+from stored import take_enqueued
 
 import adbo
 from adbo.comm.in_process import SingleRank
 from adbo.core.optuna_trials import ENQUEUED
 from adbo.core.settings import Settings
-from adbo.mirror.study import open_study, queue_for
+from adbo.mirror.study import open_study
 from adbo.run.execute import Silence, execute
 
 
@@ -123,8 +124,8 @@ def test_trials_that_a_killed_run_had_taken_go_to_the_next_run(storage) -> None:
     study = open_study(storage, "s", "minimize", resume=False)
     for x in (1.0, 2.0, 3.0):
         study.enqueue_trial({"x": x})
-    assert len(queue_for(study).take()) == 3  # by a run that is killed then
-    assert queue_for(study).take() == []
+    assert len(take_enqueued(study, job=7)) == 3  # by a job that does not run any more
+    assert take_enqueued(study) == []
     adbo.optimize(_objective, 3, storage=storage, study_name="s", resume=True)
     trials = optuna.load_study(study_name="s", storage=study._storage).get_trials()
     assert [t.params["x"] for t in trials] == [1.0, 2.0, 3.0]
@@ -145,7 +146,7 @@ def test_each_is_taken_once(url: str) -> None:
 
     def by_adbo() -> None:
         own = optuna.load_study(study_name="s", storage=optuna.storages.RDBStorage(url))
-        taken.extend(e.fixed["x"] for e in queue_for(own).take())
+        taken.extend(e.fixed["x"] for e in take_enqueued(own))
 
     work = [by_adbo, by_adbo]
     if not url.startswith("sqlite"):  # Optuna takes trials without a lock there

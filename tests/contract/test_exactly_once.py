@@ -20,12 +20,13 @@ from faults import Counter, Relay, interposed, killed_at, losing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import Server, mariadb, postgresql
+from stored import read_evaluations
 
 from adbo.core.evaluation import Evaluation
 from adbo.mirror.mirror import Mirror, Writer
 from adbo.mirror.settings import Pace
 from adbo.mirror.storage_errors import DatabaseError
-from adbo.mirror.study import open_study, read_evaluations, writer_for
+from adbo.mirror.study import open_study, writer_for
 
 PACE = Pace(batch=20, interval=0.01, first_pause=0.01, longest_pause=0.2)
 

@@ -9,10 +9,11 @@ import optuna
 import sqlalchemy as sa
 from examples import TRIALS, evaluations
 from optuna.storages._rdb import models
+from stored import read_evaluations
 
 from adbo.core.optuna_trials import trial_of
 from adbo.mirror.connection import quietly
-from adbo.mirror.study import open_study, read_evaluations, writer_for
+from adbo.mirror.study import open_study, writer_for
 
 
 def _rows(study: optuna.Study) -> dict[str, list[tuple]]:

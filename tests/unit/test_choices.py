@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
+from stored import read_evaluations
 from trial_strategies import choices
 
 from adbo.core.choices import choice_set, reordering, sorted_choices
@@ -25,7 +26,7 @@ from adbo.core.space import SearchSpace
 from adbo.core.wire import Decoder, Encoder, message
 from adbo.mirror.mirror import Writer
 from adbo.mirror.storage_errors import RefusedError
-from adbo.mirror.study import open_study, read_evaluations, writer_for
+from adbo.mirror.study import open_study, writer_for
 from adbo.mirror.trial_writer import TrialWriter
 from adbo.objective.trial import Trial
 

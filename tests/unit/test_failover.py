@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
@@ -11,12 +13,19 @@ from adbo.comm.failover import EvaluationStreams, Failover
 from adbo.comm.in_process import network
 from adbo.core.evaluation import Evaluation, Layout, to_batch
 from adbo.core.history import History
+from adbo.core.job import Job
 
+JOB = Job(3)
 LAYOUT = Layout({"x": FloatDistribution(0, 1)})
 
 
 def _evaluation(rank: int, seq: int) -> Evaluation:
+    seq += JOB.first_seq
     return Evaluation(rank, seq, TrialState.COMPLETE, 1.0, 0.0, 1.0, LAYOUT, (0.5,))
+
+
+def _of_another_job(rank: int) -> Evaluation:
+    return dataclasses.replace(_evaluation(rank, 0), seq=7)
 
 
 @given(
@@ -30,7 +39,7 @@ def test_all_survivors_get_what_one_of_them_has(prefixes: list[int], deaths: int
     transports = network(n + deaths)
     histories = [History() for _ in range(n)]
     failovers = [
-        Failover(EvaluationStreams(history, 0, transport), transport)
+        Failover(EvaluationStreams(history, JOB, 0, transport), transport)
         for history, transport in zip(histories, transports, strict=False)
     ]
     longest = {}
@@ -38,6 +47,7 @@ def test_all_survivors_get_what_one_of_them_has(prefixes: list[int], deaths: int
         known = data.draw(st.permutations(prefixes))
         longest[dead] = max(known)
         for history, length in zip(histories, known, strict=True):
+            history.extend([to_batch(_of_another_job(dead))])
             history.extend(to_batch(_evaluation(dead, seq)) for seq in range(length))
     # The survivors notice the deaths in any order.
     for rank in data.draw(st.permutations(range(n))):
@@ -52,14 +62,14 @@ def test_all_survivors_get_what_one_of_them_has(prefixes: list[int], deaths: int
     for history, failover in zip(histories, failovers, strict=True):
         assert failover.agreed
         for dead, length in longest.items():
-            assert int((history.column("rank") == dead).sum()) == length
+            assert int((history.column("rank") == dead).sum()) == length + 1
 
 
 def test_survivors_agree_only_after_all_have_reported() -> None:
     transports = network(3)
     histories = [History() for _ in range(2)]
     failovers = [
-        Failover(EvaluationStreams(h, 0, t), t)
+        Failover(EvaluationStreams(h, JOB, 0, t), t)
         for h, t in zip(histories, transports, strict=False)
     ]
     assert failovers[0].agreed

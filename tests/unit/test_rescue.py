@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from trial_strategies import evaluations
 
 from adbo.core.evaluation import Evaluation, Layout
+from adbo.core.job import Job
 from adbo.mirror import rescue
 
 
@@ -64,12 +65,38 @@ def test_a_broken_file_is_an_error(tmp_path: Path) -> None:
         rescue.read(path)
 
 
+def test_another_order_of_choices_is_the_same_evaluation() -> None:
+    """The study may have the choices of an evaluation in another order than its file."""
+    stored, rescued = (
+        Evaluation(
+            1,
+            0,
+            TrialState.COMPLETE,
+            0.5,
+            1.0,
+            2.0,
+            Layout.of({"k": CategoricalDistribution(k)}),
+            i,
+        )
+        for k, i in ((["a", "b", "c"], (2.0,)), (["c", "a", "b"], (0.0,)))
+    )
+    assert rescue.with_unique_names([rescued], [stored], Job(2)) == []
+    other = dataclasses.replace(rescued, internal=(2.0,))
+    assert rescue.with_unique_names([other], [stored], Job(2)) != []
+
+
 @given(st.integers(0, 5))
 def test_names_that_were_used_again(n_others: int) -> None:
-    """If the study went on without its file, other evaluations may have the names."""
+    """Earlier versions used names again if a study went on without its file."""
+    job = Job(2, n_ranks=4)
     layout = Layout({"x": FloatDistribution(0, 1)})
     mine = Evaluation(3, 2, TrialState.COMPLETE, 0.5, 1.0, 2.0, layout, (0.25,))
-    assert rescue.with_unique_names([mine, mine], [mine]) == []
+    assert rescue.with_unique_names([mine, mine], [mine], job) == []
     others = [dataclasses.replace(mine, seq=2 + i, internal=(0.75,)) for i in range(n_others)]
-    expected = dataclasses.replace(mine, seq=2 + n_others)
-    assert rescue.with_unique_names([mine], others) == [expected]
+    rescued = [dataclasses.replace(e, internal=(0.5,)) for e in [mine, *others[1:]]]
+    found = rescue.with_unique_names(rescued, others, job)
+    assert [e.internal for e in found] == [(0.5,)] * len(rescued)
+    assert len({(e.rank, e.seq) for e in [*others, *found]}) == len(others) + len(found)
+    assert all(
+        e == r or (e.rank == 4 and job.made(4, e.seq)) for e, r in zip(found, rescued, strict=True)
+    )

@@ -18,11 +18,10 @@ from optuna.trial import TrialState
 import adbo
 from adbo.comm.in_process import InProcessTransport, SingleRank, network
 from adbo.core.errors import UsageError
-from adbo.core.evaluation import Evaluation, Layout
+from adbo.core.job import NUMBERS_PER_JOB, Job
 from adbo.core.settings import Settings
 from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.run.execute import Outcome, Silence, execute
-from adbo.run.state import Numbering, next_numbering
 
 
 def _square(trial: optuna.trial.BaseTrial) -> float:
@@ -199,40 +198,31 @@ def test_the_deadline_works_outside_the_main_thread() -> None:
 @given(
     st.lists(st.tuples(st.integers(1, 50), st.integers(0, 30)), min_size=1, max_size=6),
     st.integers(0, 40),
-    st.booleans(),
 )
-def test_names_and_numbers_are_new_in_every_run(runs, by_optuna: int, is_old: bool) -> None:
-    """Runs on any numbers of ranks, after trials of Optuna.
-
-    The first one may be of a version that told nobody how it numbered them.
-    """
-    layout = Layout({})
-
-    def made(rank: int, seq: int) -> Evaluation:
-        return Evaluation(rank, seq, TrialState.COMPLETE, 0.0, 0.0, 1.0, layout, ())
-
-    known = [made(-1, number) for number in range(by_optuna)]
+def test_names_and_numbers_are_new_in_every_job(
+    jobs: list[tuple[int, int]], by_optuna: int
+) -> None:
+    """Jobs on any numbers of ranks, which make different numbers of trials, after Optuna's."""
+    names = {(-1, number) for number in range(by_optuna)}
     numbers = set(range(by_optuna))
-    numbering, bound = None, by_optuna
-    for n_ranks, n_each in runs:
-        numbering = next_numbering(known, n_ranks, numbering)
-        if is_old:
-            first = -(-by_optuna // n_ranks)
-            numbering = Numbering(first, n_ranks, first * n_ranks)
+    for job_number, (n_ranks, n_each) in enumerate(jobs):
+        job = Job(job_number, n_ranks, len(names))
         for rank in range(n_ranks):
             for i in range(n_each if rank == n_ranks - 1 else n_each // 2):
-                evaluation = made(rank, numbering.first_seq + i)
-                number = numbering.number(rank, evaluation.seq)
-                assert number not in numbers
-                numbers.add(number)
-                known.append(evaluation)
-        bound += n_ranks * n_each
-        if is_old:
-            numbering, is_old, bound = None, False, bound + 50 * (40 + 30)
-    assert len({(e.rank, e.seq) for e in known}) == len(known)
-    # Sequence numbers must fit into 32 bits, however often a study is resumed.
-    assert max(numbers, default=0) <= bound
-    assert max((e.seq for e in known), default=0) <= by_optuna + 6 * 30
+                seq = job.first_seq + i
+                assert job.made(rank, seq)
+                assert not Job(job_number + 1).made(rank, seq)
+                names.add((rank, seq))
+                numbers.add(job.trial_number(rank, seq))
+    n = sum(n_each + (n_ranks - 1) * (n_each // 2) for n_ranks, n_each in jobs)
+    assert len(names) == len(numbers) == by_optuna + n
+
+
+@pytest.mark.parametrize("index", [0, 17, NUMBERS_PER_JOB - 1, NUMBERS_PER_JOB, 10**9 - 1])
+def test_numbers_of_a_long_job_are_not_those_of_the_next(index: int) -> None:
+    numbers = [Job(n).trial_number(0, Job(n).first_seq + index) for n in range(4)]
+    assert len({*numbers, *(Job(n).trial_number(0, Job(n).first_seq) for n in range(4))}) >= 4
+    assert numbers == sorted(set(numbers))
 
 
 def test_optimize_gives_the_study() -> None:

@@ -9,12 +9,13 @@ import pytest
 import sqlalchemy as sa
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
+from stored import read_evaluations
 
 from adbo.core.evaluation import Evaluation, Layout
 from adbo.core.optuna_trials import ENQUEUED
 from adbo.mirror.queue import StudyQueue
 from adbo.mirror.storage_errors import DatabaseError, RefusedError, translated
-from adbo.mirror.study import StudyError, read_evaluations, take_enqueued
+from adbo.mirror.study import StudyError, accessed, enter
 from adbo.mirror.trial_writer import TrialWriter
 
 EVALUATION = Evaluation(0, 0, TrialState.COMPLETE, 1.0, 0.0, 1.0, Layout({}), ())
@@ -47,6 +48,10 @@ class _Storage(InMemoryStorage):
         self._access()
         return super().get_all_trials(*arguments, **options)
 
+    def get_trial(self, *arguments):
+        self._access()
+        return super().get_trial(*arguments)
+
     def set_trial_system_attr(self, *arguments):
         self._access()
         return super().set_trial_system_attr(*arguments)
@@ -54,16 +59,18 @@ class _Storage(InMemoryStorage):
 
 @pytest.fixture
 def study() -> optuna.Study:
-    return optuna.create_study(storage=_Storage())
+    study = optuna.create_study(storage=_Storage())
+    study.ask()
+    return study
 
 
 @pytest.mark.parametrize(
     "use",
     [
         lambda study: TrialWriter(study).write([EVALUATION]),
-        lambda study: StudyQueue(study).take(),
-        lambda study: StudyQueue(study).take_lost(),
-        lambda study: StudyQueue(study).give_back(),
+        lambda study: StudyQueue(study, 0).take([0]),
+        lambda study: StudyQueue(study, 0).take_lost([0], ()),
+        lambda study: StudyQueue(study, 0).give_back(),
     ],
     ids=["write", "take", "take_lost", "give_back"],
 )
@@ -88,10 +95,11 @@ def test_errors_of_any_storage(
     use(study)
 
 
-@pytest.mark.parametrize("use", [read_evaluations, take_enqueued])
+@pytest.mark.parametrize("use", [read_evaluations, enter])
 def test_errors_at_the_start(study: optuna.Study, use: Callable) -> None:
     study._storage.error = _ProxyError()
-    with pytest.raises(StudyError, match="cannot read the study: failed to connect to all"):
+    expected = pytest.raises(StudyError, match="cannot read the study: failed to connect to all")
+    with expected, accessed("read"):
         use(study)
 
 
@@ -99,14 +107,14 @@ def test_trials_taken_before_an_error_are_returned_later(study: optuna.Study) ->
     """Otherwise nobody would evaluate them: they do not wait any more."""
     for x in (1.0, 2.0, 3.0):
         study.enqueue_trial({"x": x})
-    queue = StudyQueue(study)
-    study._storage.error, study._storage.n_good = ConnectionError("gone"), 2
+    queue, ids = StudyQueue(study, 7), range(1, 4)
+    study._storage.error, study._storage.n_good = ConnectionError("gone"), 5
     with pytest.raises(DatabaseError, match="gone"):
-        queue.take()
+        queue.take(ids)
     study._storage.error = None
-    assert [trial.fixed["x"] for trial in queue.take()] == [1.0, 2.0, 3.0]
-    assert all(t.system_attrs[ENQUEUED] == t._trial_id for t in study.get_trials())
-    assert queue.take() == []
+    assert [trial.fixed["x"] for trial in queue.take(ids)] == [1.0, 2.0, 3.0]
+    assert all(t.system_attrs[ENQUEUED] == [t._trial_id, 7] for t in study.get_trials()[1:])
+    assert queue.take(ids) == []
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
+from stored import read_evaluations
 
 import adbo
 from adbo.core.settings import default_study_name
 from adbo.mirror.connection import StudyError, storage_name
-from adbo.mirror.study import load_study, open_study, read_evaluations
+from adbo.mirror.study import load_study, open_study
 
 
 def _poll(url: str, path: Path, all_started, over) -> None:
@@ -154,13 +155,23 @@ def test_a_storage_object_whose_memory_all_threads_share(url: str, engine_kwargs
     assert len(study.trials) == 3
 
 
-@pytest.mark.parametrize("path", ["a.db", ":memory:.db", "file::memory:", "file:a"])
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("a.db", "a.db"),
+        (":memory:.db", ":memory:.db"),
+        ("file:a.db", "file:a.db"),
+        ("file:a.db?uri=true", "a.db"),
+    ],
+)
 def test_a_file_with_an_odd_name_is_a_database(
-    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    open_study(f"sqlite:///{path}", "s", "minimize", resume=False)
-    assert [found.name for found in tmp_path.iterdir()] == [path]
+    url = f"sqlite:///{path}"
+    adbo.optimize(lambda _: 0.0, n_trials=3, storage=url, study_name="s")
+    assert [found.name for found in tmp_path.iterdir()] == [name]
+    assert len(load_study(url, "s").trials) == 3
 
 
 def test_default_names_of_one_second_differ(monkeypatch: pytest.MonkeyPatch) -> None:
