@@ -115,6 +115,11 @@ TABLES: Mapping[str, Table] = {
         ("figure",),
         {"storage_throughput.png": "storage_throughput.png"},
     ),
+    "simulated_jobs": Table(
+        "*.csv",
+        ("problem", "workers", "jobs", "duration", "job_latency", "seconds"),
+        ("regret", "evaluations", "utilization"),
+    ),
     "replicated_tpe": Table(
         "replicated_tpe.csv",
         ("storage", "evaluation_seconds", "trials"),

@@ -64,6 +64,8 @@ def check_simulate(options: argparse.Namespace) -> SimulationSettings:
         seed=secrets.randbits(32) if options.seed is None else options.seed,
         kappa=options.kappa,
         processes=options.processes,
+        jobs=options.jobs,
+        job_latency=options.job_latency,
     )
     check_test_function(options.objective)
     check_files(options)

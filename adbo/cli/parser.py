@@ -144,7 +144,22 @@ def _add_simulate(commands: Any) -> None:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="time until a result is known to the other workers (default: 0)",
+        help="time until a result is known to the other workers of its job (default: 0)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="J",
+        help="number of jobs of equal size into which the workers are divided (default: 1)",
+    )
+    parser.add_argument(
+        "--job-latency",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="time until a result is known to the workers of other jobs, at least the latency"
+        " (default: 1)",
     )
     parser.add_argument(
         "--ask-cost",

@@ -38,18 +38,19 @@ class Summary:
     n_jobs
         Jobs that have worked on the study, this one included.
     n_ranks, n_workers
-        Ranks of a run or a study; virtual workers of a simulation.
+        Ranks of a run, or of all jobs of a study; virtual workers of a simulation.
     wall_seconds
         Seconds from the start of the run to its end, virtual in a simulation; for a stored study
         from the first start of a trial to the last result.
     utilization
-        Fraction of the workers' time that was spent on evaluations that finished.
+        Fraction of the workers' time that was spent on evaluations that finished; for a stored
+        study, of the time from the first start to the last result of each job.
     utilization_attainable
         The utilization of a simulation if asking and telling took no time.
     ask_seconds_median
         Median of the seconds that an ask took; NaN, null in JSON, if nothing was asked.
     evaluations_per_rank
-        Finished evaluations of this run or study by rank.
+        Finished evaluations of this run by rank, or of a study by job and rank.
     """
 
     study_name: str

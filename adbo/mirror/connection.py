@@ -61,12 +61,20 @@ def connect(
         return optuna.storages.get_storage(storage)
     if storage.startswith(("redis://", "journal:")):
         raise StudyError(not_a_url(storage_name(storage)))
-    url = _with_driver(sa.make_url(storage))
+    url = _with_driver(sa.make_url(absolute(storage)))
     text = url.render_as_string(hide_password=False)
     arguments: dict[str, Any] = {}
     if url.get_backend_name() == "sqlite":
         arguments = {"connect_args": {"timeout": settings.busy_seconds}}
     return optuna.storages.get_storage(_opened(text, arguments, settings))
+
+
+def absolute(storage: str) -> str:
+    """Return a URL with the absolute path of its SQLite file: objectives change directories."""
+    scheme, separator, path = storage.partition(":///")
+    if not scheme.startswith("sqlite") or not path or path.startswith(("file:", ":memory:")):
+        return storage
+    return f"{scheme}{separator}{Path(path).absolute()}"
 
 
 def not_a_url(name: str) -> str:

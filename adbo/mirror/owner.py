@@ -43,8 +43,10 @@ class MirrorOwner:
         mirror_settings: MirrorSettings,
     ) -> None:
         self.mirror_settings = mirror_settings
-        self._settings = stored.settings
         self._stored = stored
+        self._has_storage = stored.settings.storage is not None
+        # Not later, since objectives may change the directory.
+        self._location = rescue.location(stored.settings) if self._has_storage else None
         self._mirror: Mirror | None = None
         self._history = history
         self._n_stored = len(history)
@@ -69,7 +71,7 @@ class MirrorOwner:
         if self.is_owner:
             return
         self.is_owner = True
-        if self._settings.storage is not None:
+        if self._has_storage:
             history, page = self._history, self.mirror_settings.page
             self._mirror = Mirror(
                 self,
@@ -115,6 +117,7 @@ class MirrorOwner:
         if self._mirror is None:
             return
         unwritten = self._mirror.flush_and_close(patience)
+        self._news.clear()  # nothing must be broadcast after the farewell of this rank
         self.n_unwritten = len(unwritten)
         if unwritten:
             self._rescue(unwritten)
@@ -131,8 +134,9 @@ class MirrorOwner:
         self._enqueued.extend(self._stored.stay())
 
     def _rescue(self, unwritten: Sequence[Evaluation]) -> None:
+        assert self._location is not None
         try:
-            self.rescued = rescue.write(rescue.location(self._settings), unwritten)
+            self.rescued = rescue.write(self._location, unwritten)
         except rescue.RescueError as error:
             self._report(str(error))
         else:

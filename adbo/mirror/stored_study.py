@@ -14,7 +14,7 @@ from adbo.core.job import Job
 from adbo.core.settings import Settings
 from adbo.mirror.connection import StudyError
 from adbo.mirror.jobs import BEAT_SECONDS
-from adbo.mirror.mirror import StudyGoneError
+from adbo.mirror.mirror import DataLossError, StudyGoneError
 from adbo.mirror.reader import START, Cursor
 from adbo.mirror.storage_errors import DatabaseError, RefusedError
 from adbo.mirror.study import StudyAccess, access_to, reopen_study, unsupported_revision
@@ -99,14 +99,18 @@ class StoredStudy:
             if self._access is None:
                 self._access = self._opened()
             yield self._access
-        except StudyGoneError:
-            self._close()
-            self._cursor, self._n_confirmed = START, 0
+        except DataLossError:
+            self._forget()
             raise
-        except DatabaseError:
-            if self._access is not None and self._access.is_file:
-                self._n_confirmed = self._access.writer.n_confirmed
-                self._close()
+        except DatabaseError as error:
+            access = self._access
+            if access is not None and access.is_gone:
+                self._forget()
+                raise StudyGoneError(str(error)) from None
+            if access is not None and access.is_file:
+                n_confirmed = access.writer.n_confirmed
+                self._forget()
+                self._n_confirmed = n_confirmed
             raise
 
     def _opened(self) -> StudyAccess:
@@ -126,6 +130,11 @@ class StoredStudy:
                 " not know: it writes trial by trial, slowly, as Optuna does"
             )
         return access_to(self.study, self.job.number, self._cursor, self._n_confirmed)
+
+    def _forget(self) -> None:
+        """Close the study; what is there later is another one, to be read from its beginning."""
+        self._close()
+        self._cursor, self._n_confirmed = START, 0
 
     def _close(self) -> None:
         if self._access is not None:

@@ -154,6 +154,17 @@ class StudyAccess:
         """Whether the study is in an SQLite file, which somebody may replace."""
         return storage_url(self.study._storage).startswith("sqlite")
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the storage says that there is no such study any more."""
+        try:
+            self.study._storage.get_study_name_from_id(self.study._study_id)
+        except KeyError:
+            return True
+        except Exception:  # the storage does not work at present
+            return False
+        return False
+
     def take_lost(self, cursor: Cursor) -> list[Enqueued]:
         """Take over the enqueued trials that jobs had taken which died."""
         if not cursor.unfinished:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from adbo.core.job import job_of
+from adbo.core.optuna_trials import name_of
 from adbo.core.summary import Summary
 
 
@@ -17,7 +19,7 @@ def summarize_study(study: optuna.Study, storage: str) -> Summary:
     Parameters
     ----------
     study
-        A study that adbo mirrored; other studies count as those of one rank.
+        A study that adbo mirrored; all trials that adbo did not make count as those of one rank.
     storage
         The name of its storage.
     """
@@ -25,9 +27,18 @@ def summarize_study(study: optuna.Study, storage: str) -> Summary:
     finished = [trial for trial in trials if trial.state.is_finished()]
     states = [trial.state for trial in trials]
     best = study.best_trial if TrialState.COMPLETE in states else None
-    ranks = [t.user_attrs["adbo:rank"] for t in finished if "adbo:rank" in t.user_attrs]
-    n_ranks = len(set(ranks)) or 1
+    names = [name_of(trial.user_attrs) for trial in finished]
+    jobs: dict[int, list[FrozenTrial]] = {}
+    ranks: Counter[tuple[int, int]] = Counter()
+    for trial, name in zip(finished, names, strict=True):
+        job = -1 if name is None else job_of(name[1])
+        jobs.setdefault(job, []).append(trial)
+        if name is not None:
+            ranks[job, name[0]] += 1
     wall_seconds, busy_seconds = _times(finished)
+    available = sum(
+        _times(made)[0] * max(1, sum(of == job for of, _ in ranks)) for job, made in jobs.items()
+    )
     return Summary(
         study_name=study.study_name,
         storage=storage,
@@ -39,10 +50,11 @@ def summarize_study(study: optuna.Study, storage: str) -> Summary:
         n_fail=states.count(TrialState.FAIL),
         n_running=states.count(TrialState.RUNNING),
         n_waiting=states.count(TrialState.WAITING),
-        n_ranks=n_ranks,
+        n_jobs=len(jobs.keys() - {-1}),
+        n_ranks=len(ranks) or 1,
         wall_seconds=wall_seconds,
-        utilization=busy_seconds / (n_ranks * wall_seconds) if wall_seconds > 0 else 0.0,
-        evaluations_per_rank=np.bincount(ranks).tolist() if ranks else [],
+        utilization=busy_seconds / available if available > 0 else 0.0,
+        evaluations_per_rank=[ranks[rank] for rank in sorted(ranks)],
     )
 
 

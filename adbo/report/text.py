@@ -53,8 +53,8 @@ def describe_study(summary: Summary) -> list[str]:
         f"study {summary.study_name} in {summary.storage}",
         describe_best(summary),
         f"{_counts(summary)}, {summary.n_running} running, {summary.n_waiting} waiting",
-        f"{_ranks(summary)}, {summary.wall_seconds:.1f} s from the first start to the last"
-        f" result, utilization {summary.utilization:.0%}",
+        f"{_ranks(summary)}{_of_jobs(summary)}, {summary.wall_seconds:.1f} s from the first start"
+        f" to the last result, utilization {summary.utilization:.0%}",
     ]
 
 
@@ -102,3 +102,7 @@ def _counts(summary: Summary) -> str:
 
 def _ranks(summary: Summary) -> str:
     return "1 rank" if summary.n_ranks == 1 else f"{summary.n_ranks} ranks"
+
+
+def _of_jobs(summary: Summary) -> str:
+    return f" of {summary.n_jobs} jobs" if (summary.n_jobs or 0) > 1 else ""

@@ -27,7 +27,7 @@ from adbo.core.stopping import Interruption, StopReason
 from adbo.core.summary import Summary, best_of, counts_of
 from adbo.core.wire import Decoder, Encoder, message
 from adbo.mirror import rescue
-from adbo.mirror.connection import StudyError, storage_name
+from adbo.mirror.connection import StudyError, absolute, storage_name
 from adbo.mirror.filesystem import shared_kind
 from adbo.mirror.owner import MirrorOwner
 from adbo.mirror.settings import DEFAULTS, MirrorSettings
@@ -153,7 +153,9 @@ def execute(
     history = History(DIRECTIONS[settings.direction])
     history.extend(Decoder().decode(start.known).batches)
     state = RunState(history, settings, start, ranks.size, len(history), time.time())
-    named = replace(settings, study_name=start.study_name)
+    url = settings.storage
+    storage = absolute(url) if isinstance(url, str) else url
+    named = replace(settings, study_name=start.study_name, storage=storage)
     stored = StoredStudy(named, start.job, start.cursor, study, reporter.say)
     owner = MirrorOwner(stored, history, reporter.say, mirror_settings)
     with Interruption(settings.timeout, settings.walltime) as interruption:

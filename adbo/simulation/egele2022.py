@@ -25,7 +25,8 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from adbo.core.history import History
 from adbo.core.space import FloatArray
-from adbo.simulation.virtual_ranks import Propose, n_published
+from adbo.simulation.shared_history import n_published
+from adbo.simulation.virtual_ranks import Propose
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ This module decides what happens when; it does not know what a rank does in an a
 log is used for. The rules of the simulated machine:
 
 - An ask takes its cost, then the evaluation its duration; nothing else takes time.
-- A record is known to its own rank when the evaluation finishes, and to every peer ``latency``
-  seconds later. Of two evaluations that finish at the same time, the lower rank comes first.
+- A record is known to its own rank when the evaluation finishes, to the other ranks of its job
+  ``latency`` seconds later, and to the ranks of other jobs ``job_latency`` seconds later. Of two
+  evaluations that finish at the same time, the lower rank comes first.
 - Each rank draws its durations from a random stream of its own, so that all methods are
   simulated with the same durations.
 
@@ -89,7 +90,6 @@ def run_asynchronous(
             if finished is not None:
                 dispatcher.log.append(finished)
                 yield finished
-            dispatcher.publish_arrived(now)
             asking[rank] = dispatcher.submit(rank, now)
 
 
@@ -98,12 +98,12 @@ def run_synchronous(
 ) -> Generator[LogEntry, None, None]:
     """Run all ranks in rounds, with a barrier after ``evaluations`` evaluations of each rank.
 
-    Records are exchanged at the barrier only. For the other parameters see `run_asynchronous`.
+    Records are exchanged at the barrier only, which adds the latency to a round; there is one job.
+    For the other parameters see `run_asynchronous`.
     """
     barrier = 0.0
     with closing(_Dispatcher(task, method, machine)) as dispatcher:
         while barrier <= until:
-            dispatcher.publish_all()
             finished = _run_round(dispatcher, machine.workers, (barrier, until), evaluations)
             dispatcher.log += finished
             yield from (entry for entry in finished if entry.finished <= until)
@@ -135,28 +135,19 @@ def _run_round(
 
 
 class _Dispatcher:
-    """Hands asks to the ranks together with the records published since the previous ask."""
+    """Hands asks to the ranks, together with the evaluations that finished before.
+
+    The log is in the order in which the evaluations finished.
+    """
 
     def __init__(self, task: Task, method: Method, machine: Machine) -> None:
         executor = _InProcess if machine.processes == 1 else _ForkedProcesses
         self.log: list[LogEntry] = []
-        self._latency = machine.latency
         self._durations = [machine.durations(rank) for rank in range(machine.workers)]
-        self._n_published = 0
-        self._n_delivered = [0] * machine.processes  # published entries that each process has
+        self._n_delivered = [0] * machine.processes  # entries of the log that each process has
         self._executor: _RankExecutor = executor(
             lambda: VirtualRanks(task, method, machine), machine.processes
         )
-
-    def publish_arrived(self, now: float) -> None:
-        """Publish the log entries that have reached the peers by now."""
-        log = self.log
-        while self._n_published < len(log) and self._arrival(self._n_published) <= now:
-            self._n_published += 1
-
-    def publish_all(self) -> None:
-        """Publish all log entries."""
-        self._n_published = len(self.log)
 
     def has_room(self, rank: int) -> bool:
         """Whether the process of a rank can accept another ask now."""
@@ -166,9 +157,8 @@ class _Dispatcher:
         """Start to compute an ask; return the earliest time at which its evaluation can finish."""
         seconds = next(self._durations[rank])
         process = self._process(rank)
-        first, self._n_delivered[process] = self._n_delivered[process], self._n_published
-        arrivals = [entry.data for entry in self.log[first : self._n_published]]
-        self._executor.submit(process, Request(rank, now, seconds, arrivals))
+        first, self._n_delivered[process] = self._n_delivered[process], len(self.log)
+        self._executor.submit(process, Request(rank, now, seconds, self.log[first:]))
         return now + seconds
 
     def collect(self) -> LogEntry:
@@ -178,9 +168,6 @@ class _Dispatcher:
     def close(self) -> None:
         """End the processes."""
         self._executor.close()
-
-    def _arrival(self, index: int) -> float:
-        return self.log[index].finished + self._latency
 
     def _process(self, rank: int) -> int:
         return rank % len(self._n_delivered)

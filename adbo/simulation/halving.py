@@ -17,7 +17,7 @@ import numpy as np
 from adbo.core.history import History
 from adbo.core.space import FloatArray
 from adbo.objective.trial import Trial
-from adbo.simulation.virtual_ranks import n_published
+from adbo.simulation.shared_history import n_published
 
 
 @dataclass

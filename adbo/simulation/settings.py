@@ -6,6 +6,7 @@ The command line reports a wrong one before numpy, Optuna or scikit-learn are lo
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Methods whose worker 0 is a manager, which evaluates nothing.
 MANAGED = frozenset({"acbo-rf", "acbo-rf-liar", "acbo-gp", "acbo-random", "tpe"})
+
+#: Methods that can be simulated in several jobs: every worker asks for itself, without a barrier.
+IN_JOBS = ("adbo", "random")
 
 #: The names of `adbo.simulation.methods.METHODS`, in the same order.
 METHOD_NAMES = (
@@ -50,7 +54,7 @@ class SimulationSettings:
     duration
         Virtual duration of an evaluation, see `parse_duration`.
     latency
-        Seconds until a finished evaluation is known to the other workers.
+        Seconds until a finished evaluation is known to the other workers of its job.
     ask_cost, ask_cost_per_evaluation
         Seconds that an ask takes, and additional seconds for each evaluation known to the worker.
         Without `ask_cost`, an ask takes its measured CPU time. With it, the seed determines the
@@ -61,11 +65,16 @@ class SimulationSettings:
         As in `adbo.core.settings.Settings`.
     processes
         Number of processes that compute the asks; they do not change the result.
+    jobs
+        Number of jobs of equal size into which the workers are divided.
+    job_latency
+        Seconds until a finished evaluation is known to the workers of other jobs, at least
+        `latency`; without effect if there is one job.
 
     Raises
     ------
     UsageError
-        If one of them is out of range.
+        If one of them is out of range, or the method cannot be simulated in several jobs.
     """
 
     workers: int
@@ -80,6 +89,8 @@ class SimulationSettings:
     seed: int = 0
     kappa: float = KAPPA
     processes: int = 1
+    jobs: int = 1
+    job_latency: float = 1.0
 
     def __post_init__(self) -> None:
         parse_duration(self.duration)
@@ -100,16 +111,36 @@ class SimulationSettings:
             "seed": (self.seed >= 0, "a non-negative integer"),
             "kappa": (0 <= self.kappa < math.inf, "a finite non-negative number"),
             "processes": (self.processes >= 1, _POSITIVE),
+            "jobs": (self.jobs >= 1, _POSITIVE),
+            "job_latency": (0 <= self.job_latency < math.inf, _DELAY),
         }
-        for name, (fine, right) in checks.items():
-            if not fine:
-                raise UsageError(f"{name} is {getattr(self, name)!r}: it must be {right}")
+        self._check(checks)
+        if self.jobs > 1:
+            self._check_jobs()
         if self.n_trials is None and self.seconds is None:
             raise UsageError("a simulation needs an end: give a number of trials or of seconds")
 
+    def _check_jobs(self) -> None:
+        """Raise UsageError unless the workers can be divided into several jobs."""
+        divides = self.workers % self.jobs == 0
+        latency_fits = self.job_latency >= self.latency
+        self._check(
+            {
+                "method": (self.method in IN_JOBS, f"{' or '.join(IN_JOBS)} with several jobs"),
+                "jobs": (divides, f"a divisor of the number of workers, {self.workers}"),
+                "job_latency": (latency_fits, f"at least the latency, {self.latency}"),
+            }
+        )
+
+    def _check(self, checks: Mapping[str, tuple[bool, str]]) -> None:
+        """Raise UsageError for the first field that is not fine, saying what would be right."""
+        for name, (fine, right) in checks.items():
+            if not fine:
+                raise UsageError(f"{name} is {getattr(self, name)!r}: it must be {right}")
+
     @property
     def machine(self) -> Machine:
-        """The simulated workers: their durations, latency and cost of an ask."""
+        """The simulated workers: their durations, latencies and cost of an ask."""
         from adbo.simulation.virtual_ranks import Machine  # it imports numpy and Optuna
 
         cost = self.ask_cost
@@ -120,6 +151,8 @@ class SimulationSettings:
             None if cost is None else partial(_ask_cost, cost, self.ask_cost_per_evaluation),
             self.seed,
             self.processes,
+            self.jobs,
+            self.job_latency,
         )
 
 

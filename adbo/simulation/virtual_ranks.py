@@ -3,38 +3,41 @@
 This module knows which records a rank has received when it asks; the event loops and the clock are
 in `adbo.simulation.events`.
 
-With the same latency between all ranks, records reach every rank in the same order. The records
-that a rank knows are therefore a prefix of one log and its own records that are not yet published.
-Each process keeps one history instead of one per rank. It is advanced to the time of an ask, and
-the asking rank's unpublished records are appended for the duration of the ask (`SharedHistory`).
+A record is published when every rank knows it: ``latency`` seconds after its evaluation finished,
+or ``job_latency`` if there are several jobs. Records are published in the order in which they
+finished, so those that a rank knows are a prefix of one log and a few unpublished ones: those of
+its peers in the same job that are older than ``latency``, and its own.
 
-The rows are in the order of publication, followed by the asking rank's own. A real rank has them
-in the order of receipt: this changes which rows are drawn, but not their probabilities. Every rank
-has its own loop (`adbo.run.loop.work`), random streams and encoder, and all records travel as
-bytes.
+Each process keeps one history instead of one per rank. It is advanced to the time of an ask, and
+the unpublished records that the asking rank knows are appended for the duration of the ask
+(`SharedHistory`).
+
+The rows are in the order of publication, followed by the unpublished ones of the job, then by the
+asking rank's own. A real rank has them in the order of receipt: this changes which rows are drawn,
+but not their probabilities. Every rank has its own loop (`adbo.run.loop.work`), random streams and
+encoder, and all records travel as bytes.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from adbo.core.evaluation import Batch, Evaluation, to_batch
-from adbo.core.history import History, name_key
+from adbo.core.history import History
 from adbo.core.space import FloatArray
 from adbo.core.wire import Decoder, Encoder, message
 from adbo.objective.evaluate import Objective, evaluate
 from adbo.objective.trial import Trial
 from adbo.run.loop import work
+from adbo.simulation.shared_history import SharedHistory
 
 Propose = Callable[[History], FloatArray]
 
@@ -80,7 +83,7 @@ class Machine:
     duration
         Draws the seconds of one evaluation.
     latency
-        Seconds from the end of an evaluation until its peers know the record.
+        Seconds from the end of an evaluation until the other ranks of its job know the record.
     ask_cost
         Returns the seconds charged for an ask for the number of known evaluations. None charges
         the measured CPU time of the ask, and the time to decode and append the records received
@@ -89,6 +92,11 @@ class Machine:
         Seed of all random streams.
     processes
         Processes that compute the asks.
+    jobs
+        Number of jobs; it divides ``workers``. The ranks of a job are consecutive.
+    job_latency
+        Seconds from the end of an evaluation until the ranks of other jobs know the record, at
+        least ``latency``; without effect if there is one job.
     """
 
     workers: int
@@ -97,6 +105,17 @@ class Machine:
     ask_cost: Callable[[int], float] | None = None
     seed: int = 0
     processes: int = 1
+    jobs: int = 1
+    job_latency: float = 1.0
+
+    @property
+    def publication_latency(self) -> float:
+        """Seconds from the end of an evaluation until every rank knows the record."""
+        return self.latency if self.jobs == 1 else self.job_latency
+
+    def job(self, rank: int) -> int:
+        """Return the job of a rank, from 0 on."""
+        return rank // (self.workers // self.jobs)
 
     def streams(self, rank: int) -> list[np.random.Generator]:
         """Return a rank's random streams: asks and trials, as in a real run, and durations."""
@@ -124,8 +143,8 @@ class Request(NamedTuple):
     rank: int
     now: float
     seconds: float
-    arrivals: list[bytes]
-    """Messages published since the previous request to the same process."""
+    finished: list[LogEntry]
+    """Evaluations that finished since the previous request to the same process."""
 
 
 class LogEntry(NamedTuple):
@@ -145,64 +164,6 @@ def log_entry(evaluation: Evaluation, ask_seconds: float, data: bytes, sign: int
     complete = evaluation.state is TrialState.COMPLETE
     cost = sign * evaluation.value if complete else math.nan
     return LogEntry(evaluation.finished, evaluation.rank, ask_seconds, cost, data)
-
-
-class SharedHistory(History):
-    """A history shared by many ranks, to which one at a time appends its unpublished records."""
-
-    def __init__(self, sign: int) -> None:
-        super().__init__(sign)
-        self._published = 0
-
-    @contextmanager
-    def overlaid(self, own: Sequence[Batch]) -> Iterator[None]:
-        """Let the asking rank append its ``own`` records, and remove them afterwards.
-
-        Only the search space is copied, and only if ``own`` has a new layout.
-        """
-        self._published = self._n
-        before = dict(self.__dict__)
-        self.counts = dict(self.counts)
-        if any(batch.layout.key not in self._layout_index for batch in own):
-            self.space = copy.deepcopy(self.space)
-            self._layouts = list(self._layouts)
-            self._layout_columns = list(self._layout_columns)
-            self._layout_index = dict(self._layout_index)
-        try:
-            yield
-        finally:
-            if self._n > self._published:
-                self._forget(slice(self._published, self._n))
-                self.__dict__.update(before)
-
-    @property
-    def n_published(self) -> int:
-        """The number of rows that every rank knows; the others are the asking rank's own."""
-        return self._published
-
-    def contains(self, values: FloatArray) -> NDArray[np.bool_]:
-        """Return which points ``(m, d)`` of internal values have been evaluated, ``(m,)``."""
-        n, self._n = (
-            self._n,
-            min(self._n, self._published),
-        )  # the set of points keeps published rows only
-        found = super().contains(values)
-        self._n = n
-        for row in self._values[self._published : n]:
-            found |= ((values == row) | (np.isnan(values) & np.isnan(row))).all(axis=1)
-        return found
-
-    def _forget(self, rows: slice) -> None:
-        for row in range(rows.start, rows.stop):
-            header = self._header[row]
-            self._seen.discard(name_key(int(header["rank"]), int(header["seq"])))
-            self._extras.pop(row, None)
-        self._values[rows] = np.nan
-
-
-def n_published(history: History) -> int:
-    """Return the number of rows that every rank knows; the others are the asking rank's own."""
-    return history.n_published if isinstance(history, SharedHistory) else len(history)
 
 
 class _NullTransport:
@@ -238,6 +199,7 @@ class VirtualRanks:
         self._machine = machine
         self._history = SharedHistory(task.sign)
         self._decoder = Decoder()
+        self._unpublished: deque[tuple[LogEntry, Sequence[Batch]]] = deque()
         self._ranks: dict[int, _RankState] = {}
         self._receive_seconds: float | None = None
 
@@ -246,13 +208,11 @@ class VirtualRanks:
 
         The objective is called at once, since its value does not depend on its virtual duration.
         """
-        for data in request.arrivals:  # one by one, since a decoder groups records by layout
-            self._history.extend(self._decoder.decode([data]).batches)
+        self._publish(request)
         rank = self._ranks.get(request.rank) or self._begin(request.rank)
         rank.unpublished = [e for e in rank.unpublished if not self._history.knows(e.rank, e.seq)]
         own = [to_batch(e) for e in rank.unpublished]
-        with self._history.overlaid(own):
-            self._history.extend(own)
+        with self._history.overlaid(self._heard_in_job(request) + own):
             began = time.thread_time()
             point = next(rank.loop) if rank.newest is None else rank.loop.send(rank.newest)
             ask_seconds = self._charge(rank, time.thread_time() - began)
@@ -270,6 +230,27 @@ class VirtualRanks:
         rank.seq += 1
         data = message([rank.encoder.frames(evaluation)])
         return log_entry(evaluation, ask_seconds, data, self._task.sign)
+
+    def _publish(self, request: Request) -> None:
+        """Advance the history to the records that every rank knows at the time of a request."""
+        for entry in request.finished:  # one by one, since a decoder groups records by layout
+            batches = self._decoder.decode([entry.data]).batches
+            self._unpublished.append((entry, batches))
+        latency = self._machine.publication_latency
+        while self._unpublished and self._unpublished[0][0].finished + latency <= request.now:
+            self._history.extend(self._unpublished.popleft()[1])
+
+    def _heard_in_job(self, request: Request) -> list[Batch]:
+        """Return the unpublished records of its peers that a rank knows when it asks."""
+        machine = self._machine
+        return [
+            batch
+            for entry, batches in self._unpublished
+            if entry.rank != request.rank
+            and machine.job(entry.rank) == machine.job(request.rank)
+            and entry.finished + machine.latency <= request.now
+            for batch in batches
+        ]
 
     def _begin(self, number: int) -> _RankState:
         ask_rng, trial_rng, _ = self._machine.streams(number)

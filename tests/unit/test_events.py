@@ -38,6 +38,32 @@ def test_ranks_know_a_record_only_after_the_latency():
     assert known[1] == [[], [(1, 0)], [(0, 0), (1, 0), (1, 1)]]
 
 
+def test_ranks_know_records_of_other_jobs_only_after_the_job_latency():
+    known = {}
+    machine = Machine(4, lambda rng: 10.0, 3.0, lambda n_known: 1.0, jobs=2, job_latency=14.0)
+    list(run_asynchronous(Task(sphere, 1, 1.96), machine, 54.0, method=recording_method(known)))
+    # All ask at 0, 11, 22, ...; what finished at 22 is known in the job at 25, to others at 36.
+    of_ranks = [[(rank, seq) for seq in range(4)] for rank in range(4)]
+    for rank in range(4):
+        own, peer = of_ranks[rank], of_ranks[rank ^ 1]
+        others = of_ranks[rank ^ 2], of_ranks[rank ^ 3]
+        assert known[rank] == [
+            [],
+            own[:1],
+            sorted([*own[:2], *peer[:1]]),
+            sorted([*own[:3], *peer[:2], *others[0][:1], *others[1][:1]]),
+            sorted([*own[:4], *peer[:3], *others[0][:2], *others[1][:2]]),
+        ]
+
+
+def test_a_record_is_known_at_the_moment_of_its_arrival():
+    known = {}
+    machine = Machine(4, lambda rng: 10.0, 10.0, lambda n_known: 0.0, jobs=2, job_latency=20.0)
+    list(run_asynchronous(Task(sphere, 1, 1.96), machine, 39.0, method=recording_method(known)))
+    assert known[2][2] == [(2, 0), (2, 1), (3, 0)]
+    assert known[2][3] == [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (3, 0), (3, 1)]
+
+
 def test_ranks_know_only_their_own_records_until_the_barrier():
     known = {}
     machine = Machine(2, lambda rng: 10.0, ask_cost=lambda n_known: 0.0)

@@ -108,6 +108,19 @@ def test_scaling(tmp_path: Path) -> None:
     assert files.items() <= again.items()
 
 
+def test_simulated_jobs(tmp_path: Path) -> None:
+    arguments = ["--workers", "4", "--jobs", "1", "4", "--seeds", "1", "--duration", "constant:1"]
+    arguments += ["--times", "4.5", "8.5"]
+    out = _run(tmp_path, "simulated_jobs.py", *arguments)
+    rows = pd.read_csv(tmp_path / "simulated_jobs.csv")
+    assert list(rows["jobs"]) == [1, 1, 4, 4]
+    assert list(rows["evaluations"]) == [16, 32] * 2
+    assert list(rows["utilization"]) == pytest.approx([4 / 4.5, 8 / 8.5] * 2)
+    assert (rows["regret"] > 0).all()
+    assert _run(tmp_path, "simulated_jobs.py", *arguments) == out
+    assert len(pd.read_csv(tmp_path / "simulated_jobs.csv")) == len(rows)
+
+
 @pytest.mark.slow
 def test_replicated_tpe(tmp_path: Path) -> None:
     arguments = ["--processes", "2", "--trials", "10", "--seeds", "0", "--seconds", "0"]

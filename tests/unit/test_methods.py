@@ -18,8 +18,8 @@ from adbo.simulation import egele2022
 from adbo.simulation.egele2022 import Egele2022Settings
 from adbo.simulation.methods import METHODS, MethodSettings, make_methods
 from adbo.simulation.settings import SimulationSettings
+from adbo.simulation.shared_history import SharedHistory
 from adbo.simulation.simulate import simulate as simulate_with
-from adbo.simulation.virtual_ranks import SharedHistory
 
 
 def sphere(trial):
@@ -199,13 +199,11 @@ def test_a_shared_forest_knows_what_all_ranks_know():
     with known.overlaid([]):
         expected = egele2022.SharedForest(SMALL).fitted_to(known).predict(C)
     with known.overlaid(batches[20:]):
-        known.extend(batches[20:])
         np.testing.assert_equal(
             egele2022.SharedForest(SMALL).fitted_to(known).predict(C), expected
         )
     nothing = SharedHistory(1)
     with nothing.overlaid(batches):
-        nothing.extend(batches)
         assert egele2022.SharedForest(SMALL).fitted_to(nothing) is None
 
 

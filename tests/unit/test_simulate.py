@@ -94,6 +94,22 @@ def test_the_seed_decides():
     assert repr(run(1)) != repr(run(2))
 
 
+def test_the_seed_decides_with_several_jobs_too():
+    def run(seed, processes=1):
+        jobs = {"jobs": 2, "job_latency": 45.0, "processes": processes}
+        settings = SimulationSettings(4, 30, ask_cost=0.01, seed=seed, latency=0.1, **jobs)
+        return repr(simulate(branching, settings).history.evaluations())
+
+    assert run(1) == run(1) == run(1, processes=2)
+    assert run(1) != run(2)
+
+
+def test_the_latency_may_exceed_the_job_latency_of_a_single_job():
+    run = partial(SimulationSettings, 4, 30, ask_cost=0.01, seed=1, latency=20.0)
+    logs = [simulate(sphere, settings).log for settings in (run(), run(job_latency=45.0))]
+    assert (logs[0] == logs[1]).all()
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_interruption_keeps_what_is_done(processes):
     calls = []
@@ -208,6 +224,9 @@ def test_durations_for_which_no_clock_is_made(text):
         ("seed", -1),
         ("kappa", -1.0),
         ("processes", 0),
+        ("jobs", 0),
+        ("job_latency", -1.0),
+        ("job_latency", math.inf),
     ],
 )
 def test_settings_that_make_no_sense(name, value):

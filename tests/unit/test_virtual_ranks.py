@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,7 +20,8 @@ from adbo.optimizer import ask
 from adbo.optimizer.settings import OptimizerSettings, SampleSettings
 from adbo.run.loop import work
 from adbo.simulation.events import run_asynchronous
-from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, SharedHistory, Task
+from adbo.simulation.shared_history import SharedHistory
+from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Task
 
 #: Few rows, so that an ask draws from the history instead of reading all of it.
 SMALL_SAMPLE = OptimizerSettings(sample=SampleSettings(n_elites=8, n_others=8))
@@ -91,15 +91,17 @@ class PrivateRank:
         self.ask_rng, self.trial_rng, _ = machine.streams(rank)
         self.durations = machine.durations(rank)
         self.encoder, self.decoder = Encoder(), Decoder()
-        self.inbox: deque[tuple[float, bytes]] = deque()
-        self.heard: list[Batch] = []
+        self.inbox: list[tuple[float, float, int, bytes]] = []
+        self.heard: list[tuple[float, int, Batch]] = []
         self.own: list[Evaluation] = []
 
     def ask(self, now: float) -> Evaluation:
         while self.inbox and self.inbox[0][0] <= now:
-            self.heard += self.decoder.decode([self.inbox.popleft()[1]]).batches
+            _, finished, sender, data = heapq.heappop(self.inbox)
+            [batch] = self.decoder.decode([data]).batches
+            self.heard.append((finished, sender, batch))
         known = History(self.task.sign)
-        known.extend(self.heard)
+        known.extend(batch for *_, batch in sorted(self.heard, key=lambda h: self.place(h, now)))
         known.extend([to_batch(e) for e in self.own if e.finished <= now])
         point = ask.propose(known, self.task.kappa, self.ask_rng, SMALL_SAMPLE)
         started = now + self.machine.ask_cost(len(known))
@@ -109,6 +111,21 @@ class PrivateRank:
         name = (self.rank, len(self.own))
         self.own.append(evaluate(self.task.objective, trial, name, lambda: finished))
         return self.own[-1]
+
+    def place(self, heard: tuple[float, int, Batch], now: float) -> tuple[bool, float, int]:
+        """Return the place of a record: those that every rank knows come first."""
+        finished, sender, _ = heard
+        return finished + self.latency_to_all() > now, finished, sender
+
+    def latency_to_all(self) -> float:
+        return self.machine.latency if self.machine.jobs == 1 else self.machine.job_latency
+
+    def hear(self, evaluation: Evaluation, data: bytes) -> None:
+        """Put a record into the inbox; its own comes when every rank has it."""
+        size = self.machine.workers // self.machine.jobs
+        peer = evaluation.rank != self.rank and evaluation.rank // size == self.rank // size
+        arrival = evaluation.finished + (self.machine.latency if peer else self.latency_to_all())
+        heapq.heappush(self.inbox, (arrival, evaluation.finished, evaluation.rank, data))
 
 
 def private(task: Task, machine: Machine, until: float) -> list[Evaluation]:
@@ -121,18 +138,23 @@ def private(task: Task, machine: Machine, until: float) -> list[Evaluation]:
         now, r, evaluation = heapq.heappop(running)
         log.append(evaluation)
         data = message([ranks[r].encoder.frames(evaluation)])
-        for peer in ranks:  # its own record too, in the order of publication
-            peer.inbox.append((now + machine.latency, data))
+        for rank in ranks:
+            rank.hear(evaluation, data)
         following = ranks[r].ask(now)
         heapq.heappush(running, (following.finished, r, following))
     return log
 
 
 @pytest.mark.parametrize("objective", [sphere, branching, grid])
-@pytest.mark.parametrize("latency", [0.0, 0.5, 30.0])
-def test_ranks_with_a_shared_log_ask_as_with_private_histories(objective, latency):
+@pytest.mark.parametrize(
+    ("latency", "jobs", "job_latency"),
+    [(0.0, 1, 1.0), (0.5, 1, 1.0), (30.0, 1, 1.0), (0.0, 3, 1.0), (0.5, 2, 30.0), (0.0, 6, 9.0)],
+)
+def test_ranks_with_a_shared_log_ask_as_with_private_histories(
+    objective, latency, jobs, job_latency
+):
     task = Task(objective, 1, 1.96)
-    machine = Machine(6, draw, latency=latency, ask_cost=quarter, seed=3)
+    machine = Machine(6, draw, latency, quarter, seed=3, jobs=jobs, job_latency=job_latency)
     expected = private(task, machine, 150.0)
     assert len(expected) > 60
     assert repr(shared(task, machine, 150.0)) == repr(expected)
@@ -184,31 +206,41 @@ def test_the_log_is_that_of_real_workers_on_a_real_network():
     assert repr(shared(task, machine, 120.0, sorted_qucb)) == repr(expected)
 
 
-@pytest.mark.parametrize("latency", [0.0, 0.5])
-def test_processes_do_not_change_the_log(latency):
+@pytest.mark.parametrize(("latency", "jobs"), [(0.0, 1), (0.5, 1), (0.5, 2), (0.0, 4)])
+def test_processes_do_not_change_the_log(latency, jobs):
     def run(processes):
-        machine = Machine(7, draw, latency, ask_cost=quarter, seed=5, processes=processes)
+        machine = Machine(8, draw, latency, quarter, 5, processes, jobs, job_latency=6.0)
         return repr(shared(Task(branching, 1, 1.96), machine, 60.0))
 
     assert run(1) == run(2) == run(3)
 
 
+def test_jobs_that_hear_of_each_other_as_soon_as_ranks_are_one_job():
+    def run(jobs, job_latency):
+        machine = Machine(8, draw, 0.5, quarter, seed=5, jobs=jobs, job_latency=job_latency)
+        return repr(shared(Task(branching, 1, 1.96), machine, 60.0))
+
+    assert run(1, 0.5) == run(1, 20.0) == run(2, 0.5) == run(8, 0.5)
+    assert len({run(1, 20.0), run(2, 20.0), run(8, 20.0)}) == 3
+
+
+LAYOUTS = {name: Layout({name: optuna.distributions.IntDistribution(0, 9)}) for name in "abc"}
+
+
+def record(seq, value, name="a", extras=NO_EXTRAS):
+    """Return a record with one parameter, which is ``seq``."""
+    layout, state = LAYOUTS[name], TrialState.COMPLETE
+    return to_batch(Evaluation(0, seq, state, value, 0.0, 1.0, layout, (float(seq),), extras))
+
+
 def test_an_overlay_leaves_no_trace():
-    layout = Layout({"a": optuna.distributions.IntDistribution(0, 9)})
-    other = Layout({"b": optuna.distributions.IntDistribution(0, 9)})
-
-    def record(seq, value, of=layout, extras=NO_EXTRAS):
-        state = TrialState.COMPLETE
-        return to_batch(Evaluation(0, seq, state, value, 0.0, 1.0, of, (float(seq),), extras))
-
     known = SharedHistory(1)
     known.extend([record(0, 5.0), record(1, 4.0)])
     expected = known.evaluations(), known.elites.tolist(), dict(known.counts)
     first = record(2, 1.0, extras=Extras({"a": 1}))
-    second = record(3, 1.0, other)
+    second = record(3, 1.0, "b")
     for own in (first, first, second):
         with known.overlaid([own]):
-            known.extend([own])
             assert len(known) == 3
             assert known.n_published == 2
             assert known.best == 2
@@ -220,3 +252,12 @@ def test_an_overlay_leaves_no_trace():
     assert known.space.names == ["a", "b"]
     assert np.isnan(known.values(np.array([2]))[0, 0])
     assert [e.extras.user_attrs for e in known.evaluations(2)] == [{}, {"a": 1}]
+
+
+def test_an_overlay_with_a_new_parameter_leaves_no_values():
+    known = SharedHistory(1)
+    known.extend([record(0, 5.0, "a"), record(1, 4.0, "b")])
+    with known.overlaid([record(2, 1.0, "a"), record(3, 1.0, "c")]):
+        assert known.space.names == ["a", "b", "c"]
+    known.extend([record(4, 1.0, "b")])
+    np.testing.assert_equal(known.values(np.array([2])), [[np.nan, 4.0]])
