@@ -53,7 +53,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     storage
         Where rank 0 mirrors the results: an Optuna storage, its URL, or None.
     study_name
-        None for the name of the objective and the present time.
+        None for the name of the objective, the present time, and a random suffix.
     resume
         Continue the study of that name if it exists; otherwise, an existing name is an error.
     seed
@@ -72,7 +72,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     ------
     ValueError
         On all ranks, before anything is evaluated, if an argument is wrong or the study cannot be
-        opened.
+        opened; at the first trial, if the objective asks for a parameter that is incompatible
+        with the study.
     RuntimeError
         If ranks did not answer at the end, or evaluations could not be written to the database.
 
@@ -99,6 +100,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     )
     ranks = find_ranks(comm)
     outcome = execute(objective, within_walltime(settings, ranks), ranks, Silence())
+    if outcome.contradiction is not None:
+        raise UsageError(outcome.contradiction)
     if outcome.missing:
         raise RuntimeError(f"ranks {outcome.missing} did not answer at the end")
     if outcome.n_unwritten:

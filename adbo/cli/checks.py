@@ -14,7 +14,7 @@ from adbo.benchmark_functions.names import NAMES
 from adbo.cli.parser import DEFAULT_STORAGE, DEMONSTRATION_TRIALS
 from adbo.comm.environment import is_launched
 from adbo.core.errors import UsageError
-from adbo.core.settings import Settings, default_study_name
+from adbo.core.settings import Settings, check_not_in_memory, default_study_name
 from adbo.objective.reference import check_file, check_test_function
 from adbo.simulation.settings import SimulationSettings
 
@@ -101,7 +101,7 @@ def check_group_size(ranks_per_trial: int, n_ranks: int) -> None:
 
 
 def study_name(options: argparse.Namespace) -> str:
-    """Return the study name, by default the objective and the present time."""
+    """Return the study name, by default one that no other start has."""
     if options.study_name is not None:
         return str(options.study_name)
     name = options.objective.rpartition("/")[2].replace(".py:", ".").replace(":", "-")
@@ -119,9 +119,10 @@ def _storage(text: str | None) -> str | None:
 
 
 def _check_storage(url: str | None) -> None:
-    """Raise UsageError if this is not the URL of a kind of database that SQLAlchemy knows."""
+    """Raise UsageError if this is not the URL of a lasting database that SQLAlchemy knows."""
     if url is None:
         return
+    check_not_in_memory(url)
     scheme, separator, _ = url.partition("://")
     if not separator:
         raise UsageError(f"{scheme.rpartition('@')[2]} is not a database URL: {_DATABASE_URLS}")

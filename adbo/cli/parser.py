@@ -219,7 +219,7 @@ def _add_optimizer(parser: argparse.ArgumentParser) -> None:
     )
 
 
-_STUDY_NAME = "name of the study (default: objective and start time)"
+_STUDY_NAME = "name of the study (default: objective, start time and a random suffix)"
 _STORAGE = f"default: the environment's DATABASE_URL, else {DEFAULT_STORAGE}"
 
 

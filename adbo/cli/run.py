@@ -78,6 +78,8 @@ def _optimize(
 
 
 def _status(outcome: Outcome) -> int:
+    if outcome.contradiction is not None:
+        return USAGE
     if outcome.reason is not None and outcome.reason.is_signal:
         return INTERRUPTED
     if outcome.n_unwritten or _failure(outcome) is not None:
@@ -87,6 +89,9 @@ def _status(outcome: Outcome) -> int:
 
 def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
     """Write the summary and the last lines of the run; on one rank."""
+    if outcome.contradiction is not None:
+        print_error(outcome.contradiction)
+        return
     write_json(options.json, outcome.summary)
     if not options.quiet:
         # Launchers read both streams through pipes and may swap them: if a person watches the live

@@ -15,6 +15,7 @@ from adbo.core.errors import one_line
 from adbo.core.stopping import signals_ignored
 from adbo.mirror.connection import StudyError, storage_name
 from adbo.mirror.study import open_study, store
+from adbo.mirror.waiting import told_of_waiting
 from adbo.objective.loading import load
 from adbo.report.live import SimulationBar
 from adbo.report.text import common_failure, describe_simulation
@@ -28,7 +29,10 @@ def run_simulation(options: argparse.Namespace, settings: SimulationSettings) ->
     objective = load(options.objective)
     storage = simulation_storage(options)
     name = study_name(options)
-    study = None if storage is None else open_study(storage, name, options.direction, False)
+    study = None
+    if storage is not None:
+        with told_of_waiting(storage, print_error):
+            study = open_study(storage, name, options.direction, False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with SimulationBar(live=not options.quiet and is_watched(sys.stderr)) as bar:
         simulation = simulate(objective, settings, bar.update)

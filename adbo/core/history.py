@@ -3,7 +3,7 @@
 It stores columns instead of objects, so that a million evaluations need the memory of their
 numbers, and an ask reads only a bounded sample of them. To recognize repeated points, it builds a
 set of all points when it is asked for the first time. It does not know where evaluations come
-from.
+from. The choices of a parameter have one order in the whole history, that of the search space.
 
 Notation: ``n`` evaluations, ``d`` columns of the search space, ``m`` sampled rows.
 """
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
+from adbo.core.choices import in_order_of
 from adbo.core.evaluation import HEADER_FIELDS, NO_EXTRAS, Batch, Evaluation, Extras, Layout
 from adbo.core.space import FloatArray, IntArray, SearchSpace
 
@@ -55,6 +56,8 @@ class History:
         self._layouts: list[Layout] = []
         self._layout_index: dict[int, int] = {}
         self._layout_columns: list[IntArray] = []
+        # Of the layouts whose choices have another order: position to the index of each choice.
+        self._reorderings: dict[int, dict[int, FloatArray]] = {}
         self._seen: set[int] = set()
         self._elites: IntArray = np.empty(0, dtype=np.int64)
         self._elite_cost: FloatArray = np.empty(0)
@@ -183,7 +186,12 @@ class History:
         header["layout"] = index
         for name, _ in _COPIED_FIELDS:
             header[name] = rows[name]
-        self._values[start:stop, self._layout_columns[index]] = rows["internal"]
+        internal = rows["internal"]
+        if self._reorderings[index]:
+            internal = internal.copy()
+            for position, indices in self._reorderings[index].items():
+                internal[:, position] = indices[internal[:, position].astype(np.intp)]
+        self._values[start:stop, self._layout_columns[index]] = internal
         self._extras.update({start + i: e for i, e in extras.items()})
         self._n = stop
         self._count(header)
@@ -204,7 +212,9 @@ class History:
         if index is None:
             columns = [self.space.add(n, d) for n, d in layout.distributions.items()]
             index = len(self._layouts)
-            self._layouts.append(layout)
+            known = {self.space.names[c]: self.space.distributions[c] for c in columns}
+            own_layout, self._reorderings[index] = in_order_of(known, layout)
+            self._layouts.append(own_layout)
             self._layout_columns.append(np.array(columns, dtype=np.int64))
             self._layout_index[layout.key] = index
         return index

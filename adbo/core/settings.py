@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import secrets
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 from adbo.core.errors import UsageError
 
@@ -26,9 +28,31 @@ def check_kappa(kappa: float) -> None:
         raise UsageError(f"kappa is {kappa!r}: it must be a finite non-negative number")
 
 
+def check_not_in_memory(url: str) -> None:
+    """Raise UsageError if this is the URL of an SQLite database in memory.
+
+    Every thread would get a database of its own, and all would end with the process.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.partition("+")[0] != "sqlite":
+        return
+    path, _, query = rest.partition("?")
+    database, options = path.removeprefix("/"), parse_qs(query)
+    names = {"", ":memory:"} | ({"file:", "file::memory:"} if "uri" in options else set())
+    if database in names or "memory" in options.get("mode", []):
+        name = url.rpartition("@")[2]
+        raise UsageError(
+            f"{name} is a database in memory, which is lost at the end: use --storage none (in"
+            " Python storage=None) for no database, or sqlite:///FILE"
+        )
+
+
 def default_study_name(objective_name: str) -> str:
-    """Return a study name of the objective and the present time, to the second."""
-    return f"{objective_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    """Return a study name of the objective, the present time, and 8 random characters.
+
+    They tell apart the jobs of an array that start in one second.
+    """
+    return f"{objective_name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
 
 
 @dataclass(frozen=True)

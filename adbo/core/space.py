@@ -23,19 +23,25 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
-    distribution_to_json,
+    check_distribution_compatibility,
 )
+
+from adbo.core.choices import choice_set
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+#: Characters of a distribution that a message shows.
+_SHOWN = 300
 
 
 class SearchSpace:
     """An ordered set of named distributions, to which trials add new names.
 
     If the range of a number differs between trials, its column spans all ranges, so that the order
-    in which they arrive does not matter. If two ranks define one name in incompatible ways at the
-    same moment, each definition gets a column of its own, so that no evaluation is lost.
+    in which they arrive does not matter. Choices have the order in which they were first seen. If
+    two ranks define one name in incompatible ways at the same moment, each definition gets a
+    column of its own, so that no evaluation is lost.
 
     Parameters
     ----------
@@ -55,11 +61,14 @@ class SearchSpace:
         Number of choices ``(d,)``; 0 for numbers.
     grid
         Description of the columns' grids. It changes if and only if `keys` would change.
+    contradictions
+        One line about each definition that is incompatible with the first one of its name.
     """
 
     def __init__(self, distributions: Mapping[str, BaseDistribution] | None = None) -> None:
         self.names: list[str] = []
         self.distributions: list[BaseDistribution] = []
+        self.contradictions: list[str] = []
         self._columns: dict[tuple[str, str], int] = {}
         self._first: dict[str, int] = {}
         self._scale()
@@ -80,6 +89,9 @@ class SearchSpace:
         key = (name, _kind(distribution))
         column = self._columns.get(key)
         if column is None:
+            known = self.known(name)
+            if known is not None and not are_compatible(known, distribution):
+                self.contradictions.append(contradiction(name, known, distribution))
             column = self._columns[key] = len(self.names)
             self._first.setdefault(name, column)
             self.names.append(name)
@@ -96,6 +108,11 @@ class SearchSpace:
         """Return the distribution of the first column of this name, or None."""
         column = self._first.get(name)
         return None if column is None else self.distributions[column]
+
+    def accepts(self, distributions: Mapping[str, BaseDistribution]) -> bool:
+        """Return whether all are compatible with the first ones of their names."""
+        known = [(self.known(name), distribution) for name, distribution in distributions.items()]
+        return all(old is None or are_compatible(old, new) for old, new in known)
 
     def column(self, name: str, distribution: BaseDistribution) -> int | None:
         """Return the column of a name with this kind of distribution, or None."""
@@ -205,13 +222,27 @@ class SearchSpace:
         self._half_span = high / 2 - low / 2
 
 
+def are_compatible(old: BaseDistribution, new: BaseDistribution) -> bool:
+    """Return whether one parameter may have both distributions."""
+    try:
+        check_distribution_compatibility(old, new)
+    except ValueError:
+        return _kind(old) == _kind(new)
+    return True
+
+
+def contradiction(name: str, old: BaseDistribution, new: BaseDistribution) -> str:
+    """Return one line about a definition that is incompatible with that of the study."""
+    return (
+        f"parameter {name!r}: the objective asks for {_shortened(new)},"
+        f" the study has {_shortened(old)}"
+    )
+
+
 def _kind(distribution: BaseDistribution) -> str:
-    """Return what two distributions of one name must share to be compatible in Optuna."""
+    """Return what the distributions of a column have in common."""
     if isinstance(distribution, CategoricalDistribution):
-        try:
-            return distribution_to_json(distribution)
-        except TypeError:  # choices that are not JSON, such as functions
-            return repr(distribution.choices)
+        return f"choices:{choice_set(distribution)}"
     return f"{type(distribution).__name__}:{_log(distribution)}"
 
 
@@ -226,6 +257,11 @@ def _union(old: BaseDistribution, new: BaseDistribution) -> BaseDistribution:
         step = math.gcd(old.step, new.step, old.low - new.low)
         return IntDistribution(low, high, log=old.log, step=step)
     return old
+
+
+def _shortened(distribution: BaseDistribution) -> str:
+    text = str(distribution)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _log(distribution: BaseDistribution) -> bool:

@@ -10,18 +10,17 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import sqlalchemy as sa
-from optuna.distributions import (
-    BaseDistribution,
-    check_distribution_compatibility,
-    distribution_to_json,
-    json_to_distribution,
-)
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy.engine import Connection, Engine
 
+from adbo.core.choices import in_order_of
 from adbo.core.evaluation import Evaluation, Layout
 from adbo.core.optuna_trials import (
     RANK,
@@ -32,6 +31,7 @@ from adbo.core.optuna_trials import (
     system_attrs,
     user_attrs,
 )
+from adbo.core.space import are_compatible, contradiction
 from adbo.mirror.bulk_insert import Row, insert
 from adbo.mirror.mirror import DataLossError
 from adbo.mirror.reader import Range
@@ -75,8 +75,6 @@ class BulkWriter:
         self._stored = NameSet()
         self._n_confirmed = n_confirmed
         self._forget()
-        self._distributions: dict[str, BaseDistribution] = {}
-        self._layouts: dict[int, list[tuple[str, str]]] = {}
 
     def write(self, evaluations: Sequence[Evaluation]) -> None:
         """Store those of the evaluations that are not stored yet; all of them or none.
@@ -103,6 +101,9 @@ class BulkWriter:
         except DatabaseError:
             self._forget()
             raise
+        except RefusedError:
+            self._forget_distributions()
+            raise
         # Only after the commit is anything known to be stored.
         self._count = count
         if ids:
@@ -126,6 +127,12 @@ class BulkWriter:
         self._stored = NameSet()
         self._last_id = 0
         self._count = 0
+        self._forget_distributions()
+
+    def _forget_distributions(self) -> None:
+        """Forget the order of choices: it was not committed, and others may store another one."""
+        self._distributions: dict[str, BaseDistribution] = {}
+        self._layouts: dict[int, list[_Column]] = {}
 
     def _store(
         self, connection: Connection, named: Mapping[tuple[int, int], Evaluation]
@@ -202,15 +209,14 @@ class BulkWriter:
         known = dict(self._distributions)
         for name, distribution in layout.distributions.items():
             previous = known.get(name) or self._stored_distribution(connection, name)
-            if previous is not None:
-                try:
-                    check_distribution_compatibility(previous, distribution)
-                except ValueError as error:
-                    raise RefusedError(f"parameter {name!r}: {error}") from None
+            if previous is not None and not are_compatible(previous, distribution):
+                raise RefusedError(contradiction(name, previous, distribution))
             known[name] = previous or distribution
         self._distributions = known
+        stored, reorderings = in_order_of(known, layout)
         self._layouts[layout.key] = [
-            (name, distribution_to_json(d)) for name, d in layout.distributions.items()
+            _Column(name, distribution_to_json(d), reorderings.get(position))
+            for position, (name, d) in enumerate(stored.distributions.items())
         ]
 
     def _stored_distribution(self, connection: Connection, name: str) -> BaseDistribution | None:
@@ -266,10 +272,24 @@ class BulkWriter:
 
     def _param_rows(self, trials: Iterable[tuple[int, Evaluation]]) -> list[Row]:
         return [
-            (trial_id, name, value, text)
+            (trial_id, column.name, column.stored(value), column.text)
             for trial_id, e in trials
-            for (name, text), value in zip(self._layouts[e.layout.key], e.internal, strict=True)
+            for column, value in zip(self._layouts[e.layout.key], e.internal, strict=True)
         ]
+
+
+class _Column(NamedTuple):
+    """What the rows of one parameter of a layout have in common."""
+
+    name: str
+    text: str
+    """The distribution as JSON, of a categorical one with the choices in the study's order."""
+    indices: NDArray[np.float64] | None
+    """The index of each choice in the study; None if the order is the same."""
+
+    def stored(self, value: float) -> float:
+        """Return an internal value as the study stores it."""
+        return value if self.indices is None else float(self.indices[int(value)])
 
 
 _TRIAL_COLUMNS = ("number", "study_id", "state", "datetime_start", "datetime_complete")

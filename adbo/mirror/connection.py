@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 
 from adbo.core.errors import UsageError
+from adbo.core.settings import check_not_in_memory
 from adbo.mirror.redaction import without_password
 from adbo.mirror.settings import DEFAULTS, ConnectionSettings
 
@@ -50,10 +52,11 @@ def connect(
     Raises
     ------
     StudyError
-        If the URL is not a database URL.
+        If the URL is not a database URL, or that of a database in memory.
     Exception
         Whatever the database and its driver raise; see `adbo.mirror.storage_errors.explained`.
     """
+    check_lasting(storage)
     if not isinstance(storage, str):
         return optuna.storages.get_storage(storage)
     if storage.startswith(("redis://", "journal:")):
@@ -83,8 +86,15 @@ def file_exists(storage: str | BaseStorage) -> bool:
     """Return False if a storage is an SQLite file that is missing; opening would create it."""
     if not isinstance(storage, str):
         return True
-    url = sa.make_url(storage)
-    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+    path = sqlite_file(sa.make_url(storage))
+    return path is None or path.exists()
+
+
+def sqlite_file(url: sa.URL) -> Path | None:
+    """Return the file of an SQLite database; None for other databases, memory and URIs."""
+    database = url.database or ":memory:"
+    is_file = database != ":memory:" and "uri" not in url.query
+    return Path(database) if url.get_backend_name() == "sqlite" and is_file else None
 
 
 @contextlib.contextmanager
@@ -98,13 +108,36 @@ def quietly() -> Iterator[None]:
         optuna.logging.set_verbosity(verbosity)
 
 
+def check_lasting(storage: str | BaseStorage) -> None:
+    """Raise StudyError if the mirror's thread would find an empty database in memory."""
+    url = storage_url(storage)
+    if not isinstance(storage, str):
+        backend = uncached(storage)
+        is_static = isinstance(backend, RDBStorage) and isinstance(
+            backend.engine.pool, sa.pool.StaticPool
+        )
+        if is_static or "cache=shared" in url:
+            return  # all threads see one database, for as long as the caller keeps the storage
+    try:
+        check_not_in_memory(url)
+    except UsageError as error:
+        raise StudyError(str(error)) from None
+
+
 def _opened(url: str, arguments: dict[str, Any], settings: ConnectionSettings) -> RDBStorage:
-    """Open a database; Optuna fails while another process is creating the tables."""
-    for _ in range(settings.attempts - 1):
-        with contextlib.suppress(sa.exc.SQLAlchemyError, RuntimeError, AssertionError):
+    """Open a database; Optuna fails while another process is creating the tables.
+
+    A database that was locked for all of `settings.busy_seconds` is not tried again.
+    """
+    end = time.monotonic() + settings.busy_seconds
+    for attempt in itertools.count(1):
+        try:
             return RDBStorage(url, engine_kwargs=dict(arguments))
+        except (sa.exc.SQLAlchemyError, RuntimeError, AssertionError):
+            if attempt >= settings.attempts or time.monotonic() >= end:
+                raise
         time.sleep(settings.pause)
-    return RDBStorage(url, engine_kwargs=dict(arguments))
+    raise AssertionError("unreachable")
 
 
 #: Drivers by kind of database, in the order in which they are tried.

@@ -54,6 +54,8 @@ class MirrorOwner:
         self._news: deque[Evaluation] = deque()
         self._enqueued: deque[Enqueued] = deque()
         self.is_owner = False
+        #: Names of the evaluations that contradict the study and were not stored.
+        self.contradicting: set[tuple[int, int]] = set()
         #: Evaluations that the database did not take.
         self.n_unwritten = 0
         #: The file that holds them.
@@ -72,15 +74,28 @@ class MirrorOwner:
         if self._has_storage:
             history, page = self._history, self.mirror_settings.page
             self._mirror = Mirror(
-                self._stored,
+                self,
                 lambda cursor: history.evaluations(cursor, cursor + page),
                 report=self._report,
                 cursor=self._n_stored,
                 pace=self.mirror_settings.pace,
                 attend=self._attend,
-                is_own=lambda e: bool(self._stored.job.made(e.rank, e.seq)),
+                is_own=self._is_own,
             )
             self._mirror.start()
+
+    def write(self, evaluations: Sequence[Evaluation]) -> None:
+        """Store evaluations, but not those that contradict the study; see `Writer`.
+
+        They end the run at once; the database would not take them, now or when it is resumed.
+        """
+        space = self._history.space
+        if space.contradictions:
+            own = [e for e in evaluations if self._is_own(e)]
+            refused = [e for e in own if not space.accepts(e.layout.distributions)]
+            self.contradicting.update((e.rank, e.seq) for e in refused)
+            evaluations = [e for e in evaluations if (e.rank, e.seq) not in self.contradicting]
+        self._stored.write(evaluations)
 
     def news(self) -> list[Evaluation]:
         """Return what others have stored since the last call and the history does not have."""
@@ -108,6 +123,9 @@ class MirrorOwner:
             self._rescue(unwritten)
         else:
             self._stored.conclude()
+
+    def _is_own(self, evaluation: Evaluation) -> bool:
+        return bool(self._stored.job.made(evaluation.rank, evaluation.seq))
 
     def _attend(self) -> None:
         """Read what others did to the study, and show them that this job is running."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from adbo.core.choices import reordered
 from adbo.core.evaluation import Evaluation
 from adbo.core.job import Job
 from adbo.core.settings import Settings
@@ -182,9 +183,8 @@ def with_unique_names(
     for evaluation in rescued:
         same_name = taken.get((evaluation.rank, evaluation.seq))
         if same_name is not None:
-            if same_name.layout.key == evaluation.layout.key and (
-                same_name.internal == evaluation.internal
-            ):
+            found = reordered(evaluation, same_name.layout.distributions)
+            if same_name.layout.key == found.layout.key and same_name.internal == found.internal:
                 continue  # it was stored after all
             evaluation = replace(evaluation, rank=job.n_ranks, seq=job.first_seq + len(taken))
         taken[evaluation.rank, evaluation.seq] = evaluation

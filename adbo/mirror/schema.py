@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import sqlalchemy as sa
 from optuna.storages._rdb import models
@@ -21,6 +20,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from adbo.core.evaluation import Evaluation
 from adbo.core.job import job_of
+from adbo.mirror.connection import sqlite_file
 from adbo.mirror.mirror import StudyGoneError
 from adbo.mirror.storage_errors import RefusedError
 
@@ -90,8 +90,8 @@ def connected(engine: Engine) -> Iterator[Connection]:
     StudyGoneError
         If it was an SQLite file and somebody removed it; connecting would create an empty one.
     """
-    path = engine.url.database if engine.dialect.name == "sqlite" else None
-    if path and not Path(path).exists():
+    path = sqlite_file(engine.url)
+    if path is not None and not path.exists():
         raise StudyGoneError(f"there is no file {path}")
     with engine.connect() as connection:
         yield connection

@@ -20,6 +20,7 @@ from adbo.core.evaluation import Evaluation
 from adbo.mirror.bulk_writer import BulkWriter
 from adbo.mirror.connection import (
     StudyError,
+    check_lasting,
     connect,
     file_exists,
     quietly,
@@ -91,6 +92,7 @@ def load_study(storage: str | BaseStorage, name: str | None) -> optuna.Study:
         If there is no such study or the storage cannot be used.
     """
     with explained(storage), quietly():
+        check_lasting(storage)
         if not file_exists(storage):
             raise StudyError(f"there is no file for {storage_name(storage)}")
         opened = connect(storage)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState
 
+from adbo.core.choices import reordered
 from adbo.core.evaluation import FINISHED_STATES, Evaluation
 from adbo.core.optuna_trials import ENQUEUED, enqueued_id, name_of, trial_of, user_attrs
 from adbo.mirror.reader import Range
@@ -28,6 +30,7 @@ class TrialWriter:
         self.written: list[Range] = []  # always empty: the ids of new trials are not known
         self.n_confirmed = 0  # not counted
         self._stored: NameSet | None = None
+        self._distributions: dict[str, BaseDistribution] = {}
 
     def write(self, evaluations: Sequence[Evaluation]) -> None:
         """Store those of the evaluations that are not stored yet.
@@ -49,9 +52,21 @@ class TrialWriter:
             for evaluation in evaluations:
                 name = (evaluation.rank, evaluation.seq)
                 if name not in stored:
-                    self._store(evaluation)
+                    self._store(self._reordered(evaluation))
                     stored.add(*name)
         self._stored = stored
+
+    def _reordered(self, evaluation: Evaluation) -> Evaluation:
+        """Return an evaluation with its choices in the order that the study has."""
+        for name, distribution in evaluation.layout.distributions.items():
+            if name not in self._distributions and isinstance(
+                distribution, CategoricalDistribution
+            ):
+                for trial in self._study.get_trials(deepcopy=False):
+                    if name in trial.distributions:
+                        self._distributions[name] = trial.distributions[name]
+                        break
+        return reordered(evaluation, self._distributions)
 
     def _store(self, evaluation: Evaluation) -> None:
         """Add a trial, or finish the one that was enqueued."""

@@ -22,9 +22,10 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial
 
+from adbo.core.choices import reordering, sorted_choices
 from adbo.core.enqueued import OWN, Enqueued
 from adbo.core.evaluation import FAIL_REASON, Extras, Layout
-from adbo.core.space import SearchSpace
+from adbo.core.space import SearchSpace, are_compatible, contradiction
 
 #: Prefix of the system attributes in which Optuna 5 stores constraints.
 _CONSTRAINT_PREFIX = "constraints:"
@@ -63,6 +64,9 @@ class Trial(BaseTrial):
     ) -> None:
         #: The communicator of the ranks that evaluate this trial together; None for one rank.
         self.comm: Any = None
+        #: One line about the first parameter that contradicts the study, even if the objective
+        #: caught the error; None if there is none.
+        self.contradiction: str | None = None
         self._arguments = (space, proposal, number, started, copy.deepcopy(rng), enqueued)
         self._space = space
         self._proposal = proposal
@@ -219,17 +223,16 @@ class Trial(BaseTrial):
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if name in self._distributions:
             asked = self._distributions[name]
-            check_distribution_compatibility(asked, distribution)
+            if not are_compatible(asked, distribution):
+                check_distribution_compatibility(asked, distribution)
             return asked.to_external_repr(self._internal[name])
         known = self._space.known(name)
-        # Messages carry choices as JSON, so another rank's tuple is known here as a list.
         if known != distribution:
-            text = distribution_to_json(distribution)  # TypeError for choices JSON cannot hold
-            if known is not None and distribution_to_json(known) != text:
-                try:
-                    check_distribution_compatibility(known, distribution)
-                except ValueError as error:
-                    raise ValueError(f"{name}: {error}") from None
+            distribution_to_json(distribution)  # TypeError for choices JSON cannot hold
+            if known is not None and not are_compatible(known, distribution):
+                reason = contradiction(name, known, distribution)
+                self.contradiction = self.contradiction or reason
+                raise ValueError(reason)
         internal = self._choose(name, distribution)
         self._internal[name] = internal
         self._distributions[name] = distribution
@@ -239,16 +242,28 @@ class Trial(BaseTrial):
         """Return the proposed value, clipped to this trial's range, or a random one."""
         if name in self._fixed:
             return self._fixed_value(name, distribution)
-        column = self._space.column(name, distribution)
-        proposed = math.nan
-        if column is not None and column < len(self._proposal):
-            proposed = float(self._proposal[column])
+        proposed = self._proposed_value(name, distribution)
         if not math.isnan(proposed) and distribution._contains(proposed):
             return proposed
         alone = SearchSpace({name: distribution})
         if math.isnan(proposed):
-            return float(alone.from_unit(self._rng.random((1, 1)))[0, 0])
+            drawn = float(alone.from_unit(self._rng.random((1, 1)))[0, 0])
+            if self.comm is not None and isinstance(distribution, CategoricalDistribution):
+                # On each rank of the group the choices may have another order.
+                return float(sorted_choices(distribution)[int(drawn)])
+            return drawn
         return float(alone.from_unit(alone.to_unit(np.array([[proposed]])))[0, 0])
+
+    def _proposed_value(self, name: str, distribution: BaseDistribution) -> float:
+        """Return the proposed value, of choices the index in this trial's order; NaN if none."""
+        column = self._space.column(name, distribution)
+        if column is None or column >= len(self._proposal):
+            return math.nan
+        proposed = float(self._proposal[column])
+        indices = reordering(self._space.distributions[column], distribution)
+        if indices is None or math.isnan(proposed):
+            return proposed
+        return float(indices[int(proposed)])
 
     def _fixed_value(self, name: str, distribution: BaseDistribution) -> float:
         """Return the enqueued value, even if it is out of range; Optuna does the same."""

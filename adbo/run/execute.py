@@ -33,6 +33,7 @@ from adbo.mirror.owner import MirrorOwner
 from adbo.mirror.settings import DEFAULTS, MirrorSettings
 from adbo.mirror.stored_study import StoredStudy
 from adbo.mirror.study import access_to, accessed, enter, open_study
+from adbo.mirror.waiting import told_of_waiting
 from adbo.objective.evaluate import Objective
 from adbo.run.rank import Rank
 from adbo.run.state import RunState, StartInfo
@@ -92,6 +93,9 @@ class Outcome:
     died
         The failed ranks that had not left. (After a death, ranks do not wait for each other at
         the end, so the last ones see the others fail that had done their part.)
+    contradiction
+        One line about a parameter of the objective that contradicts the study, which ended the
+        run; None if there is none.
     is_owner
         Whether this rank owned the mirror at the end, and therefore speaks for all.
     rescued
@@ -107,6 +111,7 @@ class Outcome:
     failed: list[int]
     died: list[int]
     is_owner: bool
+    contradiction: str | None = None
     rescued: Path | None = None
 
     @property
@@ -134,13 +139,14 @@ def execute(
     def begin() -> StartInfo:
         nonlocal study
         if settings.storage is not None:
-            study = open_study(
-                settings.storage,
-                settings.study_name,
-                settings.direction,
-                settings.resume,
-                mirror_settings.connection,
-            )
+            with told_of_waiting(settings.storage, reporter.say, mirror_settings.connection):
+                study = open_study(
+                    settings.storage,
+                    settings.study_name,
+                    settings.direction,
+                    settings.resume,
+                    mirror_settings.connection,
+                )
         return _start(study, settings, ranks.size, reporter)
 
     start = ranks.share(begin)
@@ -179,6 +185,7 @@ def execute(
         sorted(transport.failed),
         sorted(transport.failed - transport.farewells.keys()),
         owner.is_owner,
+        _remedy(rank.contradiction, len(owner.contradicting)),
         owner.rescued,
     )
 
@@ -192,6 +199,14 @@ def _warn_of_locks(storage: str, reporter: Reporter) -> None:
             f"{path} is on {kind}, where SQLite's locks may fail: only this run must write to it,"
             " from one machine; or use a disk of the node, or PostgreSQL"
         )
+
+
+def _remedy(contradiction: str | None, n_refused: int) -> str | None:
+    """Return the line about a contradiction with what to do, and with what was not stored."""
+    if contradiction is None:
+        return None
+    left_out = f"; {n_refused} evaluations that contradict it are not stored" if n_refused else ""
+    return f"{contradiction}: use another --study-name, or the objective of the study{left_out}"
 
 
 def _start(
@@ -211,7 +226,8 @@ def _joined(
 ) -> StartInfo:
     """Begin a job on a study, and return what all ranks must know with what is stored there."""
     with accessed("read"):
-        number, n_other_jobs = enter(study)
+        with told_of_waiting(study._storage, reporter.say):
+            number, n_other_jobs = enter(study)
         access = access_to(study, number)
         known = access.reader.read()
         job = replace(start.job, number=number, n_before=len(known))

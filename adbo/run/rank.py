@@ -70,6 +70,9 @@ class Rank:
         self._failover = Failover(streams, transport)
         self._background = BackgroundReceiver(self._receive) if transport.may_use_threads else None
         self._rank = rank = transport.rank
+        #: One line about a parameter of the objective that contradicts the study, or None.
+        self.contradiction: str | None = None
+        self._n_old_contradictions = len(self._history.space.contradictions)
         self._n_evaluations = 0
         self._enqueued = deque(state.start.enqueued[rank :: state.n_ranks])
         self._too_late = False  # to finish another evaluation before the deadline
@@ -155,7 +158,9 @@ class Rank:
 
     def _should_stop(self) -> bool:
         self._attend()
-        if self._complete or self._interruption.check() is not None:
+        if self.contradiction is not None or self._complete:
+            return True
+        if self._interruption.check() is not None:
             return True
         left = self._interruption.seconds_left
         self._too_late = left is not None and left < usual_duration(self._history)
@@ -177,8 +182,16 @@ class Rank:
         )
         with contextlib.nullcontext() if self._background is None else self._background.lent():
             evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
+        if trial.contradiction is not None and self._n_evaluations == 0:
+            # The objective is not that of the study: nothing of it is worth a trial.
+            self._contradict(trial.contradiction)
+            raise EvaluationAbandoned
         self._n_evaluations += 1
         return evaluation
+
+    def _contradict(self, text: str) -> None:
+        """Note that the objective contradicts the study, which ends the run on all ranks."""
+        self.contradiction = self.contradiction or text
 
     def _abandonable(self, trial: Any) -> Any:
         with self._interruption.abandonable():
@@ -195,8 +208,12 @@ class Rank:
         self._failover.attend()
         if self._failover.lowest == self._rank:
             self._owner.take_over()
+        for text in self._history.space.contradictions[self._n_old_contradictions :]:
+            self._contradict(text)  # two ranks, or jobs, met a new parameter at the same time
         # A rank that was told to stop tells the others by its farewell.
         for farewell in self._transport.farewells.values():
+            if farewell["contradiction"] is not None:
+                self._contradict(farewell["contradiction"])
             if farewell["reason"] is not None:
                 self._interruption.request_stop(StopReason[farewell["reason"]])
 
@@ -208,6 +225,7 @@ class Rank:
             {
                 "rank": self._rank,
                 "reason": None if reason is None else reason.name,
+                "contradiction": self.contradiction,
                 "ask_seconds": statistics.median(self._ask_seconds or [0.0]),
                 "evaluations": self._n_evaluations,
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def test_the_default_name_tells_objective_and_time() -> None:
     Path("my.py").write_text("def f(trial):\n    return trial.suggest_float('x', 0, 1)\n")
     assert main(["run", "my.py:f", "--trials", "3", "--json", "s.json"]) == 0
     summary = json.loads(Path("s.json").read_text())
-    assert summary["study_name"].startswith("my.f-2")
+    assert re.fullmatch(r"my\.f-\d{8}-\d{6}-[0-9a-f]{8}", summary["study_name"])
     assert summary["evaluations_per_rank"] == [3]
 
 

@@ -16,6 +16,11 @@ HEAVY = {
 
 SIMULATE = ["simulate", "ackley", "--workers", "4", "--trials", "9"]
 
+IN_MEMORY = [
+    *("sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite://"),
+    *("sqlite:///file::memory:?uri=true", "sqlite:///file:a?mode=memory&cache=shared&uri=true"),
+]
+
 ARGUMENTS: list[tuple[list[str], str]] = [
     (["--help"], ""),
     (["--version"], ""),
@@ -54,6 +59,9 @@ ARGUMENTS: list[tuple[list[str], str]] = [
     ([*SIMULATE, "--processes", "0"], "processes is 0: it must be a positive integer"),
     ([*SIMULATE, "--storage", "oracel://x"], "oracel://... is not a database URL"),
     (["simulate", "gone.py:f", "--workers", "4", "--trials", "9"], "no file 'gone.py'"),
+    *((["run", "ackley", "--storage", url], "use --storage none") for url in IN_MEMORY),
+    ([*SIMULATE, "--storage", "sqlite://"], "use --storage none"),
+    (["report", "--storage", "sqlite:///:memory:"], "use --storage none"),
     (["report"], "there is no file adbo.db"),
     (["report", "--storage", "none"], "report needs a database"),
 ]

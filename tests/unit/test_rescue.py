@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from trial_strategies import evaluations
 
@@ -63,6 +63,26 @@ def test_a_broken_file_is_an_error(tmp_path: Path) -> None:
     path.write_text(path.read_text() + '{"rank": 0}\n')
     with pytest.raises(rescue.RescueError, match=f"cannot read {path}"):
         rescue.read(path)
+
+
+def test_another_order_of_choices_is_the_same_evaluation() -> None:
+    """The study may have the choices of an evaluation in another order than its file."""
+    stored, rescued = (
+        Evaluation(
+            1,
+            0,
+            TrialState.COMPLETE,
+            0.5,
+            1.0,
+            2.0,
+            Layout.of({"k": CategoricalDistribution(k)}),
+            i,
+        )
+        for k, i in ((["a", "b", "c"], (2.0,)), (["c", "a", "b"], (0.0,)))
+    )
+    assert rescue.with_unique_names([rescued], [stored], Job(2)) == []
+    other = dataclasses.replace(rescued, internal=(2.0,))
+    assert rescue.with_unique_names([other], [stored], Job(2)) != []
 
 
 @given(st.integers(0, 5))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy as sa
 from stored import read_evaluations
 
+import adbo
+from adbo.core.settings import default_study_name
 from adbo.mirror.connection import StudyError, storage_name
 from adbo.mirror.study import load_study, open_study
 
@@ -111,3 +115,67 @@ def test_loading(tmp_path: Path) -> None:
 )
 def test_names_of_storages_contain_no_password(storage, name: str) -> None:
     assert storage_name(storage) == name
+
+
+@pytest.mark.parametrize("resume", [True, False])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite:///:memory:"),
+        *("sqlite:///?timeout=3", "sqlite:///file::memory:?uri=true", "sqlite:///file:?uri=true"),
+        "sqlite:///file:name?mode=memory&cache=shared&uri=true",
+    ],
+)
+def test_a_database_in_memory_is_refused(url: str, resume: bool) -> None:
+    with pytest.raises(StudyError, match=r"is a database in memory, .* use --storage none"):
+        open_study(url, "s", "minimize", resume)
+    with pytest.raises(StudyError, match="use --storage none"):
+        load_study(url, None)
+
+
+def test_a_storage_object_whose_memory_each_thread_has_for_itself_is_refused() -> None:
+    storage = optuna.storages.RDBStorage("sqlite:///:memory:")
+    with pytest.raises(StudyError, match="in Python storage=None"):
+        adbo.optimize(lambda _: 0.0, n_trials=3, storage=storage)
+
+
+@pytest.mark.parametrize(
+    ("url", "engine_kwargs"),
+    [
+        (
+            "sqlite:///:memory:",
+            {"poolclass": sa.pool.StaticPool, "connect_args": {"check_same_thread": False}},
+        ),
+        ("sqlite:///file:shared?mode=memory&cache=shared&uri=true", {}),
+    ],
+)
+def test_a_storage_object_whose_memory_all_threads_share(url: str, engine_kwargs: dict) -> None:
+    storage = optuna.storages.RDBStorage(url, engine_kwargs=engine_kwargs)
+    study = adbo.optimize(lambda _: 0.0, n_trials=3, storage=storage)
+    assert len(study.trials) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("a.db", "a.db"),
+        (":memory:.db", ":memory:.db"),
+        ("file:a.db", "file:a.db"),
+        ("file:a.db?uri=true", "a.db"),
+    ],
+)
+def test_a_file_with_an_odd_name_is_a_database(
+    path: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = f"sqlite:///{path}"
+    adbo.optimize(lambda _: 0.0, n_trials=3, storage=url, study_name="s")
+    assert [found.name for found in tmp_path.iterdir()] == [name]
+    assert len(load_study(url, "s").trials) == 3
+
+
+def test_default_names_of_one_second_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.strftime", lambda _: "20260311-142530")
+    names = {default_study_name("f") for _ in range(1000)}
+    assert len(names) == 1000
+    assert all(re.fullmatch("f-20260311-142530-[0-9a-f]{8}", name) for name in names)

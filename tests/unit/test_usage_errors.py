@@ -29,6 +29,7 @@ BAD_INPUT = {
     "no such directory of the database": ["run", "ackley", "--storage", "sqlite:////no/dir/a.db"],
     "no such kind of database": ["run", "ackley", "--storage", "oracel://x"],
     "no database server": ["run", "ackley", "--storage", "postgresql://u:secret@127.0.0.1:1/d"],
+    "database in memory": ["run", "ackley", "--storage", "sqlite:///:memory:"],
     "not a database": ["run", "ackley", "--storage", "sqlite:///bad.py"],
     "unwritable summary": ["run", "ackley", "--json", "no/dir/summary.json"],
     "existing study": ["run", "ackley", "--study-name", "exists"],

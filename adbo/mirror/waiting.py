@@ -1,0 +1,68 @@
+"""Telling the user that opening a study waits for its database."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+import sqlalchemy as sa
+from optuna.storages import BaseStorage
+
+from adbo.mirror.connection import storage_name, storage_url
+from adbo.mirror.settings import DEFAULTS, ConnectionSettings
+
+#: Seconds after which a wait is reported.
+SECONDS = 2.0
+
+
+@contextlib.contextmanager
+def told_of_waiting(
+    storage: str | BaseStorage,
+    report: Callable[[str], None],
+    connection: ConnectionSettings = DEFAULTS.connection,
+    seconds: float = SECONDS,
+) -> Iterator[None]:
+    """Report, once, that the code in this context waits for the storage, if it does.
+
+    Parameters
+    ----------
+    storage
+        The storage that is opened in this context, or its URL.
+    report
+        Takes one line for the user; called from another thread.
+    connection
+        How persistently the storage is opened.
+    seconds
+        The duration of the context after which the line is reported.
+    """
+    timer = threading.Timer(seconds, _report_wait, (storage, report, connection))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _report_wait(
+    storage: str | BaseStorage, report: Callable[[str], None], connection: ConnectionSettings
+) -> None:
+    name, url = storage_name(storage), storage_url(storage)
+    if not url.startswith("sqlite"):
+        report(f"waiting for {name}: it does not answer, or another process holds a lock")
+    elif _is_locked(url):
+        # The patience of a storage object is its own.
+        end = f"; giving up after {connection.busy_seconds:g} s" if url is storage else ""
+        report(f"waiting for {name}: another process holds a lock{end}")
+
+
+def _is_locked(url: str) -> bool:
+    """Return whether an SQLite file is locked; otherwise opening it is only slow."""
+    engine = sa.create_engine(url, connect_args={"timeout": 0}, poolclass=sa.pool.NullPool)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except sa.exc.SQLAlchemyError as error:
+        return "locked" in str(error)
+    return False
