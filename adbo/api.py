@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from adbo.comm.launch import find_ranks
 from adbo.core.errors import UsageError
 from adbo.core.optuna_trials import trial_of
-from adbo.core.settings import KAPPA, Settings, default_study_name
+from adbo.core.settings import DEFAULT_STORAGE, KAPPA, Settings, default_study_name
 from adbo.mirror.connection import quietly
 from adbo.objective.evaluate import Objective
 from adbo.run.execute import Outcome, Silence, execute
@@ -24,7 +24,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     timeout: float | None = None,
     *,
     direction: str = "minimize",
-    storage: str | BaseStorage | None = "sqlite:///adbo.db",
+    storage: str | BaseStorage | None = DEFAULT_STORAGE,
     study_name: str | None = None,
     resume: bool = False,
     seed: int | None = None,

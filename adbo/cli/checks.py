@@ -11,10 +11,10 @@ import secrets
 from pathlib import Path
 
 from adbo.benchmark_functions.names import NAMES
-from adbo.cli.parser import DEFAULT_STORAGE, DEMONSTRATION_TRIALS
+from adbo.cli.parser import DEMONSTRATION_TRIALS
 from adbo.comm.environment import is_launched
 from adbo.core.errors import UsageError
-from adbo.core.settings import Settings, check_not_in_memory, default_study_name
+from adbo.core.settings import DEFAULT_STORAGE, Settings, check_not_in_memory, default_study_name
 from adbo.objective.reference import check_file, check_test_function
 from adbo.simulation.settings import SimulationSettings
 

@@ -9,9 +9,7 @@ from typing import Any, NoReturn
 import adbo
 from adbo.benchmark_functions.names import NAMES
 from adbo.core.errors import UsageError
-from adbo.core.settings import DIRECTIONS, KAPPA
-
-DEFAULT_STORAGE = "sqlite:///adbo.db"
+from adbo.core.settings import DEFAULT_STORAGE, DIRECTIONS, KAPPA
 
 #: Number of trials of a test function if neither --trials nor --timeout is given.
 DEMONSTRATION_TRIALS = 600

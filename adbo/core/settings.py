@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Mean of the exponential distribution of kappa (arXiv 2207.00479, section III-B).
 KAPPA = 1.96
 
+#: Where results are mirrored unless somebody chooses another place.
+DEFAULT_STORAGE = "sqlite:///adbo.db"
+
 #: +1 to minimize, -1 to maximize: the sign that turns a value into a cost.
 DIRECTIONS = {"minimize": 1, "maximize": -1}
 

@@ -97,7 +97,7 @@ class Terminal:
         """Show the live line from now on, and report the first failure of the objective."""
         self._run = run
         settings = run.settings
-        if run.n_before or run.n_other_jobs:
+        if settings.resume:
             self.say(_joining(run.n_other_jobs, run.n_before))
         if settings.walltime is not None:
             end = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(settings.walltime))
@@ -203,11 +203,11 @@ class Meter:
 
 
 def _joining(n_jobs: int, n_trials: int) -> str:
-    """Return the first line of a run that does not begin a new study."""
+    """Return the first line of a run that may continue a study."""
     so_far = f"{n_trials:,} trials so far"
-    if not n_jobs:
-        return f"continues a study: {so_far}"
-    return f"joins a running study: {n_jobs} other job{'s' if n_jobs > 1 else ''}, {so_far}"
+    if n_jobs:
+        return f"joins a running study: {n_jobs} other job{'s' if n_jobs > 1 else ''}, {so_far}"
+    return f"continues a study: {so_far}" if n_trials else "begins a new study"
 
 
 def _seconds_left(run: WatchedRun, rate: float, seconds: float) -> float | None:

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from adbo.core.evaluation import FAIL_REASON
 from adbo.core.history import History
+from adbo.core.settings import DEFAULT_STORAGE
 from adbo.core.stopping import StopReason
 from adbo.core.summary import Summary
 
@@ -27,7 +28,7 @@ def describe_run(summary: Summary, n_trials: int | None, reason: StopReason | No
     """
     n_own = summary.n_own or 0
     n_others = summary.n_finished - (summary.n_before or 0) - n_own
-    others = f" and {n_others} by others" if n_others else ""
+    others = f", {n_others} by others," if n_others else ""
     lines = [
         describe_best(summary),
         f"{summary.n_finished} trials ({_counts(summary)}), {n_own} of them now on"
@@ -41,7 +42,8 @@ def describe_run(summary: Summary, n_trials: int | None, reason: StopReason | No
     if summary.storage != "none":
         lines.append(f"study {summary.study_name} in {summary.storage}")
         lines.append(f"see it:      optuna-dashboard {summary.storage}")
-        lines.append(f"continue it: --resume --study-name {summary.study_name}")
+        place = "" if summary.storage == DEFAULT_STORAGE else f" --storage {summary.storage}"
+        lines.append(f"continue it: --resume --study-name {summary.study_name}{place}")
         if reason is StopReason.WALLTIME:
             lines.append("the wall time ended it: submit the same job again to go on")
     return lines
