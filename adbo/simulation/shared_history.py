@@ -17,6 +17,9 @@ from adbo.core.evaluation import Batch
 from adbo.core.history import History, name_key
 from adbo.core.space import FloatArray
 
+#: Attributes of the set of all points: it has published rows only, so it need not be restored.
+_POINTS = frozenset({"_points", "_n_points", "_points_grid"})
+
 
 class SharedHistory(History):
     """A history of the records that all ranks know.
@@ -35,7 +38,7 @@ class SharedHistory(History):
         Only the search space is copied, and only if a record has a new layout.
         """
         self._published = self._n
-        before = dict(self.__dict__)
+        before = {name: was for name, was in self.__dict__.items() if name not in _POINTS}
         self.counts = dict(self.counts)
         if any(batch.layout.key not in self._layout_index for batch in unpublished):
             self.space = copy.deepcopy(self.space)
