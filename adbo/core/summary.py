@@ -36,7 +36,7 @@ class Summary:
     n_own
         Evaluations of this job; the others since the start are of other jobs or programs.
     n_jobs
-        Jobs that have worked on the study, this one included.
+        Jobs that have worked on the study, this one included; of a simulation, its jobs.
     n_ranks, n_workers
         Ranks of a run, or of all jobs of a study; virtual workers of a simulation.
     wall_seconds

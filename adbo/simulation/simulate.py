@@ -143,6 +143,7 @@ class Simulation:
             n_complete=n_complete,
             n_pruned=n_pruned,
             n_fail=n_fail,
+            n_jobs=settings.jobs,
             n_workers=settings.workers,
             wall_seconds=self.seconds,
             utilization=self.utilization if len(history) else 0.0,
