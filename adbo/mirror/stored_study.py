@@ -14,7 +14,7 @@ from adbo.core.job import Job
 from adbo.core.settings import Settings
 from adbo.mirror.connection import StudyError
 from adbo.mirror.jobs import BEAT_SECONDS
-from adbo.mirror.mirror import StudyGoneError
+from adbo.mirror.mirror import DataLossError, StudyGoneError
 from adbo.mirror.reader import START, Cursor
 from adbo.mirror.storage_errors import DatabaseError, RefusedError
 from adbo.mirror.study import StudyAccess, access_to, reopen_study, unsupported_revision
@@ -100,6 +100,12 @@ class StoredStudy:
                 self._access = self._opened()
             yield self._access
         except StudyGoneError:
+            if self._access is not None:
+                with contextlib.suppress(DatabaseError, StudyGoneError):
+                    self._access.remove_orphans()
+            self._forget()
+            raise
+        except DataLossError:
             self._forget()
             raise
         except DatabaseError as error:
@@ -109,12 +115,14 @@ class StoredStudy:
                 raise StudyGoneError(str(error)) from None
             if access is not None and access.is_file:
                 self._n_confirmed = access.writer.n_confirmed
+                self._cursor = START  # somebody may have replaced the file
                 self._close()
             raise
 
     def _opened(self) -> StudyAccess:
         settings = self.settings
         assert settings.storage is not None
+        is_first = self.study is not None
         if self.study is None:
             try:
                 self.study = reopen_study(
@@ -128,7 +136,14 @@ class StoredStudy:
                 f"the database has version {revision} of Optuna's tables, which this adbo does"
                 " not know: it writes trial by trial, slowly, as Optuna does"
             )
-        return access_to(self.study, self.job.number, self._cursor, self._n_confirmed)
+        access = access_to(self.study, self.job.number, self._cursor, self._n_confirmed)
+        if not is_first and not access.jobs.come_back(self.job.number, self.job.study):
+            access.close()
+            self.study = None
+            raise StudyGoneError(
+                f"the study {settings.study_name!r} is another one, which was made after it"
+            )
+        return access
 
     def _forget(self) -> None:
         """Close the study; what is there later is another one, to be read from its beginning."""
