@@ -38,11 +38,14 @@ class Job:
         The number of its ranks.
     n_before
         The number of trials that the study had when the first job began.
+    study
+        What tells the study from others of the same name; empty without a storage.
     """
 
     number: int = 0
     n_ranks: int = 1
     n_before: int = 0
+    study: str = ""
 
     @property
     def first_seq(self) -> int:

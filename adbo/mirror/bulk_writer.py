@@ -23,6 +23,7 @@ from sqlalchemy.engine import Connection, Engine
 from adbo.core.choices import in_order_of
 from adbo.core.evaluation import Evaluation, Layout
 from adbo.core.optuna_trials import (
+    ENQUEUED,
     RANK,
     SEQ,
     enqueued_id,
@@ -156,6 +157,10 @@ class BulkWriter:
 
     def _advance(self, connection: Connection) -> None:
         """Move the frontier to the last trial, and remember the names of those in between."""
+        if self._last_id and not self._is_there(connection, self._last_id):
+            self._forget()
+            self._n_confirmed = 0
+            raise DataLossError("the study was made again")
         beyond = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id > self._last_id)
         count, last_id = connection.execute(
             sa.select(sa.func.count(), sa.func.max(TRIALS.c.trial_id)).where(beyond)
@@ -163,6 +168,11 @@ class BulkWriter:
         if count:
             self._remember_names(connection, beyond)
             self._last_id, self._count = last_id, self._count + count
+
+    def _is_there(self, connection: Connection, trial_id: int) -> bool:
+        """Return whether the study has a trial of an id; SQLite uses ids of studies again."""
+        one = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id == trial_id)
+        return connection.execute(sa.select(TRIALS.c.number).where(one)).first() is not None
 
     def _look_up_enqueued(
         self, connection: Connection, evaluations: Iterable[Evaluation]
@@ -176,7 +186,12 @@ class BulkWriter:
         if not ids:
             return set()
         asked = (TRIALS.c.study_id == self._study_id) & TRIALS.c.trial_id.in_(ids)
-        running = sa.select(TRIALS.c.trial_id).where(asked, TRIALS.c.state == TrialState.RUNNING)
+        # In a study that was made again, the trial of this id is another one.
+        running = (
+            sa.select(TRIALS.c.trial_id)
+            .join(SYSTEM_ATTRS, SYSTEM_ATTRS.c.trial_id == TRIALS.c.trial_id)
+            .where(asked, TRIALS.c.state == TrialState.RUNNING, SYSTEM_ATTRS.c.key == ENQUEUED)
+        )
         open_ids = set(connection.scalars(running))
         if len(open_ids) < len(ids):
             self._remember_names(connection, asked & ~TRIALS.c.trial_id.in_(open_ids))

@@ -13,21 +13,30 @@ import random
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import optuna
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from adbo.core.optuna_trials import RANK
+from adbo.core.job import job_of
+from adbo.core.optuna_trials import SEQ, is_name
 from adbo.mirror.schema import STUDY_ATTRS, TRIALS, USER_ATTRS, connected, locked
 from adbo.mirror.storage_errors import translated
 
 #: Prefix of the system attributes of a study that belong to jobs.
 PREFIX = "adbo:job:"
+
+#: The system attribute that tells a study from a later one of the same name. The first job makes
+#: its value: a random text, and the least number of the jobs to come.
+_IDENTITY = "adbo:identity"
+
+#: In a study that was deleted and made again, new jobs have numbers so much greater than that of
+#: the first job that returned. The other jobs that return should have numbers in between.
+_RESERVED = 1000
 
 #: The system attribute by which earlier versions numbered trials: such a study has had a job.
 _EARLIER_NUMBERING = "adbo:numbering"
@@ -76,8 +85,17 @@ class Jobs(Protocol):
     All methods raise `adbo.mirror.storage_errors.DatabaseError` if the storage fails.
     """
 
-    def enter(self) -> int:
-        """Begin a job; return its number, which no other job has or had."""
+    def enter(self, above: int = -1) -> int:
+        """Begin a job; return its number, greater than `above`, which no job has or had."""
+
+    def identity(self) -> str:
+        """Return what tells the study from others of the same name; call it after `enter`."""
+
+    def come_back(self, number: int, identity: str) -> bool:
+        """Continue the job of this number; return False if the study is not that of `identity`.
+
+        A study without identity was made anew, and takes it over.
+        """
 
     def running(self, number: int) -> set[int]:
         """Return the numbers of the jobs that are running, other than that of this number."""
@@ -104,17 +122,35 @@ class RdbJobs:
         self._engine = engine
         self._study_id = study_id
 
-    def enter(self) -> int:
+    def enter(self, above: int = -1) -> int:
         """Begin a job under the lock of the study; remove what jobs that ended have left."""
         with translated(self._engine), locked(self._engine, self._study_id) as connection:
             now, present = _clock(connection), self._read(connection)
-            taken = [p.number for p in present.values()]
-            number = 1 + max(taken) if taken else self._first_number(connection)
+            taken = [p.number for p in present.values()] or self._named(connection)
+            identity = self._read_identity(connection) or self._identify(connection, _random(), 0)
+            number = max([identity[1], 1 + above, *(1 + n for n in taken)])
             ended = [key for key, p in present.items() if not p.is_running(now)]
             old = STUDY_ATTRS.c.key.in_(ended)
             connection.execute(STUDY_ATTRS.delete().where(self._mine, old))
             self._insert(connection, Presence.of_this_process(number, now))
         return number
+
+    def identity(self) -> str:
+        """Return what tells the study from others of the same name; empty without a job."""
+        with translated(self._engine), connected(self._engine) as connection:
+            found = self._read_identity(connection)
+        return "" if found is None else found[0]
+
+    def come_back(self, number: int, identity: str) -> bool:
+        """Continue the job of this number; return False if the study is another one."""
+        with translated(self._engine), locked(self._engine, self._study_id) as connection:
+            found = self._read_identity(connection)
+            if found is None:
+                self._identify(connection, identity, number + _RESERVED)
+            elif found[0] != identity:
+                return False
+        self.stay(number)
+        return True
 
     def running(self, number: int) -> set[int]:
         """Return the numbers of the other jobs that are running."""
@@ -141,11 +177,22 @@ class RdbJobs:
             if not found.rowcount:  # others had taken the job for dead
                 self._insert(connection, presence)
 
+    def _read_identity(self, connection: Connection) -> tuple[str, int] | None:
+        text = connection.scalar(
+            sa.select(STUDY_ATTRS.c.value_json).where(self._mine, STUDY_ATTRS.c.key == _IDENTITY)
+        )
+        return None if text is None else tuple(json.loads(text))
+
+    def _identify(self, connection: Connection, identity: str, first: int) -> tuple[str, int]:
+        self._insert_attr(connection, _IDENTITY, json.dumps([identity, first]))
+        return identity, first
+
     def _insert(self, connection: Connection, presence: Presence) -> None:
+        self._insert_attr(connection, _key(presence.number), _text(presence))
+
+    def _insert_attr(self, connection: Connection, key: str, text: str) -> None:
         connection.execute(
-            STUDY_ATTRS.insert().values(
-                study_id=self._study_id, key=_key(presence.number), value_json=_text(presence)
-            )
+            STUDY_ATTRS.insert().values(study_id=self._study_id, key=key, value_json=text)
         )
 
     @property
@@ -161,18 +208,18 @@ class RdbJobs:
         )
         return {key: Presence(**json.loads(text)) for key, text in rows}
 
-    def _first_number(self, connection: Connection) -> int:
-        """Return 0 if no earlier version of adbo made trials; they have the names of job 0."""
+    def _named(self, connection: Connection) -> list[int]:
+        """Return the number of the last job in the names of trials, if there is one."""
+        names = (
+            sa.select(USER_ATTRS.c.value_json)
+            .join(TRIALS, TRIALS.c.trial_id == USER_ATTRS.c.trial_id)
+            .where(TRIALS.c.study_id == self._study_id, USER_ATTRS.c.key == SEQ)
+        )
         earlier = sa.select(STUDY_ATTRS.c.key).where(
             self._mine, STUDY_ATTRS.c.key == _EARLIER_NUMBERING
         )
-        named = (
-            sa.select(TRIALS.c.trial_id)
-            .join(USER_ATTRS, USER_ATTRS.c.trial_id == TRIALS.c.trial_id)
-            .where(TRIALS.c.study_id == self._study_id, USER_ATTRS.c.key == RANK)
-            .limit(1)
-        )
-        return int(any(connection.execute(q).first() is not None for q in (earlier, named)))
+        is_earlier = connection.execute(earlier).first() is not None
+        return _last_job((json.loads(text) for text in connection.scalars(names)), is_earlier)
 
 
 class StudyJobs:
@@ -192,17 +239,35 @@ class StudyJobs:
         self._study = study
         self._storage = study._storage
 
-    def enter(self) -> int:
+    def enter(self, above: int = -1) -> int:
         """Begin a job; return its number."""
-        key = PREFIX + uuid.uuid4().hex
+        key = PREFIX + _random()
         with translated(self._storage):
             while True:
-                taken = [p.number for p in self._read().values()]
-                number = 1 + max(taken) if taken else self._first_number()
+                taken = [p.number for p in self._read().values()] or self._named()
+                identity = self._read_identity() or self._identify(_random(), 0)
+                number = max([identity[1], 1 + above, *(1 + n for n in taken)])
                 self._write(key, Presence.of_this_process(number, time.time()))
                 if [p.number for p in self._read().values()].count(number) == 1:
                     return number
                 time.sleep(random.uniform(0.0, _PAUSE))
+
+    def identity(self) -> str:
+        """Return what tells the study from others of the same name; empty without a job."""
+        with translated(self._storage):
+            found = self._read_identity()
+        return "" if found is None else found[0]
+
+    def come_back(self, number: int, identity: str) -> bool:
+        """Continue the job of this number; return False if the study is another one."""
+        with translated(self._storage):
+            found = self._read_identity() or self._identify(identity, number + _RESERVED)
+            if found[0] != identity:
+                return False
+            keys = [key for key, p in self._read().items() if p.number == number]
+            key = keys[0] if keys else PREFIX + _random()
+            self._write(key, Presence.of_this_process(number, time.time()))
+        return True
 
     def running(self, number: int) -> set[int]:
         """Return the numbers of the other jobs that are running."""
@@ -231,12 +296,31 @@ class StudyJobs:
         attributes = self._storage.get_study_system_attrs(self._study._study_id)
         return {k: Presence(**v) for k, v in attributes.items() if k.startswith(PREFIX)}
 
-    def _first_number(self) -> int:
-        """Return 0 if no earlier version of adbo made trials; they have the names of job 0."""
+    def _read_identity(self) -> tuple[str, int] | None:
+        found = self._storage.get_study_system_attrs(self._study._study_id).get(_IDENTITY)
+        return None if found is None else tuple(found)
+
+    def _identify(self, identity: str, first: int) -> tuple[str, int]:
+        value: list[str | int] = [identity, first]
+        self._storage.set_study_system_attr(self._study._study_id, _IDENTITY, value)
+        return identity, first
+
+    def _named(self) -> list[int]:
+        """Return the number of the last job in the names of trials, if there is one."""
         attributes = self._storage.get_study_system_attrs(self._study._study_id)
         trials = self._study.get_trials(deepcopy=False)
-        is_named = any(RANK in trial.user_attrs for trial in trials)
-        return int(_EARLIER_NUMBERING in attributes or is_named)
+        seqs = (trial.user_attrs[SEQ] for trial in trials if SEQ in trial.user_attrs)
+        return _last_job(seqs, _EARLIER_NUMBERING in attributes)
+
+
+def _last_job(seqs: Iterable[Any], is_earlier: bool) -> list[int]:
+    """Return the last job of some sequence numbers; job 0 is also that of earlier versions."""
+    jobs = [job_of(seq) for seq in seqs if is_name(0, seq)]
+    return [max(jobs, default=0)] if jobs or is_earlier else []
+
+
+def _random() -> str:
+    return uuid.uuid4().hex
 
 
 def _key(number: int) -> str:

@@ -93,6 +93,7 @@ class Mirror:
         self._has_attended = True  # without an error, when it was last due
         self._is_own = is_own
         self._has_lost = False  # whether the database lost evaluations
+        self._has_more = True  # whether the source should be looked at again at once
         self._pending: list[Evaluation] = []
         self._postponed: list[Evaluation] = []
         self._failed_alone: dict[tuple[int, int], set[int]] = {}
@@ -171,18 +172,18 @@ class Mirror:
             self._closing.wait(self._pace.interval)
 
     def _copy(self) -> None:
-        """Write all evaluations that the source has now, and attend to other work."""
-        while not self._abandoned.is_set():
+        """Write the evaluations that the source has now, and attend to other work."""
+        self._has_more = True
+        while self._has_more and not self._abandoned.is_set():
             if not self._pending:
                 self._take_page()
-            if not self._pending:
+            while self._pending and not self._abandoned.is_set():
+                self._write_batch(self._pending[: self._batch])
+                self._recover()
                 self._attend_if_due()
-                if not self._closing.is_set():
-                    self._recover()
-                return
-            self._write_batch(self._pending[: self._batch])
+        self._attend_if_due()
+        if not self._closing.is_set():
             self._recover()
-            self._attend_if_due()
 
     def _write_batch(self, batch: Sequence[Evaluation]) -> None:
         """Write the first of the pending evaluations."""
@@ -205,22 +206,29 @@ class Mirror:
             self._batch = min(2 * self._batch, self._pace.batch)
 
     def _attend_if_due(self) -> None:
-        """Attend to other work, once in an interval and at most a quarter of the time."""
-        began = time.monotonic()
+        """Attend to other work, once in an interval and at most a quarter of a processor."""
+        began, used = time.monotonic(), time.thread_time()
         if began < self._attend_at or self._closing.is_set():
             return
         self._attend_at = began + self._pace.interval
         self._has_attended = False
         self._attend()
         self._has_attended = True
-        ended = time.monotonic()
-        self._attend_at = max(self._attend_at, ended + 3 * (ended - began))
+        used = time.thread_time() - used
+        self._attend_at = max(self._attend_at, time.monotonic() + 3 * used)
 
     def _take_page(self) -> None:
-        """Take the next evaluations from the source; if it has none, those that were postponed."""
+        """Take the next evaluations from the source; if it has none, those that were postponed.
+
+        After a page that is not full, the source has no more that are worth a transaction. Those
+        that arrive meanwhile are written an interval later, or at once when the mirror is closed.
+        """
         with self._lock:
             self._pending = list(self._source(self._cursor))
             self._cursor += len(self._pending)
+            is_full = len(self._pending) >= self._pace.batch
+            is_urgent = self._closing.is_set() or bool(self._postponed)
+            self._has_more = is_full or (is_urgent and bool(self._pending))
             if not self._pending:
                 self._pending, self._postponed = self._postponed, []
 
@@ -228,7 +236,7 @@ class Mirror:
         """Return to the first evaluation of all; the writer skips what is stored."""
         with self._lock:
             self._pending, self._postponed, self._cursor = [], [], 0
-            self._has_lost = True
+            self._has_lost = self._has_more = True
 
     def _reduce_batch(self, batch: Sequence[Evaluation], error: Exception) -> None:
         """Halve the batch size after a failure; postpone an evaluation that failed alone.

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +17,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from adbo.core.choices import reordered
 from adbo.core.evaluation import Evaluation
-from adbo.core.job import Job
+from adbo.core.job import Job, job_of
 from adbo.core.settings import Settings
 from adbo.core.trial_json import decode_evaluation, encode_evaluation
 from adbo.mirror.connection import storage_name, storage_url
 from adbo.mirror.mirror import Writer, write_all
+
+#: Seconds by which the times of an evaluation may differ after it was stored; some databases keep
+#: whole seconds.
+_RESOLUTION = 1.0
 
 _FORMAT = "adbo rescued evaluations 1"
 
@@ -99,7 +103,7 @@ def find(location: Location) -> list[Path]:
         for path in _listed(directory)
         if _header(path) == location.header
     }
-    return sorted(found.values(), key=lambda path: path.stat().st_mtime)
+    return sorted(found.values(), key=_modified)
 
 
 def read(path: Path) -> list[Evaluation]:
@@ -112,8 +116,21 @@ def read(path: Path) -> list[Evaluation]:
     """
     try:
         return [decode_evaluation(json.loads(line)) for line in path.read_text().splitlines()[1:]]
+    except FileNotFoundError:
+        return []  # another job has just stored them, and removed the file
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise RescueError(f"cannot read {path}: {error}") from None
+
+
+def last_job(location: Location) -> int:
+    """Return the greatest number of a job in the files of a study; -1 if there is none.
+
+    Raises
+    ------
+    RescueError
+        If a file cannot be read.
+    """
+    return max((job_of(e.seq) for p in find(location) for e in read(p) if e.rank >= 0), default=-1)
 
 
 def restore(
@@ -174,22 +191,30 @@ def with_unique_names(
 ) -> list[Evaluation]:
     """Return the rescued evaluations that are not among the known ones.
 
-    The name of another evaluation may be the same: earlier versions used names again, and trials
-    that adbo did not make are known by their numbers. Then the rescued evaluation gets a name of
-    this job that none of its ranks uses.
+    The name of another evaluation may be the same: earlier versions used names again, trials that
+    adbo did not make are known by their numbers, and a study that was begun anew has the same jobs
+    as the old one. Then the rescued evaluation gets a name of this job that no rank of it uses.
     """
     taken = {(e.rank, e.seq): e for e in known}
+    alike: dict[tuple[tuple[str, str], ...], list[Evaluation]] = defaultdict(list)
+    for e in taken.values():
+        alike[_params(e)].append(e)
     new = []
     for evaluation in rescued:
-        same_name = taken.get((evaluation.rank, evaluation.seq))
-        if same_name is not None:
-            found = reordered(evaluation, same_name.layout.distributions)
-            if same_name.layout.key == found.layout.key and same_name.internal == found.internal:
-                continue  # it was stored after all
+        if (evaluation.rank, evaluation.seq) in taken:
+            others = alike[_params(evaluation)]
+            if any(abs(e.started - evaluation.started) < _RESOLUTION for e in others):
+                continue  # it was stored after all, or is in another file, too
             evaluation = replace(evaluation, rank=job.n_ranks, seq=job.first_seq + len(taken))
         taken[evaluation.rank, evaluation.seq] = evaluation
+        alike[_params(evaluation)].append(evaluation)
         new.append(evaluation)
     return new
+
+
+def _params(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
+    """Return the parameters in a form that does not depend on the order of choices."""
+    return tuple((name, repr(value)) for name, value in evaluation.params.items())
 
 
 def _write_new(directory: Path, stem: str, text: str) -> Path:
@@ -217,6 +242,13 @@ def _listed(directory: Path) -> list[Path]:
         return list(directory.glob("*.rescued*.jsonl"))
     except OSError:
         return []
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _header(path: Path) -> Any:

@@ -119,3 +119,21 @@ def locked(engine: Engine, study_id: int) -> Iterator[Connection]:
             if connection.execute(study.with_for_update()).first() is None:
                 raise StudyGoneError("the study is no longer in the database")
             yield connection
+
+
+def remove_orphans(engine: Engine, study_id: int) -> None:
+    """Remove the trials of a study that is not in an SQLite file any more.
+
+    Optuna reads a study before it deletes it, and does not delete what others add in between.
+    SQLite would give these trials to the next study, since it uses ids again.
+    """
+    with connected(engine) as connection, connection.begin():
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        study = sa.select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id)
+        if connection.execute(study).first() is not None:
+            return
+        orphans = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id)
+        for table in (VALUES, PARAMS, USER_ATTRS, SYSTEM_ATTRS, STEPS):
+            connection.execute(table.delete().where(table.c.trial_id.in_(orphans)))
+        for table in (STUDY_ATTRS, TRIALS):
+            connection.execute(table.delete().where(table.c.study_id == study_id))

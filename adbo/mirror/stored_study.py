@@ -99,6 +99,12 @@ class StoredStudy:
             if self._access is None:
                 self._access = self._opened()
             yield self._access
+        except StudyGoneError:
+            if self._access is not None:
+                with contextlib.suppress(DatabaseError, StudyGoneError):
+                    self._access.remove_orphans()
+            self._forget()
+            raise
         except DataLossError:
             self._forget()
             raise
@@ -116,6 +122,7 @@ class StoredStudy:
     def _opened(self) -> StudyAccess:
         settings = self.settings
         assert settings.storage is not None
+        is_first = self.study is not None
         if self.study is None:
             try:
                 self.study = reopen_study(
@@ -129,7 +136,14 @@ class StoredStudy:
                 f"the database has version {revision} of Optuna's tables, which this adbo does"
                 " not know: it writes trial by trial, slowly, as Optuna does"
             )
-        return access_to(self.study, self.job.number, self._cursor, self._n_confirmed)
+        access = access_to(self.study, self.job.number, self._cursor, self._n_confirmed)
+        if not is_first and not access.jobs.come_back(self.job.number, self.job.study):
+            access.close()
+            self.study = None
+            raise StudyGoneError(
+                f"the study {settings.study_name!r} is another one, which was made after it"
+            )
+        return access
 
     def _forget(self) -> None:
         """Close the study; what is there later is another one, to be read from its beginning."""

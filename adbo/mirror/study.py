@@ -32,7 +32,7 @@ from adbo.mirror.jobs import Jobs, RdbJobs, StudyJobs
 from adbo.mirror.mirror import StudyGoneError, Writer
 from adbo.mirror.queue import Queue, RdbQueue, StudyQueue
 from adbo.mirror.reader import START, BulkReader, Cursor, Range, Reader, TrialReader
-from adbo.mirror.schema import REVISION
+from adbo.mirror.schema import REVISION, remove_orphans
 from adbo.mirror.settings import DEFAULTS, ConnectionSettings
 from adbo.mirror.storage_errors import DatabaseError, RefusedError, explained, translated
 from adbo.mirror.trial_writer import TrialWriter
@@ -172,6 +172,13 @@ class StudyAccess:
         running = self.jobs.running(self.job)
         return self.queue.take_lost(cursor.unfinished, {self.job, *running})
 
+    def remove_orphans(self) -> None:
+        """Remove what was written to the study in an SQLite file while Optuna deleted it."""
+        storage = uncached(self.study._storage)
+        if self.is_file and isinstance(storage, RDBStorage):
+            with translated(storage.engine):
+                remove_orphans(storage.engine, self.study._study_id)
+
     def close(self) -> None:
         """Close the connections; the next one opens the file that is there then."""
         storage = uncached(self.study._storage)
@@ -226,8 +233,15 @@ def writer_for(study: optuna.Study) -> Writer:
     return access_to(study, job=0).writer
 
 
-def enter(study: optuna.Study) -> tuple[int, int]:
-    """Begin a job on a study; return its number, and how many other jobs are running.
+def enter(study: optuna.Study, above: int = -1) -> tuple[int, str, int]:
+    """Begin a job on a study; return its number, the study's identity, the number of other jobs.
+
+    Parameters
+    ----------
+    study
+        The study.
+    above
+        The greatest number of a job whose trials may come to the study later.
 
     Raises
     ------
@@ -236,8 +250,8 @@ def enter(study: optuna.Study) -> tuple[int, int]:
     """
     database = _supported_database(study)
     jobs = StudyJobs(study) if database is None else RdbJobs(database.engine, study._study_id)
-    number = jobs.enter()
-    return number, len(jobs.running(number))
+    number = jobs.enter(above)
+    return number, jobs.identity(), len(jobs.running(number))
 
 
 def unsupported_revision(study: optuna.Study) -> str | None:

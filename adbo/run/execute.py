@@ -6,11 +6,12 @@ objective and the reporter are passed in.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -225,18 +226,16 @@ def _joined(
     start: StartInfo, study: optuna.Study, settings: Settings, reporter: Reporter
 ) -> StartInfo:
     """Begin a job on a study, and return what all ranks must know with what is stored there."""
-    with accessed("read"):
+    files = rescue.location(settings) if settings.resume else None
+    with accessed("read"), _rescue_explained():
+        last_job = -1 if files is None else rescue.last_job(files)
         with told_of_waiting(study._storage, reporter.say):
-            number, n_other_jobs = enter(study)
+            number, identity, n_other_jobs = enter(study, last_job)
         access = access_to(study, number)
         known = access.reader.read()
-        job = replace(start.job, number=number, n_before=len(known))
-        if settings.resume:
-            try:
-                location = rescue.location(settings)
-                known += rescue.restore(location, access.writer, known, job, reporter.say)
-            except rescue.RescueError as error:
-                raise StudyError(str(error)) from None
+        job = replace(start.job, number=number, n_before=len(known), study=identity)
+        if files is not None:
+            known += rescue.restore(files, access.writer, known, job, reporter.say)
         cursor = access.reader.cursor
         enqueued = [*access.take_lost(cursor), *access.queue.take(cursor.unfinished)]
     return replace(
@@ -247,6 +246,15 @@ def _joined(
         n_other_jobs=n_other_jobs,
         cursor=cursor,
     )
+
+
+@contextlib.contextmanager
+def _rescue_explained() -> Iterator[None]:
+    """Raise what is wrong with a rescue file as a message for the user."""
+    try:
+        yield
+    except rescue.RescueError as error:
+        raise StudyError(str(error)) from None
 
 
 def _pages(evaluations: Sequence[Evaluation]) -> list[bytes]:

@@ -93,10 +93,37 @@ def test_names_that_were_used_again(n_others: int) -> None:
     mine = Evaluation(3, 2, TrialState.COMPLETE, 0.5, 1.0, 2.0, layout, (0.25,))
     assert rescue.with_unique_names([mine, mine], [mine], job) == []
     others = [dataclasses.replace(mine, seq=2 + i, internal=(0.75,)) for i in range(n_others)]
-    rescued = [dataclasses.replace(e, internal=(0.5,)) for e in [mine, *others[1:]]]
+    conflicting = enumerate([mine, *others[1:]])
+    rescued = [dataclasses.replace(e, internal=(0.5,), started=10.0 * i) for i, e in conflicting]
     found = rescue.with_unique_names(rescued, others, job)
     assert [e.internal for e in found] == [(0.5,)] * len(rescued)
     assert len({(e.rank, e.seq) for e in [*others, *found]}) == len(others) + len(found)
     assert all(
         e == r or (e.rank == 4 and job.made(4, e.seq)) for e, r in zip(found, rescued, strict=True)
     )
+
+
+def test_the_files_of_two_jobs_have_the_same_evaluations(tmp_path: Path) -> None:
+    """Their names belong to others by now, since the study was begun anew."""
+    layout = Layout({"x": FloatDistribution(0, 1)})
+    old = [
+        Evaluation(0, seq, TrialState.COMPLETE, 0.5, 10.0 * seq, 2.0, layout, (0.25,))
+        for seq in range(4)
+    ]
+    new = [dataclasses.replace(e, started=e.started + 1000) for e in old]
+    location = _location(tmp_path)
+    for part in (old[:3], old[1:]):
+        rescue.write(location, part)
+    stored: list[Evaluation] = []
+
+    class _Writer:
+        def write(self, evaluations: list[Evaluation]) -> None:
+            stored.extend(evaluations)
+
+    assert rescue.last_job(location) == 0
+    restored = rescue.restore(location, _Writer(), new, Job(1), lambda text: None)
+    assert restored == stored
+    assert sorted(e.started for e in stored) == [e.started for e in old]
+    assert len({(e.rank, e.seq) for e in [*new, *stored]}) == 8
+    assert rescue.find(location) == []
+    assert rescue.last_job(location) == -1
