@@ -115,6 +115,23 @@ TABLES: Mapping[str, Table] = {
         ("figure",),
         {"storage_throughput.png": "storage_throughput.png"},
     ),
+    "jobs": Table(
+        "jobs.csv",
+        ("problem", "database", "method", "jobs", "processes"),
+        (
+            "best_5",
+            "best_10",
+            "best_20",
+            "best_30",
+            "evaluations",
+            "utilization",
+            "writes_per_second",
+            "reads_per_second",
+            "made",
+            "stored",
+        ),
+        {"jobs.png": "jobs.png"},
+    ),
     "replicated_tpe": Table(
         "replicated_tpe.csv",
         ("storage", "evaluation_seconds", "trials"),
