@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import itertools
 import json
+import math
 import shutil
 import sys
 import sysconfig
@@ -34,6 +35,9 @@ from processes import Processes, ProcessesFailed
 from versions import code_version, save
 
 from adbo.mirror.connection import connect
+
+#: The table says when the best value was at most this.
+TARGETS = (0.1, 1e-3)
 
 #: Seconds between two points of a curve.
 _STEP = 0.5
@@ -112,6 +116,7 @@ def summarize(observed: Observed, jobs: int, options: argparse.Namespace) -> dic
     within = observed.transactions[observed.transactions["ended"].between(0, seconds)]
     return {
         **{f"best_{t:g}": best for t, best in curve(observed, options.moments)},
+        **{f"seconds_to_{target:g}": _reached(observed, target, seconds) for target in TARGETS},
         "evaluations": int((table["ended"] <= seconds).sum()),
         "utilization": busy / (options.processes * seconds),
         "writes_per_second": within["writes"].sum() / (jobs * seconds),
@@ -119,6 +124,13 @@ def summarize(observed: Observed, jobs: int, options: argparse.Namespace) -> dic
         "made": len(table),
         "stored": observed.stored,
     }
+
+
+def _reached(observed: Observed, target: float, seconds: float) -> float:
+    """Return when the first evaluation ended that reached a target; NaN if none did in time."""
+    table = observed.evaluations
+    ended = table["ended"][table["value"] <= target].min()  # NaN if there is none
+    return float(ended) if ended <= seconds else math.nan
 
 
 def curve(observed: Observed, moments: Iterable[float]) -> list[tuple[float, float]]:
@@ -134,8 +146,10 @@ def table(rows: pd.DataFrame) -> str:
     """Return the medians and ranges over the seeds as a table in Markdown."""
     moments = [name for name in rows if name.startswith("best_")]
     bests = (f"best after {name[5:]} s" for name in moments)
+    reached = [name for name in rows if name.startswith("seconds_to_")]
+    times = (f"seconds to {name[11:]}" for name in reached)
     last = ("evaluations", "utilization", "writes, reads per second and job")
-    lines: list[Sequence[str]] = [("problem", "database", "processes", *bests, *last)]
+    lines: list[Sequence[str]] = [("problem", "database", "processes", *bests, *times, *last)]
     lines.append(["---"] * len(lines[0]))
     for key, runs in rows.groupby(["problem", "database", "method", "jobs"], sort=False):
         problem, database, method, jobs = key
@@ -145,7 +159,7 @@ def table(rows: pd.DataFrame) -> str:
                 problem,
                 database,
                 _label(method, jobs, int(median["processes"])),
-                *(_range(runs[name]) for name in moments),
+                *(_range(runs[name]) for name in [*moments, *reached]),
                 f"{median['evaluations']:,.0f}",
                 f"{median['utilization']:.2f}",
                 f"{median['writes_per_second']:.1f}, {median['reads_per_second']:.1f}",
@@ -155,7 +169,14 @@ def table(rows: pd.DataFrame) -> str:
 
 
 def _range(values: pd.Series) -> str:
-    return f"{values.median():.2g} [{values.min():.1g}, {values.max():.1g}]"
+    """Return median and range; "-" if not all runs have a value."""
+    if values.isna().any():
+        return "-"
+    return f"{values.median():.2g} [{_short(values.min())}, {_short(values.max())}]"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1g}"
 
 
 def _label(method: str, jobs: int, processes: int) -> str:
@@ -224,9 +245,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{_named(key)}: {_shown(summary)}", file=sys.stderr, flush=True)
     if not summaries.exists():
         return 1
-    print(table(pd.read_csv(summaries)))
+    print(table(pd.read_csv(summaries, dtype={"version": str})))
     draw(
-        pd.read_csv(curves).drop_duplicates([*Key._fields, "seconds"]), options.output / "jobs.png"
+        pd.read_csv(curves, dtype={"version": str}).drop_duplicates([*Key._fields, "seconds"]),
+        options.output / "jobs.png",
     )
     return int(n_failed > 0)
 

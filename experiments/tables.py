@@ -123,6 +123,8 @@ TABLES: Mapping[str, Table] = {
             "best_10",
             "best_20",
             "best_30",
+            "seconds_to_0.1",
+            "seconds_to_0.001",
             "evaluations",
             "utilization",
             "writes_per_second",

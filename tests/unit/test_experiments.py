@@ -123,19 +123,9 @@ def test_replicated_tpe(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_jobs(tmp_path: Path) -> None:
-    arguments = [
-        "--databases",
-        "sqlite",
-        "--problems",
-        "mixed",
-        "--seeds",
-        "0",
-        "--jobs",
-        "1",
-        "2",
-    ]
-    few = ["--processes", "2", "--moments", "1", "3", "--output", "o"]
-    out = _run(tmp_path, "jobs.py", *arguments, *few)
+    arguments = ["--databases", "sqlite", "--problems", "mixed", "--processes", "2"]
+    arguments += ["--jobs", "1", "2", "--moments", "1", "3", "--output", "o"]
+    out = _run(tmp_path, "jobs.py", *arguments, "--seeds", "0")
     assert "1 job of 2 ranks" in out
     rows = pd.read_csv(tmp_path / "o" / "jobs.csv")
     assert list(zip(rows["method"], rows["jobs"], strict=True)) == [
