@@ -36,6 +36,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import database_servers
 import optuna
 import pandas as pd
 import sqlalchemy as sa
@@ -114,13 +115,10 @@ def databases(urls: Sequence[str]) -> Iterator[dict[str, str]]:
         if urls:
             yield {sa.make_url(url).get_backend_name(): url for url in urls}
             return
-        sys.path.append(str(Path(__file__).parents[1] / "tests" / "contract"))
-        import servers
-
         directory = stack.enter_context(tempfile.TemporaryDirectory())
         found = {"sqlite": f"sqlite:///{directory}/study.db"}
         for name in ("postgresql", "mariadb"):
-            server = stack.enter_context(getattr(servers, name)())
+            server = stack.enter_context(database_servers.start(name))
             found[name] = server.new_database()
         yield found
 

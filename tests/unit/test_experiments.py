@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,47 @@ def test_replicated_tpe(tmp_path: Path) -> None:
     assert (rows["seconds"] > 0).all()
     assert (tmp_path / "replicated_tpe" / "replicated_tpe.png").exists()
     assert _run(tmp_path, "replicated_tpe.py", *arguments) == out
+
+
+@pytest.mark.slow
+def test_jobs(tmp_path: Path) -> None:
+    arguments = ["--databases", "sqlite", "--problems", "mixed", "--processes", "2"]
+    arguments += ["--jobs", "1", "2", "--moments", "1", "3", "--output", "o"]
+    out = _run(tmp_path, "jobs.py", *arguments, "--seeds", "0")
+    assert "1 job of 2 ranks" in out
+    rows = pd.read_csv(tmp_path / "o" / "jobs.csv")
+    assert list(zip(rows["method"], rows["jobs"], strict=True)) == [
+        ("adbo", 1),
+        ("adbo", 2),
+        ("tpe", 2),
+    ]
+    assert (rows["stored"] == rows["made"]).all()
+    assert (rows["best_3"] <= rows["best_1"].fillna(math.inf)).all()
+    assert rows["evaluations"].between(1, 2 * 3 / 0.4).all()
+    assert rows["utilization"].between(0, 1, inclusive="neither").all()
+    assert (rows[["writes_per_second", "reads_per_second"]] > 0).all(axis=None)
+    curves = pd.read_csv(tmp_path / "o" / "best.csv")
+    assert set(curves["seconds"]) == {0.5, 1, 1.5, 2, 2.5, 3}
+    assert (tmp_path / "o" / "jobs.png").exists()
+    # Another seed is added; the other runs are not repeated.
+    _run(tmp_path, "jobs.py", *arguments, "--seeds", "0", "1")
+    again = pd.read_csv(tmp_path / "o" / "jobs.csv")
+    pd.testing.assert_frame_equal(again[: len(rows)], rows)
+    assert list(again["seed"]) == [0] * 3 + [1] * 3
+
+
+def test_a_process_that_fails_ends_its_run_and_names_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    processes = importlib.import_module("processes")
+    waiting, failing = "import time; time.sleep(600)", "import sys; sys.exit('no database')"
+    with processes.Processes(tmp_path) as started:
+        for program in (waiting, failing):
+            started.start([sys.executable, "-c", program])
+        with pytest.raises(processes.ProcessesFailed, match="no database"):
+            started.open_gate("ready", 2)
+    assert all(process.poll() is not None for process in started.processes)
 
 
 @pytest.mark.slow
