@@ -42,8 +42,9 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     objective
         A function of an Optuna trial that returns a float.
     n_trials
-        Number of finished trials at which to stop, those of all ranks and of earlier runs. It may
-        be exceeded by the evaluations that were running. None for no limit.
+        Number of finished trials at which to stop, those of all ranks, jobs and earlier runs. It
+        may be exceeded by the evaluations that were running, and by what other jobs finish within
+        about a second. None for no limit.
     timeout
         Seconds after which running evaluations are abandoned; an evaluation that probably could
         not finish before is not begun. None for no limit. The time limit of a Slurm job is
@@ -55,7 +56,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     study_name
         None for the name of the objective, the present time, and a random suffix.
     resume
-        Continue the study of that name if it exists; otherwise, an existing name is an error.
+        Continue the study of that name if it exists, and join other jobs that work on it; without
+        it, an existing name is an error.
     seed
         Seed of all random streams; None for a random one.
     kappa

@@ -60,7 +60,7 @@ def _add_run(commands: Any) -> None:
         "--trials",
         type=int,
         metavar="N",
-        help="stop when the study has N finished trials, those of all ranks and of earlier runs"
+        help="stop when the study has N finished trials, those of all ranks, jobs and earlier runs"
         f" (default: no limit; {DEMONSTRATION_TRIALS} for a test function without --timeout)",
     )
     parser.add_argument(
@@ -72,7 +72,9 @@ def _add_run(commands: Any) -> None:
     )
     _add_study(parser, _STUDY_NAME, _STORAGE)
     parser.add_argument(
-        "--resume", action="store_true", help="continue the study of that name if it exists"
+        "--resume",
+        action="store_true",
+        help="continue the study of that name if it exists, and join other jobs that work on it",
     )
     _add_optimizer(parser)
     parser.add_argument(

@@ -30,7 +30,7 @@ class InProcessTransport:
         self.rank = rank
         self.size = len(queues)
         self.failed: set[int] = set()  # the ranks of one process die together
-        self.may_use_threads = False
+        self.may_use_threads = self.size == 1
         self._queues = queues
         self._inbox = Inbox()
         self.farewells = self._inbox.farewells

@@ -150,7 +150,13 @@ def restore(
     """
     restored: list[Evaluation] = []
     for path in find(location):
-        new = with_unique_names(read(path), [*known, *restored], job)
+        try:
+            rescued = read(path)
+        except RescueError:
+            if path.exists():
+                raise
+            continue  # another job has just restored it
+        new = with_unique_names(rescued, [*known, *restored], job)
         refused = write_all(writer, new)
         restored += [e for e in new if (e.rank, e.seq) not in refused]
         n_taken = len(new) - len(refused)

@@ -69,7 +69,7 @@ def _job_end(environ: Mapping[str, str], patience: float) -> float | None:
         return float(known)
     try:
         answer = subprocess.run(
-            ["scontrol", "show", "job", job, "--oneliner"],
+            ["scontrol", "show", "job", _array_task(environ) or job, "--oneliner"],
             capture_output=True,
             text=True,
             timeout=patience,
@@ -79,3 +79,9 @@ def _job_end(environ: Mapping[str, str], patience: float) -> float | None:
         return None
     found = re.search(r"\bEndTime=(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", answer)
     return None if found is None else datetime.fromisoformat(found[1]).timestamp()
+
+
+def _array_task(environ: Mapping[str, str]) -> str | None:
+    """Return the name of this task of a job array, whose job id may mean the whole array."""
+    array, task = (environ.get(f"SLURM_ARRAY_{name}_ID", "") for name in ("JOB", "TASK"))
+    return f"{array}_{task}" if array.isdigit() and task.isdigit() else None

@@ -99,8 +99,29 @@ def test_what_is_wrong_is_said_in_one_line(
     assert complaint in done.stderr
 
 
+def test_a_study_on_the_disk_of_another_job(tmp_path: Path) -> None:
+    """A job does not begin while another one has the file; it does if that one has ended."""
+    disk, bin_directory = tmp_path / "disk", tmp_path / "bin"
+    disk.mkdir()
+    bin_directory.mkdir()
+    squeue = bin_directory / "squeue"
+    squeue.write_text('#!/bin/sh\n[ "$3" = 7 ] && echo running\n')
+    squeue.chmod(0o755)
+    path = f"{bin_directory}:{os.environ['PATH']}"
+    holder = tmp_path / "adbo.db-job"
+    for node_disk in (str(disk), ""):
+        holder.write_text("7\n")
+        done = _run(tmp_path, PATH=path, NODE_DISK=node_disk)
+        assert done.returncode == 2
+        assert "job 7 has adbo.db" in done.stderr
+        holder.write_text("6\n")
+        assert _run(tmp_path, PATH=path, NODE_DISK=node_disk).returncode == 0
+        assert not holder.exists()
+
+
 def test_the_scripts_are_sound() -> None:
     program = Path(sysconfig.get_path("scripts")) / "shellcheck"
-    scripts = [str(ROOT / "slurm" / name) for name in ("study.sbatch", "ackley_scaling.sh")]
+    names = ("study.sbatch", "array.sbatch", "ackley_scaling.sh")
+    scripts = [str(ROOT / "slurm" / name) for name in names]
     done = subprocess.run([program, *scripts], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -47,6 +47,16 @@ def test_the_controller_is_asked(scontrol: Path) -> None:
     assert last_moment(JOB, end - 3600) == end - 60
 
 
+def test_a_task_of_a_job_array_asks_for_itself(scontrol: Path) -> None:
+    """The job id of the last task is also the number of the whole array."""
+    program = scontrol.parent / "scontrol"
+    program.write_text(program.read_text().replace("show job 7 ", "show job 7_3 "))
+    end = time.mktime((2030, 5, 4, 3, 2, 1, 0, 0, -1))
+    scontrol.write_text("JobId=7 ArrayJobId=7 EndTime=2030-05-04T03:02:01 X=y\n")
+    environ = {**JOB, "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}
+    assert last_moment(environ, end - 3600) == end - 60
+
+
 @pytest.mark.parametrize("answer", [None, "", "JobId=7 EndTime=Unknown Deadline=N/A\n"])
 def test_a_controller_that_does_not_know(scontrol: Path, answer: str | None) -> None:
     if answer is not None:
