@@ -15,6 +15,10 @@ from adbo.mirror.settings import DEFAULTS, ConnectionSettings
 #: Seconds after which a wait is reported.
 SECONDS = 2.0
 
+#: Seconds for which an SQLite file must stay locked to count as locked by another process: the
+#: transactions of this process are shorter.
+_LOCKED_SECONDS = 0.5
+
 
 @contextlib.contextmanager
 def told_of_waiting(
@@ -36,30 +40,36 @@ def told_of_waiting(
     seconds
         The duration of the context after which the line is reported.
     """
-    timer = threading.Timer(seconds, _report_wait, (storage, report, connection))
-    timer.daemon = True
-    timer.start()
+    over = threading.Event()
+
+    def watch() -> None:
+        if not over.wait(seconds):
+            text = _description(storage, connection)
+            if text is not None and not over.is_set():
+                report(text)
+
+    threading.Thread(target=watch, name="adbo-waiting", daemon=True).start()
     try:
         yield
     finally:
-        timer.cancel()
+        over.set()
 
 
-def _report_wait(
-    storage: str | BaseStorage, report: Callable[[str], None], connection: ConnectionSettings
-) -> None:
+def _description(storage: str | BaseStorage, connection: ConnectionSettings) -> str | None:
+    """Return what is being waited for, None if the storage is only slow."""
     name, url = storage_name(storage), storage_url(storage)
     if not url.startswith("sqlite"):
-        report(f"waiting for {name}: it does not answer, or another process holds a lock")
-    elif _is_locked(url):
-        # The patience of a storage object is its own.
-        end = f"; giving up after {connection.busy_seconds:g} s" if url is storage else ""
-        report(f"waiting for {name}: another process holds a lock{end}")
+        return f"waiting for {name}: it does not answer, or another process holds a lock"
+    if not _is_locked(url):
+        return None
+    # The patience of a storage object is its own.
+    end = f"; giving up after {connection.busy_seconds:g} s" if url is storage else ""
+    return f"waiting for {name}: another process holds a lock{end}"
 
 
 def _is_locked(url: str) -> bool:
-    """Return whether an SQLite file is locked; otherwise opening it is only slow."""
-    engine = sa.create_engine(url, connect_args={"timeout": 0}, poolclass=sa.pool.NullPool)
+    patience = {"timeout": _LOCKED_SECONDS}
+    engine = sa.create_engine(url, connect_args=patience, poolclass=sa.pool.NullPool)
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
