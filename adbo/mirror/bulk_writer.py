@@ -34,11 +34,13 @@ from adbo.core.optuna_trials import (
 )
 from adbo.core.space import are_compatible, contradiction
 from adbo.mirror.bulk_insert import Row, insert
+from adbo.mirror.jobs import IDENTITY
 from adbo.mirror.mirror import DataLossError
 from adbo.mirror.reader import Range
 from adbo.mirror.schema import (
     PARAMS,
     STEPS,
+    STUDY_ATTRS,
     SYSTEM_ATTRS,
     TRIALS,
     USER_ATTRS,
@@ -128,6 +130,7 @@ class BulkWriter:
         self._stored = NameSet()
         self._last_id = 0
         self._count = 0
+        self._identity: str | None = None
         self._forget_distributions()
 
     def _forget_distributions(self) -> None:
@@ -157,10 +160,12 @@ class BulkWriter:
 
     def _advance(self, connection: Connection) -> None:
         """Move the frontier to the last trial, and remember the names of those in between."""
-        if self._last_id and not self._is_there(connection, self._last_id):
+        if self._last_id and not self._is_same(connection):
             self._forget()
             self._n_confirmed = 0
             raise DataLossError("the study was made again")
+        if not self._last_id:
+            self._identity = self._read_identity(connection)
         beyond = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id > self._last_id)
         count, last_id = connection.execute(
             sa.select(sa.func.count(), sa.func.max(TRIALS.c.trial_id)).where(beyond)
@@ -169,10 +174,15 @@ class BulkWriter:
             self._remember_names(connection, beyond)
             self._last_id, self._count = last_id, self._count + count
 
-    def _is_there(self, connection: Connection, trial_id: int) -> bool:
-        """Return whether the study has a trial of an id; SQLite uses ids of studies again."""
-        one = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id == trial_id)
-        return connection.execute(sa.select(TRIALS.c.number).where(one)).first() is not None
+    def _is_same(self, connection: Connection) -> bool:
+        """Return whether the study is that of the last call; SQLite uses ids of studies again."""
+        last = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id == self._last_id)
+        has_last = connection.execute(sa.select(TRIALS.c.number).where(last)).first() is not None
+        return has_last and self._read_identity(connection) == self._identity
+
+    def _read_identity(self, connection: Connection) -> str | None:
+        mine = (STUDY_ATTRS.c.study_id == self._study_id) & (STUDY_ATTRS.c.key == IDENTITY)
+        return connection.scalar(sa.select(STUDY_ATTRS.c.value_json).where(mine))
 
     def _look_up_enqueued(
         self, connection: Connection, evaluations: Iterable[Evaluation]

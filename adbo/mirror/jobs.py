@@ -24,15 +24,16 @@ from sqlalchemy.engine import Connection, Engine
 
 from adbo.core.job import job_of
 from adbo.core.optuna_trials import SEQ, is_name
-from adbo.mirror.schema import STUDY_ATTRS, TRIALS, USER_ATTRS, connected, locked
+from adbo.mirror.schema import STUDY_ATTRS, TRIALS, USER_ATTRS, connected, locked, number_orphans
 from adbo.mirror.storage_errors import translated
 
 #: Prefix of the system attributes of a study that belong to jobs.
 PREFIX = "adbo:job:"
 
 #: The system attribute that tells a study from a later one of the same name. The first job makes
-#: its value: a random text, and the least number of the jobs to come.
-_IDENTITY = "adbo:identity"
+#: its value: a random text, the least number of the jobs to come, and another random text, which
+#: differs after the study was deleted and made again.
+IDENTITY = "adbo:identity"
 
 #: In a study that was deleted and made again, new jobs have numbers so much greater than that of
 #: the first job that returned. The other jobs that return should have numbers in between.
@@ -179,12 +180,13 @@ class RdbJobs:
 
     def _read_identity(self, connection: Connection) -> tuple[str, int] | None:
         text = connection.scalar(
-            sa.select(STUDY_ATTRS.c.value_json).where(self._mine, STUDY_ATTRS.c.key == _IDENTITY)
+            sa.select(STUDY_ATTRS.c.value_json).where(self._mine, STUDY_ATTRS.c.key == IDENTITY)
         )
-        return None if text is None else tuple(json.loads(text))
+        return None if text is None else tuple(json.loads(text)[:2])
 
     def _identify(self, connection: Connection, identity: str, first: int) -> tuple[str, int]:
-        self._insert_attr(connection, _IDENTITY, json.dumps([identity, first]))
+        number_orphans(connection, self._study_id)
+        self._insert_attr(connection, IDENTITY, json.dumps([identity, first, _random()]))
         return identity, first
 
     def _insert(self, connection: Connection, presence: Presence) -> None:
@@ -297,12 +299,12 @@ class StudyJobs:
         return {k: Presence(**v) for k, v in attributes.items() if k.startswith(PREFIX)}
 
     def _read_identity(self) -> tuple[str, int] | None:
-        found = self._storage.get_study_system_attrs(self._study._study_id).get(_IDENTITY)
-        return None if found is None else tuple(found)
+        found = self._storage.get_study_system_attrs(self._study._study_id).get(IDENTITY)
+        return None if found is None else tuple(found[:2])
 
     def _identify(self, identity: str, first: int) -> tuple[str, int]:
-        value: list[str | int] = [identity, first]
-        self._storage.set_study_system_attr(self._study._study_id, _IDENTITY, value)
+        value: list[str | int] = [identity, first, _random()]
+        self._storage.set_study_system_attr(self._study._study_id, IDENTITY, value)
         return identity, first
 
     def _named(self) -> list[int]:

@@ -137,3 +137,22 @@ def remove_orphans(engine: Engine, study_id: int) -> None:
             connection.execute(table.delete().where(table.c.trial_id.in_(orphans)))
         for table in (STUDY_ATTRS, TRIALS):
             connection.execute(table.delete().where(table.c.study_id == study_id))
+
+
+def number_orphans(connection: Connection, study_id: int) -> None:
+    """Give dense numbers to the trials of a new study that has trials of a deleted one.
+
+    See `remove_orphans`, which comes too late if the study is made again at once.
+    """
+    mine = TRIALS.c.study_id == study_id
+    if connection.dialect.name != "sqlite":  # the others check that the study of a trial exists
+        return
+    count, last = connection.execute(
+        sa.select(sa.func.count(), sa.func.max(TRIALS.c.number)).where(mine)
+    ).one()
+    if last is None or last == count - 1:
+        return
+    ids = connection.scalars(sa.select(TRIALS.c.trial_id).where(mine).order_by(TRIALS.c.trial_id))
+    rows = [{"id": trial_id, "dense": number} for number, trial_id in enumerate(ids)]
+    one = TRIALS.c.trial_id == sa.bindparam("id")
+    connection.execute(TRIALS.update().where(one).values(number=sa.bindparam("dense")), rows)
