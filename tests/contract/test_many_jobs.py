@@ -53,9 +53,11 @@ class _Job:
         self.access = access_to(study, self.number)
         job = Job(self.number)
         self.read = self.access.reader.read()
-        self.read += rescue.restore(
+        restored = rescue.restore(
             self.location, self.access.writer, self.read, job, lambda text: None
         )
+        self.read += restored
+        self.restored = {(e.rank, e.seq) for e in restored}
         self.taken: dict[int, Enqueued] = {}
         self._seq = job.first_seq
         self.made: list[Evaluation] = []
@@ -89,8 +91,10 @@ class _Job:
     def look(self) -> None:
         """Read what others did."""
         own = list(self.access.writer.written)
-        self.read += self.access.reader.read(own)
+        read = self.access.reader.read(own)
         del self.access.writer.written[: len(own)]
+        # A reader may return again what this job has restored or made.
+        self.read += [e for e in read if (e.rank, e.seq) not in self.restored]
 
     def take(self, running: set[int]) -> list[int]:
         """Take enqueued trials, and those of jobs that died; return their ids."""

@@ -106,14 +106,17 @@ def test_a_study_that_is_deleted_and_made_again(runs: Runs) -> None:
 
 def test_a_study_that_is_deleted_and_begun_anew_by_another_job(runs: Runs) -> None:
     """Its trials and the names of the new job must not be mixed up."""
-    jobs = _two_jobs(runs)
-    for job in jobs:
-        job.process.send_signal(signal.SIGSTOP)
-    _delete(runs)
-    before = runs.made()
-    runs.start("--trials", "10").end()
-    for job in jobs:
-        job.process.send_signal(signal.SIGCONT)
+    with runs.holding():
+        jobs = [runs.start("--trials", "100000") for _ in range(2)]
+        # Jobs that wait write nothing, so they do not stop within a transaction.
+        runs.wait_for(lambda: len(runs.trials()) == len(runs.made()) == 60)
+        for job in jobs:
+            job.process.send_signal(signal.SIGSTOP)
+        _delete(runs)
+        before = runs.made()
+        runs.start("--trials", "10").end()
+        for job in jobs:
+            job.process.send_signal(signal.SIGCONT)
     for job in jobs:
         runs.wait_for(lambda job=job: "does not take evaluations" in job.err)
     _stop(jobs)
