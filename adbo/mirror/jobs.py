@@ -76,8 +76,8 @@ class Jobs(Protocol):
     All methods raise `adbo.mirror.storage_errors.DatabaseError` if the storage fails.
     """
 
-    def enter(self) -> int:
-        """Begin a job; return its number, which no other job has or had."""
+    def enter(self, first: int = 0) -> int:
+        """Begin a job; return its number, from `first` on, which no other job has or had."""
 
     def running(self, number: int) -> set[int]:
         """Return the numbers of the jobs that are running, other than that of this number."""
@@ -104,12 +104,13 @@ class RdbJobs:
         self._engine = engine
         self._study_id = study_id
 
-    def enter(self) -> int:
+    def enter(self, first: int = 0) -> int:
         """Begin a job under the lock of the study; remove what jobs that ended have left."""
         with translated(self._engine), locked(self._engine, self._study_id) as connection:
             now, present = _clock(connection), self._read(connection)
             taken = [p.number for p in present.values()]
             number = 1 + max(taken) if taken else self._first_number(connection)
+            number = max(number, first)
             ended = [key for key, p in present.items() if not p.is_running(now)]
             old = STUDY_ATTRS.c.key.in_(ended)
             connection.execute(STUDY_ATTRS.delete().where(self._mine, old))
@@ -192,13 +193,13 @@ class StudyJobs:
         self._study = study
         self._storage = study._storage
 
-    def enter(self) -> int:
+    def enter(self, first: int = 0) -> int:
         """Begin a job; return its number."""
         key = PREFIX + uuid.uuid4().hex
         with translated(self._storage):
             while True:
                 taken = [p.number for p in self._read().values()]
-                number = 1 + max(taken) if taken else self._first_number()
+                number = max(first, 1 + max(taken) if taken else self._first_number())
                 self._write(key, Presence.of_this_process(number, time.time()))
                 if [p.number for p in self._read().values()].count(number) == 1:
                     return number

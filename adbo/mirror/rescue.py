@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from adbo.core.evaluation import Evaluation
-from adbo.core.job import Job
+from adbo.core.job import Job, job_of
 from adbo.core.settings import Settings
 from adbo.core.trial_json import decode_evaluation, encode_evaluation
 from adbo.mirror.connection import storage_name, storage_url
@@ -113,6 +113,28 @@ def read(path: Path) -> list[Evaluation]:
         return [decode_evaluation(json.loads(line)) for line in path.read_text().splitlines()[1:]]
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise RescueError(f"cannot read {path}: {error}") from None
+
+
+def first_free_job(location: Location) -> int:
+    """Return a number above those of all jobs whose evaluations are in the files of a study.
+
+    The study may have been deleted, and then it does not know these jobs.
+
+    Raises
+    ------
+    RescueError
+        If a file cannot be read.
+    """
+    first = 0
+    for path in find(location):
+        try:
+            evaluations = read(path)
+        except RescueError:
+            if path.exists():
+                raise
+            continue  # another job has just restored it
+        first = max([first, *(1 + int(job_of(e.seq)) for e in evaluations if e.rank >= 0)])
+    return first
 
 
 def restore(

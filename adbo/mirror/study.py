@@ -224,8 +224,15 @@ def writer_for(study: optuna.Study) -> Writer:
     return access_to(study, job=0).writer
 
 
-def enter(study: optuna.Study) -> tuple[int, int]:
+def enter(study: optuna.Study, first: int = 0) -> tuple[int, int]:
     """Begin a job on a study; return its number, and how many other jobs are running.
+
+    Parameters
+    ----------
+    study
+        The study.
+    first
+        The least number that the job may get.
 
     Raises
     ------
@@ -234,7 +241,7 @@ def enter(study: optuna.Study) -> tuple[int, int]:
     """
     database = _supported_database(study)
     jobs = StudyJobs(study) if database is None else RdbJobs(database.engine, study._study_id)
-    number = jobs.enter()
+    number = jobs.enter(first)
     return number, len(jobs.running(number))
 
 

@@ -6,11 +6,12 @@ objective and the reporter are passed in.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -211,16 +212,18 @@ def _joined(
 ) -> StartInfo:
     """Begin a job on a study, and return what all ranks must know with what is stored there."""
     with accessed("read"):
-        number, n_other_jobs = enter(study)
+        first = 0
+        if settings.resume:
+            with _files_read():
+                first = rescue.first_free_job(rescue.location(settings))
+        number, n_other_jobs = enter(study, first)
         access = access_to(study, number)
         known = access.reader.read()
         job = replace(start.job, number=number, n_before=len(known))
         if settings.resume:
-            try:
+            with _files_read():
                 location = rescue.location(settings)
                 known += rescue.restore(location, access.writer, known, job, reporter.say)
-            except rescue.RescueError as error:
-                raise StudyError(str(error)) from None
         cursor = access.reader.cursor
         enqueued = [*access.take_lost(cursor), *access.queue.take(cursor.unfinished)]
     return replace(
@@ -231,6 +234,15 @@ def _joined(
         n_other_jobs=n_other_jobs,
         cursor=cursor,
     )
+
+
+@contextlib.contextmanager
+def _files_read() -> Iterator[None]:
+    """Raise an error of the rescue files as a message for the user."""
+    try:
+        yield
+    except rescue.RescueError as error:
+        raise StudyError(str(error)) from None
 
 
 def _pages(evaluations: Sequence[Evaluation]) -> list[bytes]:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +14,10 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from trial_strategies import evaluations
 
+import adbo
 from adbo.core.evaluation import Evaluation, Layout
 from adbo.core.job import Job
+from adbo.core.settings import Settings
 from adbo.mirror import rescue
 
 
@@ -80,3 +83,25 @@ def test_names_that_were_used_again(n_others: int) -> None:
     assert all(
         e == r or (e.rank == 4 and job.made(4, e.seq)) for e, r in zip(found, rescued, strict=True)
     )
+
+
+def test_a_study_that_was_deleted_before_it_is_resumed(tmp_path: Path) -> None:
+    """The new job does not use the names of rescued evaluations, so that all are stored."""
+    storage = f"sqlite:///{tmp_path}/s.db"
+    layout = Layout({"x": FloatDistribution(0, 1)})
+    made = [
+        Evaluation(0, seq, TrialState.COMPLETE, 1.0, 1.0, 2.0, layout, (0.25,)) for seq in range(4)
+    ]
+    settings = Settings(study_name="s", storage=storage)
+    for evaluations_of_a_job in (made, made[:2]):  # two jobs know some of the same ones
+        rescue.write(rescue.location(settings), evaluations_of_a_job)
+    n_calls = 0
+
+    def objective(trial: optuna.Trial) -> float:
+        nonlocal n_calls
+        n_calls += 1
+        return trial.suggest_float("x", 0, 1)
+
+    study = adbo.optimize(objective, 10, storage=storage, study_name="s", resume=True)
+    assert (n_calls, len(study.trials)) == (6, 10)
+    assert not rescue.find(rescue.location(settings))
