@@ -1,21 +1,17 @@
 """The jobs of a study: each takes a number, and shows the others that it is running.
 
-Each job has a system attribute of the study. It holds the number of the job, the time at which the
-job was last there, and its process. Times are those of the database server where there is one,
-since the clocks of nodes may differ.
+Each job has a system attribute of the study with its presence. Times are those of the database
+server where there is one, since the clocks of nodes may differ.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import optuna
@@ -24,7 +20,9 @@ from sqlalchemy.engine import Connection, Engine
 
 from adbo.core.job import job_of
 from adbo.core.optuna_trials import SEQ, is_name
-from adbo.mirror.schema import STUDY_ATTRS, TRIALS, USER_ATTRS, connected, locked, number_orphans
+from adbo.mirror.orphans import number_orphans
+from adbo.mirror.presence import Presence
+from adbo.mirror.schema import STUDY_ATTRS, TRIALS, USER_ATTRS, connected, locked
 from adbo.mirror.storage_errors import translated
 
 #: Prefix of the system attributes of a study that belong to jobs.
@@ -42,42 +40,8 @@ _RESERVED = 1000
 #: The system attribute by which earlier versions numbered trials: such a study has had a job.
 _EARLIER_NUMBERING = "adbo:numbering"
 
-#: Seconds between two signs of life, and seconds without one after which a job counts as ended.
-BEAT_SECONDS, SILENCE_SECONDS = 5.0, 60.0
-
 #: Longest random pause, in seconds, of jobs that chose the same number, before they choose again.
 _PAUSE = 0.2
-
-
-@dataclass(frozen=True)
-class Presence:
-    """What a job shows of itself.
-
-    Parameters
-    ----------
-    number
-        The number of the job.
-    seen
-        When it was last there, in seconds; 0 after its end.
-    host, pid
-        The machine and the process that keeps its mirror.
-    """
-
-    number: int
-    seen: float
-    host: str
-    pid: int
-
-    @classmethod
-    def of_this_process(cls, number: int, now: float) -> Presence:
-        """Return that of a job whose mirror this process keeps."""
-        return cls(number, now, _host(), os.getpid())
-
-    def is_running(self, now: float) -> bool:
-        """Return whether the job seems to run; a process that died here is noticed at once."""
-        if now - self.seen > SILENCE_SECONDS:
-            return False
-        return self.host != _host() or _exists(self.pid)
 
 
 class Jobs(Protocol):
@@ -347,22 +311,3 @@ def _clock(connection: Connection) -> float:
     if statement is None:
         return time.time()
     return float(connection.exec_driver_sql(statement).scalar_one())
-
-
-def _host() -> str:
-    """Return a name for the set of processes that can see each other."""
-    try:
-        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return socket.gethostname()
-
-
-def _exists(pid: int) -> bool:
-    """Return whether a process of this machine exists, and has not just ended."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return not Path("/proc/self/stat").exists()  # if this system tells nothing, believe it
-    except OSError:
-        return True
-    return stat.rpartition(")")[2].split()[0] != "Z"

@@ -129,6 +129,8 @@ class Mirror:
             Seconds without progress after which the remaining evaluations are given up.
         """
         self._closing.set()
+        if self._trouble is not None:
+            self._report(f"waiting for the database, up to {patience:.0f} s without progress")
         progress, deadline = self._progress, time.monotonic() + patience
         while self._thread.is_alive() and time.monotonic() < deadline:
             self._thread.join(self._pace.poll)

@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 
 from adbo.core.enqueued import Enqueued
-from adbo.core.evaluation import Evaluation
+from adbo.core.evaluation import Evaluation, to_batch
 from adbo.core.history import History
 from adbo.mirror import rescue
 from adbo.mirror.mirror import Mirror
@@ -117,12 +117,13 @@ class MirrorOwner:
         if self._mirror is None:
             return
         unwritten = self._mirror.flush_and_close(patience)
-        self._news.clear()  # nothing must be broadcast after the farewell of this rank
         self.n_unwritten = len(unwritten)
         if unwritten:
             self._rescue(unwritten)
         else:
-            self._stored.conclude()
+            self._news.extend(self._stored.conclude())
+        # Nothing must be broadcast after the farewell of this rank, but its summary counts all.
+        self._history.extend(map(to_batch, self.news()))
 
     def _is_own(self, evaluation: Evaluation) -> bool:
         return bool(self._stored.job.made(evaluation.rank, evaluation.seq))

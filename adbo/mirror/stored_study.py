@@ -13,8 +13,8 @@ from adbo.core.evaluation import Evaluation
 from adbo.core.job import Job
 from adbo.core.settings import Settings
 from adbo.mirror.connection import StudyError
-from adbo.mirror.jobs import BEAT_SECONDS
 from adbo.mirror.mirror import DataLossError, StudyGoneError
+from adbo.mirror.presence import BEAT_SECONDS
 from adbo.mirror.reader import START, Cursor
 from adbo.mirror.storage_errors import DatabaseError, RefusedError
 from adbo.mirror.study import StudyAccess, access_to, reopen_study, unsupported_revision
@@ -83,14 +83,16 @@ class StoredStudy:
         self._stay_at = time.monotonic() + BEAT_SECONDS
         return lost
 
-    def conclude(self) -> None:
-        """Let unfinished trials wait again, and leave; all evaluations are stored."""
+    def conclude(self) -> list[Evaluation]:
+        """Let unfinished trials wait again, and leave; return the last news of others."""
         try:
             with self._accessed() as access:
                 access.queue.give_back()
                 access.jobs.leave(self.job.number)
+            return self.read()
         except (DatabaseError, RefusedError, StudyGoneError) as error:
             self._report(f"enqueued trials that were not evaluated remain RUNNING ({error})")
+            return []
 
     @contextlib.contextmanager
     def _accessed(self) -> Iterator[StudyAccess]:

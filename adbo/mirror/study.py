@@ -30,9 +30,10 @@ from adbo.mirror.connection import (
 )
 from adbo.mirror.jobs import Jobs, RdbJobs, StudyJobs
 from adbo.mirror.mirror import StudyGoneError, Writer
+from adbo.mirror.orphans import remove_orphans
 from adbo.mirror.queue import Queue, RdbQueue, StudyQueue
 from adbo.mirror.reader import START, BulkReader, Cursor, Range, Reader, TrialReader
-from adbo.mirror.schema import REVISION, remove_orphans
+from adbo.mirror.schema import REVISION
 from adbo.mirror.settings import DEFAULTS, ConnectionSettings
 from adbo.mirror.storage_errors import DatabaseError, RefusedError, explained, translated
 from adbo.mirror.trial_writer import TrialWriter

@@ -11,8 +11,9 @@ import pytest
 from optuna.storages import InMemoryStorage
 
 from adbo.core.job import SEQS_PER_JOB
-from adbo.mirror import jobs
-from adbo.mirror.jobs import SILENCE_SECONDS, Jobs, Presence, StudyJobs
+from adbo.mirror import jobs, presence
+from adbo.mirror.jobs import Jobs, StudyJobs
+from adbo.mirror.presence import SILENCE_SECONDS, Presence
 from adbo.mirror.study import access_to
 
 
@@ -47,7 +48,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Clock]:
 def hosts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The name of the node on which the process is, the last of the list."""
     names = ["n1"]
-    monkeypatch.setattr(jobs, "_host", lambda: names[-1])
+    monkeypatch.setattr(presence, "_host", lambda: names[-1])
     return names
 
 
