@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.storages import RDBStorage
 
-from adbo.mirror.schema import remove_orphans
+from adbo.mirror.orphans import remove_orphans
 from adbo.mirror.study import enter
 
 
