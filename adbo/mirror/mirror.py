@@ -17,6 +17,10 @@ from adbo.core.evaluation import Evaluation
 from adbo.mirror.settings import DEFAULTS, Pace
 
 
+#: Seconds for which the end of a run waits for a database in trouble before it says so.
+_SILENT_SECONDS = 2.0
+
+
 class DataLossError(Exception):
     """The database no longer has evaluations that it had confirmed, perhaps after a crash."""
 
@@ -129,11 +133,13 @@ class Mirror:
             Seconds without progress after which the remaining evaluations are given up.
         """
         self._closing.set()
-        if self._trouble is not None:
-            self._report(f"waiting for the database, up to {patience:.0f} s without progress")
+        tell_at: float = time.monotonic() + _SILENT_SECONDS
         progress, deadline = self._progress, time.monotonic() + patience
         while self._thread.is_alive() and time.monotonic() < deadline:
             self._thread.join(self._pace.poll)
+            if self._trouble is not None and time.monotonic() > tell_at:
+                tell_at = math.inf
+                self._report(f"waiting for the database, up to {patience:.0f} s without progress")
             if self._progress != progress:
                 progress, deadline = self._progress, time.monotonic() + patience
         self._abandoned.set()
