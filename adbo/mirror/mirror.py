@@ -16,7 +16,6 @@ from typing import Protocol
 from adbo.core.evaluation import Evaluation
 from adbo.mirror.settings import DEFAULTS, Pace
 
-
 #: Seconds for which the end of a run waits for a database in trouble before it says so.
 _SILENT_SECONDS = 2.0
 
