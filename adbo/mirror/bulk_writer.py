@@ -76,6 +76,7 @@ class BulkWriter:
         #: The ids of the trials of each batch that was written; the user may remove them.
         self.written: list[Range] = []
         self._stored = NameSet()
+        self._last_id = 0
         self._n_confirmed = n_confirmed
         self._forget()
 
@@ -110,8 +111,10 @@ class BulkWriter:
         # Only after the commit is anything known to be stored.
         self._count = count
         if ids:
-            self._last_id = ids[1]
+            if self.written and self.written[-1][1] == self._last_id:  # nothing is in between
+                ids = self.written.pop()[0], ids[1]
             self.written.append(ids)
+            self._last_id = ids[1]
         for evaluation in batch:
             self._stored.add(evaluation.rank, evaluation.seq)
 

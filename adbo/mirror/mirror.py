@@ -17,7 +17,7 @@ from adbo.core.evaluation import Evaluation
 from adbo.mirror.settings import DEFAULTS, Pace
 
 #: Seconds for which the end of a run waits for a database in trouble before it says so.
-_SILENT_SECONDS = 2.0
+_SILENT_SECONDS = 10.0
 
 
 class DataLossError(Exception):
@@ -150,6 +150,11 @@ class Mirror:
             )
         return unwritten
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the thread has ended, so that nobody else uses the database."""
+        return not self._thread.is_alive()
+
     def unwritten(self) -> list[Evaluation]:
         """Return what is not known to be stored: refused, waiting, or being written right now.
 
@@ -266,9 +271,14 @@ class Mirror:
             self._refuse(batch[0], error)
 
     def _write(self, evaluations: Sequence[Evaluation]) -> None:
-        """Write evaluations, except those that have no name; set aside what is refused."""
-        named = [e for e in evaluations if e.rank >= 0 and (e.rank, e.seq) not in self._refused]
-        for evaluation, error in write_all(self._writer, named).values():
+        """Write own evaluations, or after a loss those of all jobs; set aside what is refused."""
+        wanted = [
+            e
+            for e in evaluations
+            if (self._is_own(e) or (self._has_lost and e.rank >= 0))
+            and (e.rank, e.seq) not in self._refused
+        ]
+        for evaluation, error in write_all(self._writer, wanted).values():
             self._refuse(evaluation, error)
 
     def _refuse(self, evaluation: Evaluation, error: Exception) -> None:

@@ -15,7 +15,7 @@ from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Evaluation, to_batch
 from adbo.core.history import History
 from adbo.mirror import rescue
-from adbo.mirror.mirror import Mirror
+from adbo.mirror.mirror import Mirror, StudyGoneError
 from adbo.mirror.settings import MirrorSettings
 from adbo.mirror.stored_study import StoredStudy
 
@@ -117,11 +117,15 @@ class MirrorOwner:
         if self._mirror is None:
             return
         unwritten = self._mirror.flush_and_close(patience)
+        if not unwritten and self._mirror.has_ended:  # otherwise the database does not answer
+            try:
+                self._news.extend(self._stored.conclude())
+            except StudyGoneError as error:
+                unwritten = list(self._history.evaluations())
+                self._report(f"{len(unwritten)} evaluations are not in the database ({error})")
         self.n_unwritten = len(unwritten)
         if unwritten:
             self._rescue(unwritten)
-        else:
-            self._news.extend(self._stored.conclude())
         # Nothing must be broadcast after the farewell of this rank, but its summary counts all.
         self._history.extend(map(to_batch, self.news()))
 

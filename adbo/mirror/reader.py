@@ -103,7 +103,7 @@ class Reader(Protocol):
         Parameters
         ----------
         own
-            Ids of trials that need not be read, as far as the reader can tell.
+            Ranges of ids that this job wrote; a reader may leave them out.
 
         Raises
         ------
@@ -157,7 +157,7 @@ class BulkReader:
                 unfinished |= set(connection.scalars(ids.where(new, ~finished)))
                 for first, after in own:
                     new &= ~TRIALS.c.trial_id.between(first, after)
-                evaluations += _read_finished(connection, new & finished)
+                evaluations += _read_finished(connection, new & finished, unfinished)
             elif not evaluations:
                 self._check_study(connection)
         self.cursor = Cursor(last if end is None else end, unfinished - now_finished)
@@ -202,8 +202,14 @@ class TrialReader:
         return [evaluation_of(trial) for trial in new if trial.state.is_finished()]
 
 
-def _read_finished(connection: Connection, which: sa.ColumnElement[bool]) -> list[Evaluation]:
-    """Return finished trials as evaluations, in the order of their numbers."""
+def _read_finished(
+    connection: Connection, which: sa.ColumnElement[bool], left_out: Collection[int] = ()
+) -> list[Evaluation]:
+    """Return finished trials as evaluations, in the order of their numbers.
+
+    A trial that is finished between two of the statements would be read in part. So those that
+    were not finished before the first one are left out, and read by the next call.
+    """
     details = read_details(connection, which)
     values = {
         trial_id: models.TrialValueModel.stored_repr_to_value(value, kind)
@@ -222,6 +228,8 @@ def _read_finished(connection: Connection, which: sa.ColumnElement[bool]) -> lis
     for trial_id, number, state, started, completed in connection.execute(
         trials.where(which).order_by(TRIALS.c.number)
     ):
+        if trial_id in left_out:
+            continue
         params = details.params.get(trial_id, [])
         evaluation = Evaluation(
             rank=-1,

@@ -62,6 +62,9 @@ class StoredStudy:
     def read(self) -> list[Evaluation]:
         """Return the trials that others finished since the last call."""
         with self._accessed() as access:
+            if access.is_file and access.jobs.identity() != self.job.study:
+                # SQLite gives the id of a deleted study to the next one.
+                raise StudyGoneError("the study was made again")
             own = list(access.writer.written)
             evaluations = access.reader.read(own)
             del access.writer.written[: len(own)]
@@ -84,13 +87,19 @@ class StoredStudy:
         return lost
 
     def conclude(self) -> list[Evaluation]:
-        """Let unfinished trials wait again, and leave; return the last news of others."""
+        """Let unfinished trials wait again, and leave; return the last news of others.
+
+        Raises
+        ------
+        StudyGoneError
+            If there is no such study any more.
+        """
         try:
             with self._accessed() as access:
                 access.queue.give_back()
                 access.jobs.leave(self.job.number)
             return self.read()
-        except (DatabaseError, RefusedError, StudyGoneError) as error:
+        except (DatabaseError, RefusedError) as error:
             self._report(f"enqueued trials that were not evaluated remain RUNNING ({error})")
             return []
 
@@ -124,27 +133,25 @@ class StoredStudy:
     def _opened(self) -> StudyAccess:
         settings = self.settings
         assert settings.storage is not None
-        is_first = self.study is not None
-        if self.study is None:
+        study, is_first = self.study, self.study is not None
+        if study is None:
             try:
-                self.study = reopen_study(
-                    settings.storage, settings.study_name, settings.direction
-                )
+                study = reopen_study(settings.storage, settings.study_name, settings.direction)
             except StudyError as error:
                 raise DatabaseError(str(error)) from None
-        revision = unsupported_revision(self.study)
+        revision = unsupported_revision(study)
         if revision is not None:
             self._report(
                 f"the database has version {revision} of Optuna's tables, which this adbo does"
                 " not know: it writes trial by trial, slowly, as Optuna does"
             )
-        access = access_to(self.study, self.job.number, self._cursor, self._n_confirmed)
+        access = access_to(study, self.job.number, self._cursor, self._n_confirmed)
         if not is_first and not access.jobs.come_back(self.job.number, self.job.study):
             access.close()
-            self.study = None
             raise StudyGoneError(
                 f"the study {settings.study_name!r} is another one, which was made after it"
             )
+        self.study = study  # not before it is known to be the study of this job
         return access
 
     def _forget(self) -> None:

@@ -312,5 +312,5 @@ def accessed(verb: str) -> Iterator[None]:
     """Raise an error of the storage as a message for the user."""
     try:
         yield
-    except (DatabaseError, RefusedError) as error:
+    except (DatabaseError, RefusedError, StudyGoneError) as error:
         raise StudyError(f"cannot {verb} the study: {error}") from None

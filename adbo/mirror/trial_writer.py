@@ -29,7 +29,6 @@ class TrialWriter:
         self._study = study
         self.written: list[Range] = []  # always empty: the ids of new trials are not known
         self.n_confirmed = 0  # not counted
-        self._stored: NameSet | None = None
         self._distributions: dict[str, BaseDistribution] = {}
 
     def write(self, evaluations: Sequence[Evaluation]) -> None:
@@ -42,19 +41,18 @@ class TrialWriter:
         adbo.mirror.storage_errors.DatabaseError
             If the storage fails in any other way.
         """
+        if not evaluations:
+            return
         for evaluation in evaluations:
             check(evaluation)
-        # After an error it is unknown whether the last one was stored: look it up next time.
-        stored, self._stored = self._stored, None
         with translated(self._study._storage):
-            if stored is None:
-                stored = self._read_names()
+            # Each time, since other jobs store evaluations that this one reads.
+            stored = self._read_names()
             for evaluation in evaluations:
                 name = (evaluation.rank, evaluation.seq)
                 if name not in stored:
                     self._store(self._reordered(evaluation))
                     stored.add(*name)
-        self._stored = stored
 
     def _reordered(self, evaluation: Evaluation) -> Evaluation:
         """Return an evaluation with its choices in the order that the study has."""
