@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import optuna
 import pytest
 from runs import Run, Runs
 
@@ -24,12 +26,11 @@ def _check_together(runs: Runs, jobs: list[Run], n_trials: int, ranks: int) -> N
     assert n_trials <= len(trials) <= n_trials + 41 * ranks * len(jobs)
     summaries = [job.summary for job in jobs]
     assert sum(summary["n_own"] for summary in summaries) == len(trials)
-    assert max(summary["n_complete"] for summary in summaries) == len(trials)
     for summary in summaries:
         assert n_trials <= summary["n_complete"] <= len(trials)
         assert sum(summary["evaluations_per_rank"]) == summary["n_own"] > 0
         assert summary["n_ranks"] == ranks
-        assert summary["n_jobs"] == len(jobs)
+        assert 1 <= summary["n_jobs"] <= len(jobs)  # one may end before it hears of the other
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,7 @@ def test_a_job_that_joins_later(runs: Runs, ranks: int) -> None:
     _check_together(runs, [first, second], n_trials, ranks)
     assert first.summary["n_before"] == 0
     n_before = second.summary["n_before"]
+    assert second.summary["n_jobs"] == 2
     assert n_before >= 20
     lines = second.err.splitlines()
     assert lines[0] == f"adbo: joins a running study: 1 other job, {n_before} trials so far"
@@ -72,4 +74,41 @@ def test_single_processes_that_start_at_the_same_instant(runs: Runs) -> None:
     trials = runs.check_all()
     assert len(trials) >= 100
     assert sum(job.summary["n_own"] for job in jobs) == len(trials)
-    assert max(job.summary["n_jobs"] for job in jobs) == 4
+    assert max(job.summary["n_jobs"] for job in jobs) <= 4
+
+
+@pytest.mark.mpi
+def test_a_plain_worker_of_optuna_beside_a_job(runs: Runs) -> None:
+    """Its trials count, on all ranks: each would otherwise make 20 evaluations too many."""
+    with runs.holding():
+        job = runs.start("--trials", "130", ranks=2)
+        runs.wait_for_trials(30)
+        by_optuna = optuna.samplers.TPESampler(seed=0)
+        optuna.load_study(study_name="s", storage=runs.study._storage, sampler=by_optuna).optimize(
+            lambda trial: trial.suggest_float("x", -5, 5) ** 2, n_trials=20
+        )
+        time.sleep(3)  # a job reads once a second
+    job.end()
+    trials = runs.study.get_trials()
+    assert [t.number for t in trials] == list(range(len(trials)))
+    own = [t.user_attrs["id"] for t in trials if "adbo:rank" in t.user_attrs]
+    assert sorted(own) == sorted(runs.made())
+    assert len(own) == len(trials) - 20
+    assert 130 <= len(trials) <= 132
+    assert job.summary["n_own"] == len(own)
+    assert job.summary["n_complete"] == len(trials)
+
+
+def test_enqueued_trials_during_fast_evaluations(runs: Runs) -> None:
+    """The mirror takes them although it always has something to write."""
+    runs.slowly(0.0)
+    job = runs.start("--trials", "1000000")
+    runs.wait_for_trials(100)
+    runs.study.enqueue_trial({"x": 4.25})
+    started = time.monotonic()
+    runs.wait_for(lambda: any(t.params.get("x") == 4.25 for t in runs.trials()))
+    assert time.monotonic() - started < 60
+    assert job.process.poll() is None
+    job.process.terminate()
+    job.end(130)
+    runs.check_all()

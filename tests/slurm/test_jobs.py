@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import signal
 import sqlite3
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -265,3 +267,29 @@ def test_the_scaling_jobs(cluster: Cluster, place: Path) -> None:
         trials = _trials(place, f"ackley-{ranks}-seed14")
         assert {trial.user_attrs["adbo:rank"] for trial in trials} == set(range(ranks))
         assert len(trials) > 10 * ranks
+
+
+def test_a_job_array_of_single_processes(cluster: Cluster, place: Path) -> None:
+    """They start at once, without MPI, and find each other by the study alone."""
+    command = (
+        f"{sys.executable} -m adbo run sleeper.py:objective --study-name adbo --resume"
+        " --storage sqlite:///adbo.db --trials 200 --json $SLURM_ARRAY_TASK_ID.json"
+    )
+    options = ("--parsable", "--array=1-8", "--ntasks=1", "--output=job-%a.out")
+    job = cluster.call("sbatch", *options, f"--wrap={command}", cwd=place).strip()
+
+    def has_ended() -> bool:
+        states = re.findall(r"JobState=(\w+)", cluster.call("scontrol", "show", "job", job))
+        return not {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING"} & set(states)
+
+    wait_for(has_ended, 240, "the end of all tasks")
+    outputs = [(place / f"job-{task}.out").read_text() for task in range(1, 9)]
+    states = re.findall(r"JobState=(\w+)", cluster.call("scontrol", "show", "job", job))
+    assert set(states) == {"COMPLETED"}, outputs
+    trials = _check(place)
+    # In the two seconds in which jobs hear of each other, each makes at most seven evaluations.
+    assert 200 <= len(trials) <= 200 + 8 * 8
+    summaries = [json.loads((place / f"{task}.json").read_text()) for task in range(1, 9)]
+    assert sum(summary["n_own"] for summary in summaries) == len(trials)
+    assert len({trial.user_attrs["adbo:seq"] // 10**9 for trial in trials}) == 8
+    assert sum("joins a running study" in output for output in outputs) >= 1, outputs
