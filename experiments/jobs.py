@@ -100,9 +100,11 @@ def _commands(
     worker += ["--directory", directory, "--url", url, "--problem", key.problem]
     worker += ["--seed", str(key.seed), "--seconds", str(options.moments[-1])]
     n_ranks = options.processes // key.jobs
+    if n_ranks == 1:
+        yield [*worker, "--first-index", "0", "--copies", str(options.processes)]
+        return
     for first in range(0, options.processes, n_ranks):
-        command = [*worker, "--first-index", str(first)]
-        yield command if n_ranks == 1 else [_mpiexec(), "-n", str(n_ranks), *command]
+        yield [_mpiexec(), "-n", str(n_ranks), *worker, "--first-index", str(first)]
 
 
 def _mpiexec() -> str:

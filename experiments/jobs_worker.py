@@ -1,4 +1,4 @@
-"""One process of `jobs.py`: a rank or a whole job of adbo, or a worker of Optuna's TPE.
+"""One process of `jobs.py`, or several: ranks or whole jobs of adbo, or workers of Optuna's TPE.
 
 It waits twice until all processes of the experiment are ready: when it has imported everything,
 and in its first evaluation. It writes its evaluations to a file, one a line, and in the end the
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -135,7 +136,7 @@ METHODS: Mapping[str, tuple[Callable[[SleepingObjective, str], None], Stop]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one process."""
+    """Run one process, or fork several single ones."""
     parser = argparse.ArgumentParser()
     parser.add_argument("method", choices=METHODS)
     parser.add_argument("--directory", type=Path)
@@ -144,8 +145,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--problem")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--seconds", type=float, help="of evaluations")
+    parser.add_argument("--copies", type=int, default=1, help="processes to fork")
     options = parser.parse_args(arguments)
-    index = options.first_index + rank_hint()
+    if options.copies > 1:
+        return fork(options.copies, lambda copy: work(options, options.first_index + copy))
+    return work(options, options.first_index + rank_hint())
+
+
+def fork(n: int, work: Callable[[int], int]) -> int:
+    """Work in `n` processes, which need not import everything again; return the worst status."""
+    children = []
+    for copy in range(n):
+        child = os.fork()
+        if child == 0:
+            os._exit(work(copy))
+        children.append(child)
+    signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
+    return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
+
+
+def work(options: argparse.Namespace, index: int) -> int:
+    """Do the work of the process of this index; return its exit status."""
     run, stop = METHODS[options.method]
     case = make_case(options.problem, options.seed)
     objective = SleepingObjective(
