@@ -162,30 +162,29 @@ class BulkWriter:
         return batch, (min(ids), max(ids)) if ids else None, self._count + len(new)
 
     def _advance(self, connection: Connection) -> None:
-        """Move the frontier to the last trial, and remember the names of those in between."""
-        if self._last_id and not self._is_same(connection):
-            self._forget()
-            self._n_confirmed = 0
-            raise DataLossError("the study was made again")
-        if not self._last_id:
-            self._identity = self._read_identity(connection)
-        beyond = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id > self._last_id)
-        count, last_id = connection.execute(
-            sa.select(sa.func.count(), sa.func.max(TRIALS.c.trial_id)).where(beyond)
-        ).one()
-        if count:
-            self._remember_names(connection, beyond)
-            self._last_id, self._count = last_id, self._count + count
+        """Move the frontier to the last trial, and remember the names of those in between.
 
-    def _is_same(self, connection: Connection) -> bool:
-        """Return whether the study is that of the last call; SQLite uses ids of studies again."""
-        last = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id == self._last_id)
-        has_last = connection.execute(sa.select(TRIALS.c.number).where(last)).first() is not None
-        return has_last and self._read_identity(connection) == self._identity
-
-    def _read_identity(self, connection: Connection) -> str | None:
+        SQLite uses the ids of deleted studies and trials again. So the study is that of the last
+        call only if it has the same identity, and still the last trial.
+        """
         mine = (STUDY_ATTRS.c.study_id == self._study_id) & (STUDY_ATTRS.c.key == IDENTITY)
-        return connection.scalar(sa.select(STUDY_ATTRS.c.value_json).where(mine))
+        identity = sa.select(STUDY_ATTRS.c.value_json).where(mine).scalar_subquery()
+        of_study, ids = TRIALS.c.study_id == self._study_id, TRIALS.c.trial_id
+        count, first_id, last_id, found = connection.execute(
+            sa.select(sa.func.count(), sa.func.min(ids), sa.func.max(ids), identity).where(
+                of_study, ids >= self._last_id
+            )
+        ).one()
+        if self._last_id:
+            if (first_id, found) != (self._last_id, self._identity):
+                self._forget()
+                self._n_confirmed = 0
+                raise DataLossError("the study was made again")
+            count -= 1
+        self._identity = found
+        if count:
+            self._remember_names(connection, of_study & (ids > self._last_id))
+            self._last_id, self._count = last_id, self._count + count
 
     def _look_up_enqueued(
         self, connection: Connection, evaluations: Iterable[Evaluation]
