@@ -66,13 +66,17 @@ class BulkWriter:
         The engine of Optuna's storage, whose pool gives each thread a connection.
     study_id
         The study.
+    job
+        The number of the job that writes.
     n_confirmed
-        The number of names that the study must hold at least.
+        The number of its names that the study must hold at least. Those of other jobs do not
+        count: they may write again what the database has lost of this one, but perhaps not all.
     """
 
-    def __init__(self, engine: Engine, study_id: int, n_confirmed: int = 0) -> None:
+    def __init__(self, engine: Engine, study_id: int, job: int, n_confirmed: int = 0) -> None:
         self._engine = engine
         self._study_id = study_id
+        self._job = job
         #: The ids of the trials of each batch that was written; the user may remove them.
         self.written: list[Range] = []
         self._stored = NameSet()
@@ -120,8 +124,8 @@ class BulkWriter:
 
     @property
     def n_confirmed(self) -> int:
-        """The number of names that the study must hold at least."""
-        return max(self._n_confirmed, len(self._stored))
+        """The number of names of this job that the study must hold at least."""
+        return max(self._n_confirmed, self._stored.count(self._job))
 
     def _forget(self) -> None:
         """Forget the names of stored trials, but not how many there must be at least.
@@ -146,7 +150,7 @@ class BulkWriter:
     ) -> tuple[list[Evaluation], Range | None, int]:
         """Store what is not stored yet; return it, the ids of new trials, and the trial count."""
         self._advance(connection)
-        n_lost, self._n_confirmed = self._n_confirmed - len(self._stored), 0
+        n_lost, self._n_confirmed = self._n_confirmed - self._stored.count(self._job), 0
         if n_lost > 0:
             raise DataLossError(f"{n_lost} of them")
         open_ids = self._look_up_enqueued(connection, named.values())

@@ -290,10 +290,14 @@ class Mirror:
             self._refused[evaluation.rank, evaluation.seq] = evaluation
 
     def _pause_after(self, error: Exception) -> None:
-        """Report the first of a series of failures, and pause."""
+        """Report the first of a series of failures, and that the study is gone; then pause."""
         self._reason = _first_line(error)
+        is_gone = isinstance(error, StudyGoneError)
+        is_new = self._trouble is None
         if self._trouble is None:
             self._trouble = _Trouble(time.monotonic(), self._pace.first_pause)
+        if is_new or (is_gone and not self._trouble.is_gone):
+            self._trouble.is_gone = is_gone
             self._report(
                 f"the database does not take evaluations ({self._reason});"
                 " the run goes on and the mirror keeps trying"
@@ -337,6 +341,8 @@ class _Trouble:
     """When it began, on the monotonic clock."""
     pause: float
     """Seconds before the next attempt."""
+    is_gone: bool = False
+    """Whether it has been reported that the study is not there."""
 
 
 def _first_line(error: Exception) -> str:

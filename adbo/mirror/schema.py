@@ -55,6 +55,11 @@ class NameSet:
     def __len__(self) -> int:
         return sum(end - start for start, end in self._ranges.values()) + len(self._others)
 
+    def count(self, job: int) -> int:
+        """Return the number of names of a job."""
+        in_ranges = sum(end - start for (_, of), (start, end) in self._ranges.items() if of == job)
+        return in_ranges + sum(job_of(seq) == job for _, seq in self._others)
+
     def add(self, rank: int, seq: int) -> None:
         """Add a name; extend the range of its rank as far as the known names allow."""
         key = rank, job_of(seq)

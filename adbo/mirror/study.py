@@ -201,7 +201,7 @@ def access_to(
     cursor
         Up to where the study has been read.
     n_confirmed
-        The number of evaluations that the study must hold at least.
+        The number of evaluations of the job that the study must hold at least.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def access_to(
     return StudyAccess(
         study,
         job,
-        BulkWriter(engine, study_id, n_confirmed),
+        BulkWriter(engine, study_id, job, n_confirmed),
         BulkReader(engine, study_id, cursor),
         RdbQueue(engine, study_id, job),
         RdbJobs(engine, study_id),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy as sa
 from optuna.trial import FrozenTrial, TrialState
 
 from adbo.core.job import job_of
@@ -124,8 +125,10 @@ class Runs:
 
     @property
     def study(self) -> optuna.Study:
-        """The study, on connections of its own."""
-        storage = optuna.storages.RDBStorage(self.url)
+        """The study, on connections that are closed after each use."""
+        storage = optuna.storages.RDBStorage(
+            self.url, engine_kwargs={"poolclass": sa.pool.NullPool}
+        )
         return optuna.load_study(study_name="s", storage=storage)
 
     def trials(self) -> list[FrozenTrial]:
