@@ -304,7 +304,7 @@ def _parser() -> argparse.ArgumentParser:
         "--moments",
         nargs="+",
         type=float,
-        default=[5, 10, 20, 30],
+        default=[5, 10, 20],
         metavar="SECONDS",
         help="when the best value is noted; the run ends after the last one",
     )

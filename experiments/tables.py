@@ -127,7 +127,6 @@ TABLES: Mapping[str, Table] = {
             "best_5",
             "best_10",
             "best_20",
-            "best_30",
             "seconds_to_0.1",
             "seconds_to_0.001",
             "evaluations",
