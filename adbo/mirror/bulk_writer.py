@@ -34,19 +34,18 @@ from adbo.core.optuna_trials import (
 )
 from adbo.core.space import are_compatible, contradiction
 from adbo.mirror.bulk_insert import Row, insert
-from adbo.mirror.jobs import IDENTITY
 from adbo.mirror.mirror import DataLossError
 from adbo.mirror.reader import Range
 from adbo.mirror.schema import (
     PARAMS,
     STEPS,
-    STUDY_ATTRS,
     SYSTEM_ATTRS,
     TRIALS,
     USER_ATTRS,
     VALUES,
     NameSet,
     check,
+    identity_of,
     locked,
 )
 from adbo.mirror.storage_errors import DatabaseError, RefusedError, translated
@@ -168,11 +167,9 @@ class BulkWriter:
     def _advance(self, connection: Connection) -> None:
         """Move the frontier to the last trial, and remember the names of those in between.
 
-        SQLite uses the ids of deleted studies and trials again. So the study is that of the last
-        call only if it has the same identity, and still the last trial.
+        The study is that of the last call if it has the same identity, and still the last trial.
         """
-        mine = (STUDY_ATTRS.c.study_id == self._study_id) & (STUDY_ATTRS.c.key == IDENTITY)
-        identity = sa.select(STUDY_ATTRS.c.value_json).where(mine).scalar_subquery()
+        identity = identity_of(self._study_id)
         of_study, ids = TRIALS.c.study_id == self._study_id, TRIALS.c.trial_id
         count, first_id, last_id, found = connection.execute(
             sa.select(sa.func.count(), sa.func.min(ids), sa.func.max(ids), identity).where(

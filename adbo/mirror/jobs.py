@@ -22,16 +22,19 @@ from adbo.core.job import job_of
 from adbo.core.optuna_trials import SEQ, is_name
 from adbo.mirror.orphans import number_orphans
 from adbo.mirror.presence import Presence
-from adbo.mirror.schema import STUDY_ATTRS, TRIALS, USER_ATTRS, connected, locked
+from adbo.mirror.schema import (
+    IDENTITY,
+    STUDY_ATTRS,
+    TRIALS,
+    USER_ATTRS,
+    connected,
+    identity_of,
+    locked,
+)
 from adbo.mirror.storage_errors import translated
 
 #: Prefix of the system attributes of a study that belong to jobs.
 PREFIX = "adbo:job:"
-
-#: The system attribute that tells a study from a later one of the same name. The first job makes
-#: its value: a random text, the least number of the jobs to come, and another random text, which
-#: differs after the study was deleted and made again.
-IDENTITY = "adbo:identity"
 
 #: In a study that was deleted and made again, new jobs have numbers so much greater than that of
 #: the first job that returned. The other jobs that return should have numbers in between.
@@ -143,9 +146,7 @@ class RdbJobs:
                 self._insert(connection, presence)
 
     def _read_identity(self, connection: Connection) -> tuple[str, int] | None:
-        text = connection.scalar(
-            sa.select(STUDY_ATTRS.c.value_json).where(self._mine, STUDY_ATTRS.c.key == IDENTITY)
-        )
+        text = connection.scalar(sa.select(identity_of(self._study_id)))
         return None if text is None else tuple(json.loads(text)[:2])
 
     def _identify(self, connection: Connection, identity: str, first: int) -> tuple[str, int]:

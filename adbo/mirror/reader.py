@@ -28,12 +28,12 @@ from adbo.mirror.mirror import StudyGoneError
 from adbo.mirror.schema import (
     PARAMS,
     STEPS,
-    STUDIES,
     SYSTEM_ATTRS,
     TRIALS,
     USER_ATTRS,
     VALUES,
     connected,
+    identity_of,
 )
 from adbo.mirror.storage_errors import translated
 
@@ -42,7 +42,6 @@ _ROWS = 10_000
 
 #: Unlike `json.loads`, this does not look for blanks around the text. Optuna writes none.
 _decode = json.JSONDecoder().raw_decode
-
 
 #: Ids in one statement; SQLite takes 32,766 values.
 _IDS = 10_000
@@ -61,10 +60,13 @@ class Cursor:
         The id of the last trial that has been looked at.
     unfinished
         The ids of the trials up to it that were not finished yet.
+    identity
+        The identity of the study, if it is known (see `adbo.mirror.schema.identity_of`).
     """
 
     last: int
     unfinished: frozenset[int] = frozenset()
+    identity: str | None = None
 
 
 #: The cursor before the first trial; Optuna's ids begin at 0 or 1.
@@ -145,7 +147,11 @@ class BulkReader:
         evaluations: list[Evaluation] = []
         now_finished: set[int] = set()
         with _garbage_collection_paused(), self._connected() as connection:
-            end = connection.scalar(sa.select(sa.func.max(TRIALS.c.trial_id)).where(new))
+            last_id = sa.func.max(TRIALS.c.trial_id)
+            end, identity = connection.execute(
+                sa.select(last_id, identity_of(self._study_id)).where(new)
+            ).one()
+            self._check(identity)
             for part in parts(unfinished):
                 among = TRIALS.c.trial_id.in_(part) & finished
                 if part_finished := set(connection.scalars(ids.where(among))):
@@ -158,9 +164,7 @@ class BulkReader:
                 for first, after in own:
                     new &= ~TRIALS.c.trial_id.between(first, after)
                 evaluations += _read_finished(connection, new & finished, unfinished)
-            elif not evaluations:
-                self._check_study(connection)
-        self.cursor = Cursor(last if end is None else end, unfinished - now_finished)
+        self.cursor = Cursor(last if end is None else end, unfinished - now_finished, identity)
         return evaluations
 
     @contextmanager
@@ -168,10 +172,12 @@ class BulkReader:
         with translated(self._engine), connected(self._engine) as connection:
             yield connection
 
-    def _check_study(self, connection: Connection) -> None:
-        study = sa.select(STUDIES.c.study_id).where(STUDIES.c.study_id == self._study_id)
-        if connection.execute(study).first() is None:
-            raise StudyGoneError("the study is no longer in the database")
+    def _check(self, identity: str | None) -> None:
+        """Raise StudyGoneError unless the study is the one that has been read so far."""
+        if self.cursor.identity not in (None, identity):
+            is_deleted = identity is None
+            what = "is no longer in the database" if is_deleted else "was made again"
+            raise StudyGoneError(f"the study {what}")
 
 
 class TrialReader:

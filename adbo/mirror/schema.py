@@ -37,6 +37,12 @@ SYSTEM_ATTRS = models.TrialSystemAttributeModel.__table__
 STEPS = models.TrialIntermediateValueModel.__table__
 
 
+#: The system attribute that tells a study from a later one of the same name. The first job makes
+#: its value: a random text, the least number of the jobs to come, and another random text, which
+#: differs after the study was deleted and made again.
+IDENTITY = "adbo:identity"
+
+
 class NameSet:
     """A set of names of trials.
 
@@ -51,9 +57,6 @@ class NameSet:
     def __contains__(self, name: tuple[int, int]) -> bool:
         start, end = self._ranges.get((name[0], job_of(name[1])), (0, 0))
         return start <= name[1] < end or name in self._others
-
-    def __len__(self) -> int:
-        return sum(end - start for start, end in self._ranges.values()) + len(self._others)
 
     def count(self, job: int) -> int:
         """Return the number of names of a job."""
@@ -72,6 +75,15 @@ class NameSet:
             self._ranges[key] = start, end
         elif not start <= seq < end:
             self._others.add((rank, seq))
+
+
+def identity_of(study_id: int) -> sa.ScalarSelect[str]:
+    """Return a column with the identity of a study as it is stored; NULL if it has none.
+
+    SQLite uses the ids of deleted studies and trials again, so an id alone does not tell.
+    """
+    mine = (STUDY_ATTRS.c.study_id == study_id) & (STUDY_ATTRS.c.key == IDENTITY)
+    return sa.select(STUDY_ATTRS.c.value_json).where(mine).scalar_subquery()
 
 
 def check(evaluation: Evaluation) -> None:
