@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -17,6 +18,9 @@ from adbo.objective.evaluate import Objective
 from adbo.run.execute import Outcome, Silence, execute
 from adbo.run.walltime import within_walltime
 
+if TYPE_CHECKING:
+    from adbo.core.settings import Callback
+
 
 def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     objective: Objective,
@@ -29,6 +33,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     resume: bool = False,
     seed: int | None = None,
     kappa: float = KAPPA,
+    callbacks: Sequence[Callback] = (),
     comm: Any = None,
 ) -> optuna.Study:
     """Optimize an objective with asynchronous decentralized Bayesian optimization.
@@ -62,6 +67,10 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         Seed of all random streams; None for a random one.
     kappa
         Mean of the exponential distribution of kappa, the weight of the uncertainty.
+    callbacks
+        Functions that are called as ``callback(study, trial)`` on the rank that finished a trial.
+        They may call ``study.stop()``. The study is what the rank knows: finished trials of all
+        ranks, and its own running one.
     comm
         An mpi4py communicator; None for all ranks of the job.
 
@@ -99,11 +108,14 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         resume=resume,
         seed=seed,
         kappa=kappa,
+        callbacks=callbacks,
     )
     ranks = find_ranks(comm)
     outcome = execute(objective, within_walltime(settings, ranks), ranks, Silence())
     if outcome.contradiction is not None:
         raise UsageError(outcome.contradiction)
+    if outcome.callback_error is not None:
+        raise outcome.callback_error
     if outcome.missing:
         raise RuntimeError(f"ranks {outcome.missing} did not answer at the end")
     if outcome.n_unwritten:

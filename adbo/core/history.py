@@ -10,6 +10,7 @@ Notation: ``n`` evaluations, ``d`` columns of the search space, ``m`` sampled ro
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -170,6 +171,26 @@ class History:
         """Return rows ``start`` to ``stop`` as objects; by default, up to the last one."""
         stop = self._n if stop is None else min(stop, self._n)
         return [self.evaluation(row) for row in range(start, stop)]
+
+    def batches(self, start: int = 0) -> list[Batch]:
+        """Return the rows from ``start`` on, in order, as batches for another history."""
+        layouts = self._header["layout"][start : self._n]
+        cuts = start + np.flatnonzero(np.diff(layouts)) + 1
+        edges = [start, *cuts.tolist(), self._n] if layouts.size else []
+        return [self._batch(first, last) for first, last in itertools.pairwise(edges)]
+
+    def _batch(self, start: int, stop: int) -> Batch:
+        """Return rows of one layout."""
+        header = self._header[start:stop]
+        index = int(header["layout"][0])
+        layout = self._layouts[index]
+        rows = np.empty(stop - start, dtype=layout.dtype)
+        rows["layout"] = layout.key
+        for name, _ in _COPIED_FIELDS:
+            rows[name] = header[name]
+        rows["internal"] = self._values[start:stop, self._layout_columns[index]]
+        extras = {i - start: e for i in range(start, stop) if (e := self._extras.get(i))}
+        return Batch(layout, rows, extras)
 
     def _append(self, batch: Batch) -> None:
         rows, extras = batch.rows, batch.extras

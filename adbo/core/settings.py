@@ -6,6 +6,7 @@ import math
 import secrets
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -13,7 +14,11 @@ from urllib.parse import parse_qs
 from adbo.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from optuna import Study
     from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+    Callback = Callable[[Study, FrozenTrial], None]
 
 #: Mean of the exponential distribution of kappa (arXiv 2207.00479, section III-B).
 KAPPA = 1.96
@@ -78,6 +83,7 @@ class Settings:
     resume: bool = False
     seed: int | None = None
     kappa: float = KAPPA
+    callbacks: Sequence[Callback] = ()
 
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:

@@ -21,6 +21,8 @@ class StopReason(enum.Enum):
 
     DEADLINE = "the time was up"
     WALLTIME = "the Slurm job is about to reach its time limit"
+    STUDY = "study.stop() was called"
+    CALLBACK = "a callback raised an exception"
     SIGINT = "Ctrl-C"
     SIGTERM = "SIGTERM"
     SIGUSR1 = "SIGUSR1"

@@ -46,21 +46,23 @@ def evaluate(
     try:
         value, reason = _number(objective(trial))
     except optuna.TrialPruned:
-        state, value = TrialState.PRUNED, trial.last_intermediate_value()
+        state, value = TrialState.PRUNED, trial.running.last_intermediate_value
     except (Exception, SystemExit) as error:
         reason = describe_error(error)
     if reason is not None:
         state = TrialState.FAIL
+    running = trial.running
+    running.is_over = True
     return Evaluation(
         rank=name[0],
         seq=name[1],
         state=state,
         value=value,
-        started=trial.started,
+        started=running.started,
         finished=clock(),
-        layout=trial.layout(),
-        internal=trial.internal(),
-        extras=trial.extras(reason),
+        layout=running.layout,
+        internal=tuple(running.internal.values()),
+        extras=running.extras(reason),
     )
 
 

@@ -101,6 +101,8 @@ class Outcome:
         Whether this rank owned the mirror at the end, and therefore speaks for all.
     rescued
         The file with the evaluations that the database did not take.
+    callback_error
+        What a callback raised on this rank, which ended the run.
     """
 
     state: RunState
@@ -114,6 +116,7 @@ class Outcome:
     is_owner: bool
     contradiction: str | None = None
     rescued: Path | None = None
+    callback_error: Exception | None = None
 
     @property
     def history(self) -> History:
@@ -188,6 +191,7 @@ def execute(
         owner.is_owner,
         _remedy(rank.contradiction, len(owner.contradicting)),
         owner.rescued,
+        rank.callback_error,
     )
 
 
@@ -244,6 +248,7 @@ def _joined(
         enqueued=enqueued,
         job=job,
         n_other_jobs=n_other_jobs,
+        study_attrs=study.user_attrs,
         cursor=cursor,
     )
 

@@ -8,22 +8,40 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import optuna
 from optuna.trial import BaseTrial
 
 from adbo.comm.backoff import Backoff
 from adbo.comm.protocols import Channel
+from adbo.core.evaluation import Batch
+from adbo.core.history import History
 from adbo.core.stopping import EvaluationAbandoned, Interruption
 from adbo.objective.evaluate import Objective, describe_error
-from adbo.objective.trial import Trial
+from adbo.objective.proposal import Point, ProposalSampler
+from adbo.objective.rank_storage import RankStorage, RunningTrial
+from adbo.objective.trial import RankStudy, Trial
 
 #: Longest sleep, in seconds, between two looks for a message of the group; it delays evaluations.
 _LONGEST_PAUSE = 2e-3
 
 #: Seconds for which a leader that was told to stop waits for its members.
 _PATIENCE = 5.0
+
+
+class GroupTrial(NamedTuple):
+    """What a member needs to begin the same trial as the leader."""
+
+    study_name: str
+    sign: int
+    """+1 to minimize, -1 to maximize."""
+    news: list[Batch]
+    """The rows of the leader's history that the members do not have yet."""
+    proposal: Point
+    running: RunningTrial
+    rng: np.random.Generator
 
 
 class GroupLeader:
@@ -41,6 +59,7 @@ class GroupLeader:
     def __init__(self, objective: Objective, channel: Channel) -> None:
         self._objective = objective
         self._channel = channel
+        self._n_told = 0  # rows of the history that the members know
 
     def __call__(self, trial: BaseTrial) -> Any:
         """Evaluate together, and return the value of the leader.
@@ -53,7 +72,7 @@ class GroupLeader:
             If the objective failed on any other rank.
         """
         assert isinstance(trial, Trial)
-        self._channel.tell(("trial", trial.arguments()))
+        self._channel.tell(("trial", self._group_trial(trial)))
         trial.comm = self._channel.comm
         try:
             value = self._objective(trial)
@@ -80,6 +99,23 @@ class GroupLeader:
                 backoff.pause()
             elif heard[1] == "bye":
                 left -= 1
+
+    def _group_trial(self, trial: Trial) -> GroupTrial:
+        """Return a trial that begins, with what the rank has learned since the last one."""
+        storage, sampler = trial.storage, trial.study.sampler
+        assert isinstance(storage, RankStorage)
+        assert isinstance(sampler, ProposalSampler)
+        history = storage.history
+        news = history.batches(self._n_told)
+        self._n_told = len(history)
+        return GroupTrial(
+            trial.study.study_name,
+            history.sign,
+            news,
+            sampler.proposal,
+            storage.running,
+            sampler.rng,
+        )
 
     def _gather(self) -> list[tuple[int, str | None]]:
         """Return each member's rank and why it failed, or None."""
@@ -112,6 +148,7 @@ def run_member(objective: Objective, channel: Channel, interruption: Interruptio
         The exit status.
     """
     backoff = _backoff()
+    study: RankStudy | None = None
     while True:
         heard = channel.hear()
         if heard is None:
@@ -122,7 +159,9 @@ def run_member(objective: Objective, channel: Channel, interruption: Interruptio
         if kind == "done":
             channel.answer("bye")
             return int(content)
-        trial = Trial(*content)
+        study = study or RankStudy(History(content.sign), content.study_name)
+        study.storage.history.extend(content.news)
+        trial = study.resume(content.proposal, content.running, content.rng)
         trial.comm = channel.comm
         channel.answer(_failure(objective, trial, interruption.abandonable))
 

@@ -23,7 +23,7 @@ from adbo.core.space import FloatArray
 from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.mirror.owner import MirrorOwner
 from adbo.objective.evaluate import Objective, evaluate
-from adbo.objective.trial import Trial
+from adbo.objective.trial import RankStudy
 from adbo.optimizer.ask import propose
 from adbo.run.loop import work
 from adbo.run.state import RunState
@@ -70,6 +70,9 @@ class Rank:
         self._failover = Failover(streams, transport)
         self._background = BackgroundReceiver(self._receive) if transport.may_use_threads else None
         self._rank = rank = transport.rank
+        self._study = RankStudy(self._history, state.start.study_name, state.start.study_attrs)
+        #: What a callback raised, which ends the run.
+        self.callback_error: Exception | None = None
         #: One line about a parameter of the objective that contradicts the study, or None.
         self.contradiction: str | None = None
         self._n_old_contradictions = len(self._history.space.contradictions)
@@ -121,8 +124,9 @@ class Rank:
         return missing
 
     def broadcast(self, evaluation: Evaluation) -> None:
-        """Send one evaluation of this rank to every peer."""
+        """Send one evaluation of this rank to every peer, and then call the callbacks."""
         self._transport.broadcast(evaluation)
+        self._call_back(evaluation)
 
     def receive(self) -> list[Batch]:
         """Return what has arrived from peers or from other jobs since the last call."""
@@ -158,6 +162,8 @@ class Rank:
 
     def _should_stop(self) -> bool:
         self._attend()
+        if self._study.is_stopped:
+            self._interruption.request_stop(StopReason.STUDY)
         if self.contradiction is not None or self._complete:
             return True
         if self._interruption.check() is not None:
@@ -176,10 +182,9 @@ class Rank:
         job = self._state.start.job
         seq = job.first_seq + self._n_evaluations
         number = job.trial_number(self._rank, seq)
+        self._enqueued.extend(self._study.take_enqueued())
         enqueued = self._enqueued.popleft() if self._enqueued else self._owner.next_enqueued()
-        trial = Trial(
-            self._history.space, point, number, time.time(), self._trial_rng, enqueued or OWN
-        )
+        trial = self._study.begin(point, number, time.time(), self._trial_rng, enqueued or OWN)
         with contextlib.nullcontext() if self._background is None else self._background.lent():
             evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
         if trial.contradiction is not None and self._n_evaluations == 0:
@@ -188,6 +193,19 @@ class Rank:
             raise EvaluationAbandoned
         self._n_evaluations += 1
         return evaluation
+
+    def _call_back(self, evaluation: Evaluation) -> None:
+        """Call the callbacks with the study and the trial, as Optuna does."""
+        if not self._state.settings.callbacks:
+            return
+        trial = self._study.finished_trial(evaluation)
+        try:
+            with self._interruption.abandonable():
+                for callback in self._state.settings.callbacks:
+                    callback(self._study.study, trial)
+        except Exception as error:
+            self.callback_error = error
+            self._interruption.request_stop(StopReason.CALLBACK)
 
     def _contradict(self, text: str) -> None:
         """Note that the objective contradicts the study, which ends the run on all ranks."""

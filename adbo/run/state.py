@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ class StartInfo:
     job: Job = field(default_factory=Job)
     n_other_jobs: int = 0
     """Jobs that were running on the study already."""
+    study_attrs: dict[str, Any] = field(default_factory=dict)
+    """User attributes that the study had at the start."""
     cursor: Cursor = START
     """Up to where the study was read."""
 

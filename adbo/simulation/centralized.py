@@ -12,20 +12,21 @@ import heapq
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from adbo.core.evaluation import Evaluation, to_batch
 from adbo.core.history import History
-from adbo.core.space import FloatArray, SearchSpace
+from adbo.core.space import FloatArray
 from adbo.core.wire import Encoder, message
 from adbo.objective.evaluate import evaluate
-from adbo.objective.trial import Trial
+from adbo.objective.trial import RankStudy
 from adbo.simulation.virtual_ranks import LogEntry, Machine, Task, log_entry
 
 Name = tuple[int, int]
@@ -186,6 +187,7 @@ class BatchManager:
         self._rng = rng
         self._propose = propose
         self._history = History(task.sign)
+        self._study = RankStudy(self._history)
         self._n = 0
         self.objective_seconds = 0.0
 
@@ -199,7 +201,7 @@ class BatchManager:
         for name, point in zip(
             names, self._propose(self._history, len(names), self._rng), strict=True
         ):
-            trial = Trial(self._history.space, point, self._n, 0.0, self._rng)
+            trial = self._study.begin(point, self._n, 0.0, self._rng)
             began = time.thread_time()
             evaluations.append(evaluate(self._task.objective, trial, name, lambda: 0.0))
             self.objective_seconds += time.thread_time() - began
@@ -218,6 +220,8 @@ class TPEManager:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(sampler=sampler, direction=direction)
         optuna.logging.set_verbosity(verbosity)
+        self._known = RankStudy(History(task.sign))
+        self._no_rng = np.random.default_rng(0)
         self._asked: dict[Name, optuna.Trial] = {}
         self.objective_seconds = 0.0
 
@@ -233,24 +237,42 @@ class TPEManager:
         evaluations = []
         for name in names:
             asked = self._asked[name] = self._study.ask()
-            trial = _OptunaTrial(asked)
+            trial = self._known.begin((), asked.number, 0.0, self._no_rng)
+            trial.study.sampler = sampler = _AskedSampler(asked)
             began = time.thread_time()
             evaluations.append(evaluate(self._task.objective, trial, name, lambda: 0.0))
-            self.objective_seconds += time.thread_time() - began - trial.sampling_seconds
+            self.objective_seconds += time.thread_time() - began - sampler.seconds
         return evaluations
 
 
-class _OptunaTrial(Trial):
-    """A trial whose parameters are sampled by an Optuna trial."""
+class _AskedSampler(BaseSampler):
+    """A sampler that asks another trial of Optuna for each parameter."""
 
     def __init__(self, asked: optuna.Trial) -> None:
-        nothing = np.empty(0)
-        super().__init__(SearchSpace(), nothing, asked.number, 0.0, np.random.default_rng(0))
         self._asked = asked
-        self.sampling_seconds = 0.0
+        self.seconds = 0.0
 
-    def _choose(self, name: str, distribution: BaseDistribution) -> float:
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return nothing: parameters are sampled one by one."""
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Return what the other trial suggests."""
         began = time.thread_time()
-        value = self._asked._suggest(name, distribution)
-        self.sampling_seconds += time.thread_time() - began
-        return float(distribution.to_internal_repr(value))
+        value = self._asked._suggest(param_name, param_distribution)
+        self.seconds += time.thread_time() - began
+        return value

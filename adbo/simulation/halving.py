@@ -13,10 +13,13 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+import optuna
+from optuna.pruners import BasePruner
+from optuna.trial import FrozenTrial
 
 from adbo.core.history import History
 from adbo.core.space import FloatArray
-from adbo.objective.trial import Trial
+from adbo.objective.trial import RankStudy, Trial
 from adbo.simulation.shared_history import n_published
 
 
@@ -62,36 +65,41 @@ class Rungs:
         return n_reports == 1
 
 
-class HalvingTrial(Trial):
-    """A trial that is pruned at the rungs."""
+class HalvingPruner(BasePruner):
+    """A pruner that ends a trial at a rung where it is not among the best."""
 
-    def __init__(
-        self,
-        rungs: Rungs,
-        history: History,
-        point: FloatArray,
-        number: int,
-        started: float,
-        rng: np.random.Generator,
-    ) -> None:
-        super().__init__(history.space, point, number, started, rng)
-        rungs.update(history)
+    def __init__(self, rungs: Rungs, sign: int) -> None:
         self._rungs = rungs
-        self._sign = history.sign
+        self._sign = sign
 
-    def should_prune(self) -> bool:
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Whether the trial has reached a rung and is not among its best."""
-        n_reports = self.n_reports
-        if not self._rungs.is_rung(n_reports):
+        values = trial.intermediate_values
+        if not self._rungs.is_rung(len(values)):
             return False
-        return self._rungs.is_beaten(n_reports, self._sign * self.last_intermediate_value())
+        return self._rungs.is_beaten(len(values), self._sign * values[max(values)])
 
-    def duration_fraction(self) -> float:
-        """Return the fraction of a full duration that the trial took, judged by its reports."""
-        n_reports = self.n_reports
+    def duration_fraction(self, trial: Trial) -> float:
+        """Return the fraction of a full duration that a trial took, judged by its reports."""
+        n_reports = len(trial.running.intermediate_values)
         return n_reports / max(n_reports, self._rungs.most_reports) if n_reports else 1.0
 
 
+def make_trial(
+    rungs: Rungs,
+    history: History,
+    point: FloatArray,
+    number: int,
+    started: float,
+    rng: np.random.Generator,
+) -> Trial:
+    """Return a trial that is pruned at the rungs; see `Method`."""
+    rungs.update(history)
+    study = RankStudy(history, pruner=HalvingPruner(rungs, history.sign))
+    return study.begin(point, number, started, rng)
+
+
 def duration_fraction(trial: Trial) -> float:
-    """Return `HalvingTrial.duration_fraction` of a trial, or 1 for any other trial."""
-    return trial.duration_fraction() if isinstance(trial, HalvingTrial) else 1.0
+    """Return `HalvingPruner.duration_fraction` of a trial, or 1 with any other pruner."""
+    pruner = trial.study.pruner
+    return pruner.duration_fraction(trial) if isinstance(pruner, HalvingPruner) else 1.0

@@ -20,7 +20,7 @@ from adbo.simulation.centralized import (
 )
 from adbo.simulation.egele2022 import Egele2022Settings
 from adbo.simulation.events import run_asynchronous, run_synchronous
-from adbo.simulation.halving import HalvingTrial, Rungs, duration_fraction
+from adbo.simulation.halving import Rungs, duration_fraction, make_trial
 from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Propose, Task
 
 #: Runs workers until a virtual time; yields evaluations in the order in which they finish.
@@ -118,8 +118,8 @@ def _sdbo(
 def _asha(
     task: Task, machine: Machine, until: float, *, reduction_factor: int
 ) -> Generator[LogEntry, None, None]:
-    make_trial = partial(HalvingTrial, Rungs(reduction_factor))
-    method = Method(random_search, make_trial, duration_fraction)
+    halved = partial(make_trial, Rungs(reduction_factor))
+    method = Method(random_search, halved, duration_fraction)
     # Pruning shortens evaluations, but `run_asynchronous` relies on the duration of an evaluation
     # to compute asks ahead. One process computes them in order.
     return run_asynchronous(task, replace(machine, processes=1), until, method=method)

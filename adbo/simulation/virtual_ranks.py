@@ -35,7 +35,7 @@ from adbo.core.history import History
 from adbo.core.space import FloatArray
 from adbo.core.wire import Decoder, Encoder, message
 from adbo.objective.evaluate import Objective, evaluate
-from adbo.objective.trial import Trial
+from adbo.objective.trial import RankStudy, Trial
 from adbo.run.loop import work
 from adbo.simulation.shared_history import SharedHistory
 
@@ -62,7 +62,7 @@ class Method:
 
     make_propose: Callable[[float, np.random.Generator], Propose]
     make_trial: Callable[[History, FloatArray, int, float, np.random.Generator], Trial] = (
-        lambda history, *rest: Trial(history.space, *rest)
+        lambda history, *rest: RankStudy(history).begin(*rest)
     )
     duration_fraction: Callable[[Trial], float] = lambda trial: 1.0
     ask_cost: Callable[[int], float] | None = None

@@ -15,16 +15,17 @@ from optuna.trial import TrialState
 
 from adbo.core.errors import UsageError
 from adbo.core.evaluation import FAIL_REASON, Evaluation
+from adbo.core.history import History
 from adbo.core.space import SearchSpace
 from adbo.core.wire import Encoder
 from adbo.objective.evaluate import evaluate
 from adbo.objective.loading import load
-from adbo.objective.trial import Trial
+from adbo.objective.trial import RankStudy, Trial
 
 
 def _trial(space: SearchSpace | None = None, proposal: list[float] | None = None) -> Trial:
     rng = np.random.default_rng(0)
-    return Trial(space or SearchSpace(), proposal or [], 7, 1000.0, rng)
+    return RankStudy(History(space=space)).begin(proposal or [], 7, 1000.0, rng)
 
 
 def _outcome(objective: Callable[[Any], Any], trial: Trial | None = None) -> Evaluation:
@@ -186,7 +187,9 @@ def test_a_proposal_outside_a_narrower_range_moves_into_it() -> None:
 
 def test_unknown_parameters_are_drawn_at_random() -> None:
     first, second = (
-        Trial(SearchSpace(), [], 0, 0.0, np.random.default_rng(seed)).suggest_float("x", 0, 1)
+        RankStudy(History())
+        .begin([], 0, 0.0, np.random.default_rng(seed))
+        .suggest_float("x", 0, 1)
         for seed in (1, 2)
     )
     assert first != second
@@ -214,7 +217,7 @@ def test_attributes_are_copies() -> None:
     trial.set_user_attr("x", value)
     value.append(2)
     trial.user_attrs["x"].append(3)
-    assert trial.user_attrs == {"x": [1]}
+    assert trial.running.extras().user_attrs == {"x": [1]}
 
 
 SOURCE = """

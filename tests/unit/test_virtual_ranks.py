@@ -15,7 +15,7 @@ from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Extras, Layout, t
 from adbo.core.history import History
 from adbo.core.wire import Decoder, Encoder, message
 from adbo.objective.evaluate import evaluate
-from adbo.objective.trial import Trial
+from adbo.objective.trial import RankStudy
 from adbo.optimizer import ask
 from adbo.optimizer.settings import OptimizerSettings, SampleSettings
 from adbo.run.loop import work
@@ -107,7 +107,7 @@ class PrivateRank:
         started = now + self.machine.ask_cost(len(known))
         finished = started + next(self.durations)
         number = len(self.own) * self.machine.workers + self.rank
-        trial = Trial(known.space, point, number, started, self.trial_rng)
+        trial = RankStudy(known).begin(point, number, started, self.trial_rng)
         name = (self.rank, len(self.own))
         self.own.append(evaluate(self.task.objective, trial, name, lambda: finished))
         return self.own[-1]
@@ -190,7 +190,8 @@ def test_the_log_is_that_of_real_workers_on_a_real_network():
 
     def begin(rank, now, point):
         finished = now + next(durations[rank])
-        trial = Trial(known[rank].space, point, counts[rank] * 5 + rank, now, trial_rngs[rank])
+        number = counts[rank] * 5 + rank
+        trial = RankStudy(known[rank]).begin(point, number, now, trial_rngs[rank])
         name = (rank, counts[rank])
         counts[rank] += 1
         return finished, rank, evaluate(sphere, trial, name, lambda: finished)

@@ -1,0 +1,85 @@
+"""The proposed point, as the sampler of the study that the objective sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from optuna import Study
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
+
+from adbo.core.choices import sorted_choices
+from adbo.core.space import SearchSpace
+
+#: Internal values ``(d,)`` in the columns of a search space; NaN where there is none.
+Point = Sequence[float] | np.ndarray[Any, Any]
+
+
+class ProposalSampler(BaseSampler):
+    """A sampler that returns a point which was proposed before.
+
+    A parameter that the proposal does not have is drawn uniformly; a proposed value outside the
+    range of the trial moves into it.
+
+    Parameters
+    ----------
+    space
+        The search space as far as the rank knows it.
+    proposal
+        Internal values ``(d,)`` in the columns of the space; NaN where there is none.
+    rng
+        Source of the parameters that the proposal does not have.
+    """
+
+    def __init__(self, space: SearchSpace, proposal: Point, rng: np.random.Generator) -> None:
+        self.proposal = proposal
+        self.rng = rng
+        self._space = space
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return all parameters that the study has."""
+        names = dict.fromkeys(self._space.names)
+        return {n: known for n in names if (known := self._space.known(n)) is not None}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the proposed values that their distributions contain."""
+        proposed = {name: self._proposed(name, d) for name, d in search_space.items()}
+        return {
+            name: search_space[name].to_external_repr(value)
+            for name, value in proposed.items()
+            if not math.isnan(value) and search_space[name]._contains(value)
+        }
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Return the proposed value moved into the range, or a uniform draw if there is none."""
+        alone = SearchSpace({param_name: param_distribution})
+        proposed = self._proposed(param_name, param_distribution)
+        if math.isnan(proposed):
+            internal = float(alone.from_unit(self.rng.random((1, 1)))[0, 0])
+            if isinstance(param_distribution, CategoricalDistribution):
+                # The choices may have another order on each rank of a group.
+                internal = float(sorted_choices(param_distribution)[int(internal)])
+        else:
+            internal = float(alone.from_unit(alone.to_unit(np.array([[proposed]])))[0, 0])
+        return param_distribution.to_external_repr(internal)
+
+    def _proposed(self, name: str, distribution: BaseDistribution) -> float:
+        """Return the proposed internal value; NaN if there is none."""
+        column = self._space.column(name, distribution)
+        if column is None or column >= len(self.proposal):
+            return math.nan
+        return float(self.proposal[column])

@@ -1,0 +1,334 @@
+"""What a rank knows, as a storage of Optuna: the study that the objective sees.
+
+Finished trials are read from the history. One trial is running, and only that one can be changed.
+This module does not know how trials are proposed, and no database.
+
+The number of a finished trial is its row in the history, so that ``study.trials[n].number`` is
+``n``, as in any study of Optuna. The running trial has the number that its rank gave it.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import json
+import math
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from adbo.core.enqueued import OWN, Enqueued
+from adbo.core.evaluation import FAIL_REASON, Extras, Layout
+from adbo.core.history import History
+from adbo.core.optuna_trials import trial_of
+
+#: The system attribute in which Optuna keeps the parameters of an enqueued trial.
+FIXED_PARAMS = "fixed_params"
+
+#: The system attribute of a trial in which attributes of the study travel to the database: a dict
+#: of ``"user"`` and ``"system"`` to names and values.
+STUDY_ATTRS = "adbo:study_attrs"
+
+#: The reason of a failure is cut after this number of characters.
+_REASON_CHARACTERS = 2000
+
+_STUDY_ID = 0
+
+
+@dataclass
+class RunningTrial:
+    """The trial that is being evaluated."""
+
+    number: int
+    started: float
+    """Seconds since the epoch."""
+    user_attrs: dict[str, Any]
+    system_attrs: dict[str, Any]
+    intermediate_values: dict[int, float]
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
+    internal: dict[str, float] = field(default_factory=dict)
+    """Optuna's internal value of each parameter, in the order in which they were suggested."""
+    is_over: bool = False
+    """Whether its evaluation has ended, so that nothing can be changed any more."""
+
+    @classmethod
+    def new(cls, number: int, started: float, enqueued: Enqueued = OWN) -> RunningTrial:
+        """Return a trial that begins; see `RankStudy.begin`."""
+        system_attrs = copy.deepcopy(dict(enqueued.system_attrs))
+        if enqueued.fixed:
+            system_attrs[FIXED_PARAMS] = dict(enqueued.fixed)
+        return cls(
+            number,
+            started,
+            copy.deepcopy(dict(enqueued.user_attrs)),
+            system_attrs,
+            dict(enqueued.intermediate_values),
+        )
+
+    @property
+    def layout(self) -> Layout:
+        """The distributions suggested from so far."""
+        return Layout.of(self.distributions)
+
+    @property
+    def last_intermediate_value(self) -> float:
+        """The value reported for the highest step; NaN if there is none."""
+        values = self.intermediate_values
+        return values[max(values)] if values else math.nan
+
+    def extras(self, reason: str | None = None) -> Extras:
+        """Return attributes and intermediate values; with the reason if the evaluation failed."""
+        user_attrs = self.user_attrs
+        if reason is not None:
+            user_attrs = {**user_attrs, FAIL_REASON: reason[:_REASON_CHARACTERS]}
+        return Extras(user_attrs, self.system_attrs, self.intermediate_values)
+
+    def frozen(self) -> FrozenTrial:
+        """Return the trial as it is now."""
+        distributions = dict(self.distributions)
+        return FrozenTrial(
+            number=self.number,
+            trial_id=self.number,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=datetime.datetime.fromtimestamp(self.started),
+            datetime_complete=None,
+            params={n: d.to_external_repr(self.internal[n]) for n, d in distributions.items()},
+            distributions=distributions,
+            user_attrs=copy.deepcopy(self.user_attrs),
+            system_attrs=copy.deepcopy(self.system_attrs),
+            intermediate_values=dict(self.intermediate_values),
+        )
+
+
+class RankStorage(BaseStorage):
+    """An Optuna storage with one study: the history of this rank, and one running trial.
+
+    Parameters
+    ----------
+    history
+        What the rank knows.
+    study_name
+        The name of the study.
+    study_attrs
+        The user attributes that the study has at the start.
+    """
+
+    def __init__(
+        self, history: History, study_name: str, study_attrs: dict[str, Any] | None = None
+    ) -> None:
+        self.history = history
+        #: Trials that the objective enqueued; the rank takes them from here.
+        self.enqueued: list[Enqueued] = []
+        self._study_name = study_name
+        self._study_attrs: dict[str, dict[str, Any]] = {"user": study_attrs or {}, "system": {}}
+        self._running: RunningTrial | None = None
+        self._finished: list[FrozenTrial] = []
+
+    @property
+    def running(self) -> RunningTrial:
+        """The trial that is being evaluated, or was the last one."""
+        assert self._running is not None
+        return self._running
+
+    def begin(self, trial: RunningTrial) -> int:
+        """Make this the running trial, and return its id."""
+        self._running = trial
+        return trial.number
+
+    # The study
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        """Return the id of the study."""
+        if study_name != self._study_name:
+            raise KeyError(study_name)
+        return _STUDY_ID
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        """Return the name of the study."""
+        return self._study_name
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        """Return the direction of the study."""
+        minimized = self.history.sign > 0
+        return [StudyDirection.MINIMIZE if minimized else StudyDirection.MAXIMIZE]
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """Return the user attributes of the study."""
+        return copy.deepcopy(self._study_attrs["user"])
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """Return the system attributes of the study."""
+        return copy.deepcopy(self._study_attrs["system"])
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        """Set an attribute of the study, which travels to the database with the running trial."""
+        self._set_study_attr("user", key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """Set an attribute of the study, which travels to the database with the running trial."""
+        self._set_study_attr("system", key, value)
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """Return the study."""
+        return [
+            FrozenStudy(
+                study_name=self._study_name,
+                direction=None,
+                directions=self.get_study_directions(_STUDY_ID),
+                user_attrs=self.get_study_user_attrs(_STUDY_ID),
+                system_attrs=self.get_study_system_attrs(_STUDY_ID),
+                study_id=_STUDY_ID,
+            )
+        ]
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        """Raise RuntimeError: this storage has one study."""
+        raise RuntimeError("make another study in a storage of its own, not in that of this trial")
+
+    def delete_study(self, study_id: int) -> None:
+        """Raise RuntimeError: the study is being optimized."""
+        raise RuntimeError("the study of this trial is being optimized: it cannot be deleted")
+
+    # Trials
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Enqueue a trial for this rank.
+
+        Raises
+        ------
+        RuntimeError
+            If it is not a waiting trial: the ranks themselves make and finish trials.
+        """
+        if template_trial is None or template_trial.state is not TrialState.WAITING:
+            raise RuntimeError(
+                "the ranks of the run make and finish the trials of this study; use"
+                " study.enqueue_trial to have a point evaluated"
+            )
+        self.enqueued.append(
+            Enqueued(
+                template_trial.system_attrs.get(FIXED_PARAMS, {}),
+                copy.deepcopy(template_trial.user_attrs),
+                copy.deepcopy(template_trial.system_attrs),
+                dict(template_trial.intermediate_values),
+            )
+        )
+        return -1
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        """Set a parameter of the running trial.
+
+        Raises
+        ------
+        TypeError
+            If a choice is not a JSON value, so that other ranks could not be told of it.
+        """
+        trial = self._changeable(trial_id)
+        if self.history.space.known(param_name) != distribution:
+            distribution_to_json(distribution)
+        trial.internal[param_name] = float(param_value_internal)
+        trial.distributions[param_name] = distribution
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Raise RuntimeError: the value of a trial is what the objective returns."""
+        raise RuntimeError("the value of this trial is what the objective returns, not study.tell")
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        """Set an intermediate value of the running trial."""
+        self._changeable(trial_id).intermediate_values[step] = intermediate_value
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Set a user attribute of the running trial; TypeError if it is not a JSON value."""
+        json.dumps({key: value})
+        self._changeable(trial_id).user_attrs[key] = copy.deepcopy(value)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Set a system attribute of the running trial; TypeError if it is not a JSON value."""
+        json.dumps({key: value})
+        self._changeable(trial_id).system_attrs[key] = copy.deepcopy(value)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return a trial; KeyError if there is none of this id."""
+        if self._running is not None and trial_id == self._running.number:
+            return self._running.frozen()
+        row = _row(trial_id)
+        if not 0 <= row < len(self.history):
+            raise KeyError(f"there is no trial of the id {trial_id}")
+        return self._frozen(row)
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        """Return the id of the trial of a number; KeyError if there is none."""
+        if self._running is not None and trial_number == self._running.number:
+            return trial_number
+        if not 0 <= trial_number < len(self.history):
+            raise KeyError(f"there is no trial of the number {trial_number}")
+        return _id(trial_number)
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Return the finished trials that this rank knows, then the running one."""
+        rows = range(len(self._finished), len(self.history))
+        self._finished += [self._frozen(row) for row in rows]
+        trials = list(self._finished)
+        if self._running is not None and not self._running.is_over:
+            trials.append(self._running.frozen())
+        if states is not None:
+            trials = [trial for trial in trials if trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        """Return the incumbent, in constant time; ValueError before the first complete trial."""
+        row = self.history.best
+        if row is None:
+            raise ValueError("No trials are completed yet.")
+        return self._frozen(row)
+
+    def _frozen(self, row: int) -> FrozenTrial:
+        trial = trial_of(self.history.evaluation(row))
+        trial.number, trial._trial_id = row, _id(row)
+        return trial
+
+    def _changeable(self, trial_id: int) -> RunningTrial:
+        trial = self._running
+        if trial is None or trial_id != trial.number or trial.is_over:
+            raise UpdateFinishedTrialError(f"Trial of the id {trial_id} has already finished.")
+        return trial
+
+    def _set_study_attr(self, scope: str, key: str, value: Any) -> None:
+        json.dumps({key: value})
+        self._study_attrs[scope][key] = copy.deepcopy(value)
+        if self._running is not None and not self._running.is_over:
+            changes = self._running.system_attrs.setdefault(STUDY_ATTRS, {})
+            changes.setdefault(scope, {})[key] = copy.deepcopy(value)
+
+
+def _id(row: int) -> int:
+    """Return the id of the finished trial of a row; ids from 0 on are those of running trials."""
+    return -2 - row
+
+
+def _row(trial_id: int) -> int:
+    return -2 - trial_id
