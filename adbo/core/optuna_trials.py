@@ -22,6 +22,13 @@ RANK, SEQ = "adbo:rank", "adbo:seq"
 #: id of the trial and the number of the job; a finished trial does not have it.
 ENQUEUED = "adbo:enqueued"
 
+#: The system attribute in which changes of the study's attributes travel to the database with a
+#: trial: "user" and "system" to names and values. The stored trial does not have it.
+STUDY_ATTRS = "adbo:study_attrs"
+
+#: The system attribute in which Optuna keeps the parameters of an enqueued trial.
+FIXED_PARAMS = "fixed_params"
+
 
 def evaluation_of(trial: FrozenTrial) -> Evaluation:
     """Return a finished trial as an evaluation."""
@@ -74,7 +81,8 @@ def user_attrs(evaluation: Evaluation) -> dict[str, Any]:
 
 def system_attrs(evaluation: Evaluation) -> dict[str, Any]:
     """Return the system attributes of the finished trial."""
-    return {k: v for k, v in evaluation.extras.system_attrs.items() if k != ENQUEUED}
+    own = (ENQUEUED, STUDY_ATTRS)
+    return {k: v for k, v in evaluation.extras.system_attrs.items() if k not in own}
 
 
 def enqueued_id(evaluation: Evaluation) -> int | None:

@@ -19,14 +19,11 @@ from sqlalchemy.engine import Connection, Engine
 
 from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Extras
-from adbo.core.optuna_trials import ENQUEUED
+from adbo.core.optuna_trials import ENQUEUED, FIXED_PARAMS
 from adbo.core.trial_json import decode_distribution
 from adbo.mirror.reader import parts, read_details
 from adbo.mirror.schema import SYSTEM_ATTRS, TRIALS, connected, locked
 from adbo.mirror.storage_errors import translated
-
-#: The system attribute in which Optuna keeps the parameters of an enqueued trial.
-_FIXED_PARAMS = "fixed_params"
 
 
 class Queue(Protocol):
@@ -247,7 +244,7 @@ def _enqueued_of(trial: FrozenTrial) -> Enqueued:
 
 def _enqueued(params: dict[str, Any], extras: Extras) -> Enqueued:
     return Enqueued(
-        {**params, **extras.system_attrs.get(_FIXED_PARAMS, {})},
+        {**params, **extras.system_attrs.get(FIXED_PARAMS, {})},
         dict(extras.user_attrs),
         dict(extras.system_attrs),
         dict(extras.intermediate_values),

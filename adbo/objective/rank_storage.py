@@ -27,14 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adbo.core.enqueued import OWN, Enqueued
 from adbo.core.evaluation import FAIL_REASON, Extras, Layout
 from adbo.core.history import History
-from adbo.core.optuna_trials import trial_of
-
-#: The system attribute in which Optuna keeps the parameters of an enqueued trial.
-FIXED_PARAMS = "fixed_params"
-
-#: The system attribute of a trial in which attributes of the study travel to the database: a dict
-#: of ``"user"`` and ``"system"`` to names and values.
-STUDY_ATTRS = "adbo:study_attrs"
+from adbo.core.optuna_trials import FIXED_PARAMS, STUDY_ATTRS, trial_of
 
 #: The reason of a failure is cut after this number of characters.
 _REASON_CHARACTERS = 2000
