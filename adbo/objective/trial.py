@@ -18,6 +18,7 @@ from adbo.core.optuna_trials import trial_of
 from adbo.core.space import are_compatible, contradiction
 from adbo.objective.proposal import Point, ProposalSampler
 from adbo.objective.rank_storage import RankStorage, RunningTrial
+from adbo.objective.remote import Address, Line, remote_study
 
 
 class Trial(optuna.trial.Trial):
@@ -84,6 +85,11 @@ def _same_choice(
     return distribution.choices[index if indices is None else int(indices[index])]
 
 
+def remote_trial(name: str, address: Address, trial_id: int) -> Trial:
+    """Return the running trial of a rank, in another process."""
+    return Trial(remote_study(name, Line(address)), trial_id)
+
+
 class RankStudy:
     """Makes the trials of a rank, one after the other; they belong to one study.
 
@@ -108,6 +114,8 @@ class RankStudy:
     ) -> None:
         self.storage = RankStorage(history, name, attrs)
         sampler = ProposalSampler(history.space, (), np.random.default_rng(0))
+        #: The trial that began last.
+        self.trial: Trial | None = None
         self.study = optuna.Study(name, self.storage, sampler, pruner or NopPruner())
 
     def begin(
@@ -140,7 +148,13 @@ class RankStudy:
         """Begin a trial that another rank has begun; it suggests the same values there."""
         self.study.sampler = ProposalSampler(self.storage.history.space, point, rng)
         self.study._thread_local.in_optimize_loop = True  # so that objectives may stop the study
-        return Trial(self.study, self.storage.begin(running))
+        self.trial = Trial(self.study, self.storage.begin(running))
+        return self.trial
+
+    @property
+    def is_evaluating(self) -> bool:
+        """Whether a trial is being evaluated."""
+        return self.trial is not None and not self.storage.running.is_over
 
     @property
     def is_stopped(self) -> bool:

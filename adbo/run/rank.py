@@ -24,6 +24,7 @@ from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.mirror.owner import MirrorOwner
 from adbo.objective.evaluate import Objective, evaluate
 from adbo.objective.trial import RankStudy
+from adbo.objective.trial_server import TrialServer
 from adbo.optimizer.ask import propose
 from adbo.run.loop import work
 from adbo.run.state import RunState
@@ -71,6 +72,7 @@ class Rank:
         self._background = BackgroundReceiver(self._receive) if transport.may_use_threads else None
         self._rank = rank = transport.rank
         self._study = RankStudy(self._history, state.start.study_name, state.start.study_attrs)
+        self._server = TrialServer(self._study)
         #: What a callback raised, which ends the run.
         self.callback_error: Exception | None = None
         #: One line about a parameter of the objective that contradicts the study, or None.
@@ -98,6 +100,7 @@ class Rank:
             pass
         except KeyboardInterrupt:
             self._interruption.request_stop(StopReason.SIGINT)
+        self._server.close()
 
     def finish(self) -> list[int]:
         """Drain until all records are delivered and written; return ranks that did not answer.

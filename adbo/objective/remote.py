@@ -1,0 +1,147 @@
+"""A trial in another process than that of its rank: calls travel to the rank over a socket.
+
+Such a process is a child that the objective started, or an evaluation process of its own
+(`adbo.objective.isolation`). This module does not know which one it is.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Client, Connection
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import NopPruner
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+
+
+class Address(NamedTuple):
+    """Where a rank answers calls about its running trial."""
+
+    path: str
+    """The socket."""
+    key: bytes
+    """The secret that a caller must know."""
+
+
+class Line:
+    """Calls the rank from this process; a forked child of the process opens a line of its own."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._pid = -1
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+
+    def __getstate__(self) -> Address:
+        return self.address
+
+    def __setstate__(self, address: Address) -> None:
+        self.__init__(address)  # type: ignore[misc]
+
+    def call(self, target: str, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Return what a method of the rank's storage or sampler returns, or raise what it raises.
+
+        Raises
+        ------
+        ConnectionError
+            If the rank has ended.
+        """
+        if self._pid != os.getpid():
+            # The lock of the parent process may be held by a thread that does not exist here.
+            self._pid, self._lock, self._connection = os.getpid(), threading.Lock(), None
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = Client(self.address.path, authkey=self.address.key)
+                self._connection.send((target, method, args, kwargs))
+                error, result = self._connection.recv()
+            except (EOFError, OSError) as broken:
+                raise ConnectionError("the rank of this trial has ended") from broken
+        if error is not None:
+            raise error
+        return result
+
+
+def _forwarded(name: str) -> Callable[..., Any]:
+    def method(self: RemoteStorage, *args: Any, **kwargs: Any) -> Any:
+        return self.line.call("storage", name, *args, **kwargs)
+
+    method.__name__ = name
+    return method
+
+
+class RemoteStorage(BaseStorage):
+    """The storage of a rank, seen from another process."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+
+    create_new_study = _forwarded("create_new_study")
+    delete_study = _forwarded("delete_study")
+    set_study_user_attr = _forwarded("set_study_user_attr")
+    set_study_system_attr = _forwarded("set_study_system_attr")
+    get_study_id_from_name = _forwarded("get_study_id_from_name")
+    get_study_name_from_id = _forwarded("get_study_name_from_id")
+    get_study_directions = _forwarded("get_study_directions")
+    get_study_user_attrs = _forwarded("get_study_user_attrs")
+    get_study_system_attrs = _forwarded("get_study_system_attrs")
+    get_all_studies = _forwarded("get_all_studies")
+    create_new_trial = _forwarded("create_new_trial")
+    set_trial_param = _forwarded("set_trial_param")
+    set_trial_state_values = _forwarded("set_trial_state_values")
+    set_trial_intermediate_value = _forwarded("set_trial_intermediate_value")
+    set_trial_user_attr = _forwarded("set_trial_user_attr")
+    set_trial_system_attr = _forwarded("set_trial_system_attr")
+    get_trial = _forwarded("get_trial")
+    get_trial_id_from_study_id_trial_number = _forwarded("get_trial_id_from_study_id_trial_number")
+    get_all_trials = _forwarded("get_all_trials")
+    get_best_trial = _forwarded("get_best_trial")
+
+
+class RemoteSampler(BaseSampler):
+    """The sampler of a rank, seen from another process."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return all parameters that the study has."""
+        space: dict[str, BaseDistribution]
+        space = self._line.call("sampler", "infer_relative_search_space")
+        return space
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the proposed values that their distributions contain."""
+        values: dict[str, Any] = self._line.call("sampler", "sample_relative", search_space)
+        return values
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Return the value of a parameter that `sample_relative` did not return."""
+        return self._line.call("sampler", "sample_independent", param_name, param_distribution)
+
+
+def make_remote(study: optuna.Study, line: Line) -> None:
+    """Let a study call the rank from now on."""
+    study._storage = RemoteStorage(line)
+    study.sampler = RemoteSampler(line)
+
+
+def remote_study(name: str, line: Line) -> optuna.Study:
+    """Return the study of a rank, seen from another process."""
+    return optuna.Study(name, RemoteStorage(line), RemoteSampler(line), NopPruner())

@@ -1,0 +1,146 @@
+"""The rank's side of a trial in another process: a thread that answers calls about the trial.
+
+A child that the objective forks is such a process, too. The thread is started just before the
+fork, and in the child the study calls the rank from then on.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import os
+import secrets
+import sys
+import threading
+import weakref
+from functools import partial
+from multiprocessing import AuthenticationError
+from multiprocessing import connection as sockets
+from multiprocessing.connection import Connection, Listener
+from typing import Any
+
+from adbo.objective.remote import Address, Line, RemoteStorage, make_remote
+from adbo.objective.trial import RankStudy, Trial, remote_trial
+
+
+class TrialServer:
+    """Answers other processes about the running trial of a rank.
+
+    Parameters
+    ----------
+    study
+        The study of the rank.
+    """
+
+    def __init__(self, study: RankStudy) -> None:
+        self.study = study
+        self._listener: Listener | None = None
+        self._address: Address | None = None
+        self._is_closed = False
+        self._pid = os.getpid()
+        _SERVERS.add(self)
+
+    @property
+    def address(self) -> Address:
+        """Where this rank answers; the first use starts the thread."""
+        if self._address is None:
+            path, key = _new_path(), secrets.token_bytes(32)
+            self._listener = Listener(path, family="AF_UNIX", backlog=64, authkey=key)
+            self._address = Address(path, key)
+            threading.Thread(target=self._accept, name="adbo-trial-server", daemon=True).start()
+        return self._address
+
+    def close(self) -> None:
+        """Answer no more."""
+        _SERVERS.discard(self)
+        self._is_closed = True
+        if self._address is not None and self._pid == os.getpid():
+            Line(self._address).call("storage", "get_all_studies")  # wake the thread
+
+    def before_fork(self) -> None:
+        """Start the thread if the child may need it."""
+        if self.study.is_evaluating and self._pid == os.getpid():
+            assert self.address
+
+    def after_fork(self) -> None:
+        """In the child, let the study and its running trial call the rank."""
+        if self._address is not None and self.study.is_evaluating:
+            line = Line(self._address)
+            make_remote(self.study.study, line)
+            assert self.study.trial is not None
+            self.study.trial.storage = self.study.study._storage
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        with self._listener:
+            while not self._is_closed:
+                try:
+                    connection = self._listener.accept()
+                except (AuthenticationError, EOFError, OSError):
+                    continue  # somebody who is not a process of ours
+                serve = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+                serve.start()
+
+    def _serve(self, connection: Connection) -> None:
+        with connection:
+            while True:
+                try:
+                    request = connection.recv()
+                    connection.send(self._answer(*request))
+                except (EOFError, OSError):
+                    return
+
+    def _answer(
+        self, target: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Exception | None, Any]:
+        """Return what a method raised, or None and what it returned."""
+        study = self.study.study
+        try:
+            if target == "storage":
+                return None, getattr(self.study.storage, method)(*args, **kwargs)
+            return None, partial(getattr(study.sampler, method), study, None)(*args, **kwargs)
+        except Exception as error:
+            return error, None
+
+
+def _new_path() -> str:
+    """Return a new path for a socket; on Linux one that is not in the file system."""
+    if sys.platform == "linux":
+        return f"\0adbo-{os.getpid()}-{secrets.token_hex(8)}"
+    return str(sockets.arbitrary_address("AF_UNIX"))  # type: ignore[attr-defined]
+
+
+_SERVERS: weakref.WeakSet[TrialServer] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for server in list(_SERVERS):
+        server.before_fork()
+
+
+def _after_fork() -> None:
+    for server in list(_SERVERS):
+        server.after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+
+
+def _reduce(trial: Trial) -> tuple[Any, ...]:
+    """Return how to make a trial in another process to which it is pickled.
+
+    Raises
+    ------
+    TypeError
+        If no rank evaluates the trial.
+    """
+    for server in _SERVERS:
+        if server.study.trial is trial:
+            name = trial.study.study_name
+            return remote_trial, (name, server.address, trial._trial_id)
+    storage = trial.storage
+    if isinstance(storage, RemoteStorage):
+        return remote_trial, (trial.study.study_name, storage.line.address, trial._trial_id)
+    raise TypeError("a trial that no rank evaluates cannot be sent to another process")
+
+
+copyreg.pickle(Trial, _reduce)
