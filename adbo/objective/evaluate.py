@@ -14,6 +14,7 @@ from optuna.trial import BaseTrial, TrialState
 
 from adbo.core.errors import one_line
 from adbo.core.evaluation import Evaluation
+from adbo.core.stopping import EvaluationAbandoned
 from adbo.objective.trial import Trial
 
 Objective = Callable[[BaseTrial], Any]
@@ -41,13 +42,20 @@ def evaluate(
         COMPLETE with the value; PRUNED with the last intermediate value, if the objective raised
         `optuna.TrialPruned`; FAIL with the reason as a user attribute, if it raised anything else
         or returned NaN or something that is not a number.
+
+    Raises
+    ------
+    EvaluationAbandoned, KeyboardInterrupt
+        If the run must end.
     """
     state, value, reason = TrialState.COMPLETE, math.nan, None
     try:
         value, reason = _number(objective(trial))
     except optuna.TrialPruned:
         state, value = TrialState.PRUNED, trial.last_intermediate_value()
-    except (Exception, SystemExit) as error:
+    except (EvaluationAbandoned, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # such as GeneratorExit, or a panic of a library in Rust
         reason = describe_error(error)
     if reason is not None:
         state = TrialState.FAIL

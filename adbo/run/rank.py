@@ -194,8 +194,7 @@ class Rank:
         self.contradiction = self.contradiction or text
 
     def _abandonable(self, trial: Any) -> Any:
-        with self._interruption.abandonable():
-            return self._objective(trial)
+        return self._interruption.call(self._objective, trial)
 
     def _receive(self) -> int:
         """Add what has arrived to the history; return the number of new evaluations."""
