@@ -15,6 +15,7 @@ from adbo.core.optuna_trials import trial_of
 from adbo.core.settings import DEFAULT_STORAGE, KAPPA, Settings, default_study_name
 from adbo.mirror.connection import quietly
 from adbo.objective.evaluate import Objective
+from adbo.objective.loading import check_objective
 from adbo.run.execute import Outcome, Silence, execute
 from adbo.run.walltime import within_walltime
 
@@ -96,9 +97,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     >>> study.best_value < 0.1
     True
     """
-    if not callable(objective):
-        kind = type(objective).__name__
-        raise UsageError(f"objective is of type {kind}: it must be a function of a trial")
+    check_objective(objective, "objective")
     settings = Settings(
         n_trials=n_trials,
         timeout=timeout,

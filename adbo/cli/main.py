@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from adbo.cli.checks import check_report, check_run, check_simulate
-from adbo.cli.output import DONE, USAGE, print_error
+from adbo.cli.output import DONE, USAGE, accept_any_text, print_error
 from adbo.cli.parser import make_parser
 from adbo.comm.environment import rank_hint
 from adbo.core.errors import UsageError, one_line
@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 done, 1 the run failed, 2 wrong usage, 130 after Ctrl-C or SIGTERM.
     """
+    accept_any_text(sys.stdout, sys.stderr)
     words = list(sys.argv[1:] if arguments is None else arguments) or ["run"]
     try:
         options = make_parser().parse_args(words)
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     settings = check_run(options)
+    _make_absolute(options)
     from adbo.cli.run import run
 
     return run(options, settings)
@@ -52,6 +54,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _simulate(options: argparse.Namespace) -> int:
     settings = check_simulate(options)
+    _make_absolute(options)
     from adbo.cli.simulate import run_simulation
 
     return run_simulation(options, settings)
@@ -62,6 +65,12 @@ def _report(options: argparse.Namespace) -> int:
     from adbo.cli.report import report
 
     return report(options, storage)
+
+
+def _make_absolute(options: argparse.Namespace) -> None:
+    """Fix where the summary goes: objectives change directories."""
+    if options.json is not None:
+        options.json = options.json.absolute()
 
 
 _COMMANDS = {"run": _run, "simulate": _simulate, "report": _report}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
     from adbo.core.summary import Summary
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def accept_any_text(*streams: object) -> None:
+    """Let streams print characters that their encoding lacks as escapes, such as ``\\xf6``."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_error(text: str) -> None:

@@ -7,6 +7,7 @@ import sys
 
 from adbo.cli.checks import check_files, check_group_size
 from adbo.cli.output import DONE, FAILED, INTERRUPTED, USAGE, print_error, write_json
+from adbo.comm.environment import process_name
 from adbo.comm.launch import find_ranks, use_node
 from adbo.comm.protocols import Ranks
 from adbo.core.errors import UsageError
@@ -33,7 +34,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     check_group_size(options.ranks_per_trial, ranks.size)
     leaders, channel = ranks.groups(options.ranks_per_trial)
     if channel.rank > 0:
-        with Interruption(settings.timeout, settings.walltime) as interruption:
+        limits = (settings.timeout, settings.walltime)
+        with Interruption(*limits, process_name()) as interruption:
             return run_member(objective, channel, interruption)
     leader = GroupLeader(objective, channel)
     status = USAGE

@@ -29,6 +29,11 @@ def size_hint(environ: Mapping[str, str] = os.environ) -> int:
     return _first_number(environ, _SIZE, default=1)
 
 
+def process_name(environ: Mapping[str, str] = os.environ) -> str:
+    """Return what to call this process in a message."""
+    return f"rank {rank_hint(environ)}" if size_hint(environ) > 1 else "the process"
+
+
 def _first_number(environ: Mapping[str, str], names: tuple[str, ...], *, default: int) -> int:
     for name in names:
         text = environ.get(name, "")

@@ -1,19 +1,30 @@
 """Stopping: a signal or the deadline requests it, and abandons the evaluation under way.
 
 While adbo's own code runs, a signal is only recorded, so that it cannot cut a message or a
-transaction in two. While the objective runs, it raises `EvaluationAbandoned`.
+transaction in two. While the objective runs, it raises `EvaluationAbandoned` there, and again at
+intervals if the objective catches it. Whatever an abandoned objective returns or raises is
+discarded, and the programs that it has started are ended.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
+
+from adbo.core import forks
+from adbo.core.alarm import INTERVAL, Alarm
+from adbo.core.exits import ExitGuard
+from adbo.core.programs import PATIENCE, Programs
+from adbo.core.unwinding import Unwinding
+
+T = TypeVar("T")
 
 
 class StopReason(enum.Enum):
@@ -40,9 +51,23 @@ _SIGNALS: dict[int, StopReason] = {
     signal.SIGUSR1: StopReason.SIGUSR1,
 }
 
+#: By this signal the alarm interrupts the main thread. Its default is to be ignored, so that it
+#: does no harm if an objective has set the default.
+_NUDGE = signal.SIGURG
+
 
 class EvaluationAbandoned(BaseException):
-    """Raised in the objective when the run must end at once; not an error of the objective."""
+    """Raised in the objective when the run must end at once; not an error of the objective.
+
+    Parameters
+    ----------
+    reason
+        Why another rank of the group has abandoned the evaluation; None if this one did.
+    """
+
+    def __init__(self, reason: StopReason | None = None) -> None:
+        super().__init__()
+        self.reason = reason
 
 
 @contextlib.contextmanager
@@ -61,7 +86,7 @@ def signals_ignored() -> Iterator[None]:
 
 
 class Interruption:
-    """A context that watches for signals and for a deadline.
+    """A context that watches for signals and for a deadline, and in which user code is called.
 
     Outside the main thread Python delivers no signals; there, only `check` sees the deadline.
 
@@ -71,19 +96,30 @@ class Interruption:
         Seconds from the entry of the context to the deadline; None for no deadline.
     walltime
         Another deadline, in seconds since the epoch; the earlier one counts.
+    name
+        What to call this process in the message if user code ends it.
     """
 
-    def __init__(self, seconds: float | None, walltime: float | None = None) -> None:
+    def __init__(
+        self, seconds: float | None, walltime: float | None = None, name: str = "the process"
+    ) -> None:
         self.reason: StopReason | None = None
         self.since: float | None = None
         #: The reason that the deadline would give.
         self.deadline_reason = StopReason.DEADLINE
         self._seconds = seconds
         self._walltime = walltime
+        self._name = name
         self._deadline: float | None = None
-        self._abandonable = False
+        self._pid = os.getpid()
+        self._calls_user_code = False
+        #: When the present or the latest call was interrupted, by the monotonic clock.
+        self._abandoned_at: float | None = None
         self._previous: dict[int, Any] = {}
-        self._timer: threading.Timer | None = None
+        self._programs: Programs | None = None
+        self._unwinding = Unwinding(EvaluationAbandoned, self._call_user_code.__code__)
+        self._guard = ExitGuard(self._complaint)
+        self._alarm: Alarm | None = None
 
     def __enter__(self) -> Interruption:
         seconds = self._seconds
@@ -93,13 +129,16 @@ class Interruption:
                 seconds, self.deadline_reason = left, StopReason.WALLTIME
         if seconds is not None:
             self._deadline = time.monotonic() + seconds
+        self._programs = Programs()
+        self._guard.install()
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                self._previous[number] = signal.signal(number, self._handle)
-            if seconds is not None:
-                self._timer = threading.Timer(seconds, self._expire)
-                self._timer.daemon = True
-                self._timer.start()
+            for number in (*_SIGNALS, _NUDGE):
+                # None is a handler that Python does not know.
+                self._previous[number] = signal.getsignal(number) or signal.SIG_DFL
+            self._alarm = Alarm(self._deadline, self._heeds, self._ring)
+            forks.register(self)
+            self._alarm.start()
+            self._set_handlers()
         return self
 
     def __exit__(
@@ -108,11 +147,11 @@ class Interruption:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer.join()
-        for number, previous in self._previous.items():
-            signal.signal(number, previous)
+        if self._alarm is not None:
+            forks.unregister(self)
+            self.give_back()
+            self._alarm.end()
+        self._guard.remove()
 
     def check(self) -> StopReason | None:
         """Return why to stop, or None."""
@@ -130,25 +169,114 @@ class Interruption:
         if self.reason is None:
             self.reason, self.since = reason, time.monotonic()
 
-    @contextlib.contextmanager
-    def abandonable(self) -> Iterator[None]:
-        """Run user code that a signal or the deadline ends with `EvaluationAbandoned`."""
-        # Set the flag before the check: a signal between the two must not be missed.
-        self._abandonable = True
-        try:
-            if self.check() is not None:
-                raise EvaluationAbandoned
-            yield
-        finally:
-            self._abandonable = False
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call user code, which a signal or the deadline interrupts, and return its result.
 
-    def _expire(self) -> None:
-        # A real signal, since nothing else wakes a main thread that is blocked.
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        A process that the code forks, and that comes back from it, ends here.
+
+        Raises
+        ------
+        EvaluationAbandoned
+            If a stop was requested, or the code was interrupted, whatever came of it.
+        BaseException
+            What the code raises.
+        """
+        self._abandoned_at = None
+        self._set_handlers()  # a library may have replaced them
+        self._calls_user_code = True
+        try:
+            result = self._call_user_code(function, *arguments)
+        except BaseException as error:
+            self._leave_user_code(error)
+            if self._abandoned_at is None:
+                raise
+        else:
+            self._leave_user_code(None)
+            if self._abandoned_at is None:
+                return result
+        raise EvaluationAbandoned
+
+    def _call_user_code(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function. While this frame is on the stack, `_handle` raises; see there."""
+        if self.check() is not None:
+            raise EvaluationAbandoned
+        return function(*arguments)
+
+    def _leave_user_code(self, error: BaseException | None) -> None:
+        if os.getpid() != self._pid:
+            forks.end_child(error)
+        self._calls_user_code = False
+        self._unwinding.disarm()
+        self._set_handlers()
+        if isinstance(error, KeyboardInterrupt):
+            # Ctrl-C, where a library had replaced the handler.
+            self.request_stop(StopReason.SIGINT)
+            self._abandoned_at = time.monotonic()
+        if isinstance(error, EvaluationAbandoned) and error.reason is not None:
+            self.request_stop(error.reason)
+        if self._abandoned_at is not None and self._programs is not None:
+            self._programs.end()
+
+    def _set_handlers(self) -> None:
+        if self._alarm is None:
+            return
+        for number in self._previous:
+            signal.signal(number, self._handle)
+        self._alarm.listen()
+
+    def give_back(self) -> None:
+        """Set the handlers that were there before the context, except where others are now."""
+        for number, previous in self._previous.items():
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, previous)
+        assert self._alarm is not None
+        self._alarm.listen_no_more()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Record a signal. In user code raise, and again when the alarm rings the next time.
+
+        Between the two, user code may clean up.
+        """
         self.check()
-        self.request_stop(_SIGNALS[number])
-        if self._abandonable:
-            self._abandonable = False
-            raise EvaluationAbandoned
+        if number in _SIGNALS:
+            self.request_stop(_SIGNALS[number])
+        if self.reason is None or not self._unwinding.covers(frame):
+            return
+        now = time.monotonic()
+        if self._abandoned_at is None:
+            self._abandoned_at = now
+        elif now < self._abandoned_at + INTERVAL / 2:
+            return
+        else:
+            self._unwinding.arm(frame)
+        raise EvaluationAbandoned
+
+    def _heeds(self, number: int) -> bool:
+        """Return whether a signal ends the run even if the main thread does not handle it.
+
+        A library that has replaced the handler of SIGTERM may do its part until the second ring.
+        Other signals may be its own.
+        """
+        is_ours = number in _SIGNALS and signal.getsignal(number) == self._handle
+        return is_ours or number == signal.SIGTERM
+
+    def _ring(self, number: int | None, times: int) -> None:
+        """Interrupt user code, called by the alarm; the second time also what it waits for."""
+        self.request_stop(self.deadline_reason if number is None else _SIGNALS[number])
+        if not self._calls_user_code:
+            return
+        if number is None or times > 0:  # at first, a signal has a handler of its own
+            # Nothing but a signal wakes a main thread that is blocked.
+            signal.pthread_kill(threading.main_thread().ident or 0, _NUDGE)
+        if times > 0 and self._programs is not None:
+            # The main thread may wait for a program in code that no signal interrupts.
+            is_patient = times * INTERVAL <= PATIENCE
+            self._programs.send(signal.SIGTERM if is_patient else signal.SIGKILL)
+
+    def _complaint(self) -> str | None:
+        if not self._calls_user_code:
+            return None
+        return (
+            f"{self._name} vanished: the objective has ended it by os._exit, C's exit or Fortran's"
+            " STOP, instead of returning or raising"
+        )

@@ -7,16 +7,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.trial import BaseTrial, TrialState
 
 from adbo.core.errors import one_line
 from adbo.core.evaluation import Evaluation
+from adbo.core.stopping import EvaluationAbandoned
 from adbo.objective.trial import Trial
 
 Objective = Callable[[BaseTrial], Any]
+
+
+class FailedEvaluation(Exception):
+    """Raised by what evaluates on behalf of the user; its text is the reason of the failure."""
+
+
+class Result(NamedTuple):
+    """What came of a call of the objective."""
+
+    state: TrialState
+    value: float = math.nan
+    """NaN unless it is complete."""
+    reason: str | None = None
+    """Why it failed, on one line."""
 
 
 def evaluate(
@@ -41,29 +56,43 @@ def evaluate(
         COMPLETE with the value; PRUNED with the last intermediate value, if the objective raised
         `optuna.TrialPruned`; FAIL with the reason as a user attribute, if it raised anything else
         or returned NaN or something that is not a number.
+
+    Raises
+    ------
+    EvaluationAbandoned, KeyboardInterrupt
+        If the run must end.
     """
-    state, value, reason = TrialState.COMPLETE, math.nan, None
-    try:
-        value, reason = _number(objective(trial))
-    except optuna.TrialPruned:
-        state, value = TrialState.PRUNED, trial.running.last_intermediate_value
-    except (Exception, SystemExit) as error:
-        reason = describe_error(error)
-    if reason is not None:
-        state = TrialState.FAIL
+    result = result_of(objective, trial)
     running = trial.running
     running.is_over = True
+    is_pruned = result.state is TrialState.PRUNED
     return Evaluation(
         rank=name[0],
         seq=name[1],
-        state=state,
-        value=value,
+        state=result.state,
+        value=running.last_intermediate_value if is_pruned else result.value,
         started=running.started,
         finished=clock(),
         layout=running.layout,
         internal=tuple(running.internal.values()),
-        extras=running.extras(reason),
+        extras=running.extras(result.reason),
     )
+
+
+def result_of(objective: Objective, trial: Trial) -> Result:
+    """Call the objective and return its result; see `evaluate`."""
+    try:
+        value, reason = _number(objective(trial))
+    except optuna.TrialPruned:
+        return Result(TrialState.PRUNED)
+    except (EvaluationAbandoned, KeyboardInterrupt):
+        raise
+    except FailedEvaluation as failure:
+        return Result(TrialState.FAIL, reason=str(failure))
+    except BaseException as error:  # such as GeneratorExit, or a panic of a library in Rust
+        return Result(TrialState.FAIL, reason=describe_error(error))
+    state = TrialState.COMPLETE if reason is None else TrialState.FAIL
+    return Result(state, value, reason)
 
 
 def describe_error(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,14 @@ def load(text: str) -> Objective:
     ----------
     text
         ``path/file.py:function``, ``package.module:function``, or a test function with an
-        optional dimension such as ``ackley:10``.
+        optional dimension such as ``ackley:10``. Instead of a function it may name a method, such
+        as ``file.py:instance.method``.
 
     Raises
     ------
     UsageError
-        If there is no such file, module, function or test function, or importing it fails.
+        If there is no such file, module, function or test function, if importing it fails, or if
+        what is named cannot be called with a trial.
     """
     check_test_function(text)
     if is_test_function(text):
@@ -34,18 +37,64 @@ def load(text: str) -> Objective:
     check_file(text)
     source, _, name = text.rpartition(":")
     module = _import_file(source) if source.endswith(".py") else _import_module(source)
-    function = getattr(module, name, None)
-    if function is None:
-        raise UsageError(f"{source} has no function {name!r}")
-    if not callable(function):
-        raise UsageError(
-            f"{text} is of type {type(function).__name__}: it must be a function of a trial"
-        )
+    function = _find(module, source, name)
+    check_objective(function, text)
     return function
 
 
+def check_objective(function: Any, name: str) -> None:
+    """Raise UsageError if an objective cannot be called with a trial.
+
+    Parameters
+    ----------
+    function
+        What the user has given.
+    name
+        How to call it in the message.
+    """
+    if isinstance(function, type):
+        kind = function.__name__
+        raise UsageError(
+            f"{name} is a class: make an instance, as by objective = {kind}(...), and name that"
+        )
+    if not callable(function):
+        raise UsageError(
+            f"{name} is of type {type(function).__name__}: it must be a function of a trial"
+        )
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # as of some functions written in C
+    try:
+        signature.bind(None)
+    except TypeError:
+        raise UsageError(f"{name}{signature} {_refusal(function, signature)}") from None
+
+
+def _refusal(function: Any, signature: inspect.Signature) -> str:
+    """Return what is wrong with a function that does not take one argument."""
+    if next(iter(signature.parameters), None) == "self":
+        kind = function.__qualname__.rpartition(".")[0]
+        return (
+            f"needs an instance: make one, as by solver = {kind}(...), and name"
+            f" solver.{function.__name__}"
+        )
+    return "cannot be called with one argument, the trial"
+
+
+def _find(module: Any, source: str, name: str) -> Any:
+    """Return what a dotted name means in a module."""
+    found = module
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise UsageError(f"{source} has no function {name!r}") from None
+    return found
+
+
 def _import_file(source: str) -> Any:
-    path = Path(source)
+    path = Path(source).absolute()
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -61,7 +110,8 @@ def _import_file(source: str) -> Any:
 
 
 def _import_module(source: str) -> Any:
-    sys.path.insert(0, "")
+    # Not "", which would mean another directory after the objective has changed it.
+    sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(source)
     except (Exception, SystemExit) as error:

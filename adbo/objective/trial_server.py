@@ -106,7 +106,7 @@ def _new_path() -> str:
     """Return a new path for a socket; on Linux one that is not in the file system."""
     if sys.platform == "linux":
         return f"\0adbo-{os.getpid()}-{secrets.token_hex(8)}"
-    return str(sockets.arbitrary_address("AF_UNIX"))  # type: ignore[attr-defined]
+    return str(sockets.arbitrary_address("AF_UNIX"))
 
 
 _SERVERS: weakref.WeakSet[TrialServer] = weakref.WeakSet()

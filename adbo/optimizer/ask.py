@@ -21,6 +21,7 @@ from adbo.core.space import FloatArray, IntArray
 from adbo.optimizer.sample import Geometry, Rows, Sample
 from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings, SampleSettings
 from adbo.optimizer.strategies import propose_point
+from adbo.optimizer.threads import BLAS
 
 
 def propose(
@@ -63,7 +64,8 @@ def propose(
         return history.contains(space.from_unit(units))
 
     check = is_known if space.has_grid else None
-    point = propose_point(sample, geometry, kappa, rng, check, settings)
+    with BLAS.limited():
+        point = propose_point(sample, geometry, kappa, rng, check, settings)
     return space.from_unit(point[None, :])[0]
 
 

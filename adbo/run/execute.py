@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import optuna
 
+from adbo.comm.environment import process_name
 from adbo.comm.protocols import Ranks
 from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
@@ -162,7 +163,7 @@ def execute(
     named = replace(settings, study_name=start.study_name, storage=storage)
     stored = StoredStudy(named, start.job, start.cursor, study, reporter.say)
     owner = MirrorOwner(stored, history, reporter.say, mirror_settings)
-    with Interruption(settings.timeout, settings.walltime) as interruption:
+    with Interruption(settings.timeout, settings.walltime, process_name()) as interruption:
         transport = ranks.transport()
         reporter.begin(state)
         if study is not None:

@@ -7,7 +7,6 @@ that all suggest the same values, and answers whether it succeeded.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from adbo.comm.backoff import Backoff
 from adbo.comm.protocols import Channel
 from adbo.core.evaluation import Batch
 from adbo.core.history import History
-from adbo.core.stopping import EvaluationAbandoned, Interruption
+from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.objective.evaluate import Objective, describe_error
 from adbo.objective.proposal import Point, ProposalSampler
 from adbo.objective.rank_storage import RankStorage, RunningTrial
@@ -26,6 +25,9 @@ from adbo.objective.trial import RankStudy, Trial
 
 #: Longest sleep, in seconds, between two looks for a message of the group; it delays evaluations.
 _LONGEST_PAUSE = 2e-3
+
+#: What a member answers if the objective was pruned.
+_PRUNED = "pruned"
 
 #: Seconds for which a leader that was told to stop waits for its members.
 _PATIENCE = 5.0
@@ -70,21 +72,25 @@ class GroupLeader:
             If any rank of the group raised it.
         RuntimeError
             If the objective failed on any other rank.
+        EvaluationAbandoned
+            If it was abandoned on any rank.
         """
         assert isinstance(trial, Trial)
         self._channel.tell(("trial", self._group_trial(trial)))
         trial.comm = self._channel.comm
         try:
             value = self._objective(trial)
-        except Exception:
+        except (EvaluationAbandoned, KeyboardInterrupt):
+            raise  # do not wait for the members
+        except BaseException:
             self._gather()
             raise
-        reasons = self._gather()
-        if any(reason == "pruned" for _, reason in reasons):
+        outcomes = self._gather()
+        if any(outcome == _PRUNED for _, outcome in outcomes):
             raise optuna.TrialPruned
-        for rank, reason in reasons:
-            if reason is not None:
-                raise RuntimeError(f"rank {rank} of the group: {reason}")
+        for rank, outcome in outcomes:
+            if outcome is not None:
+                raise RuntimeError(f"rank {rank} of the group: {outcome}")
         return value
 
     def dismiss(self, status: int) -> None:
@@ -119,15 +125,17 @@ class GroupLeader:
 
     def _gather(self) -> list[tuple[int, str | None]]:
         """Return each member's rank and why it failed, or None."""
-        reasons: list[tuple[int, str | None]] = []
+        outcomes: list[tuple[int, str | None]] = []
         backoff = _backoff()
-        while len(reasons) < self._channel.size - 1:
+        while len(outcomes) < self._channel.size - 1:
             heard = self._channel.hear()
             if heard is None:
                 backoff.pause()
-            else:
-                reasons.append(heard)
-        return reasons
+                continue
+            if isinstance(heard[1], StopReason):
+                raise EvaluationAbandoned(heard[1])
+            outcomes.append(heard)
+        return outcomes
 
 
 def run_member(objective: Objective, channel: Channel, interruption: Interruption) -> int:
@@ -163,22 +171,23 @@ def run_member(objective: Objective, channel: Channel, interruption: Interruptio
         study.storage.history.extend(content.news)
         trial = study.resume(content.proposal, content.running, content.rng)
         trial.comm = channel.comm
-        channel.answer(_failure(objective, trial, interruption.abandonable))
+        channel.answer(_outcome(objective, trial, interruption))
 
 
 def _backoff() -> Backoff:
     return Backoff(longest=_LONGEST_PAUSE)
 
 
-def _failure(objective: Objective, trial: Trial, abandonable: Callable[[], Any]) -> str | None:
-    """Call the objective; return why it failed, or None."""
+def _outcome(
+    objective: Objective, trial: Trial, interruption: Interruption
+) -> str | StopReason | None:
+    """Call the objective; return why it failed or why it was abandoned, or None."""
     try:
-        with abandonable():
-            objective(trial)
+        interruption.call(objective, trial)
     except optuna.TrialPruned:
-        return "pruned"
+        return _PRUNED
     except EvaluationAbandoned:
-        return "abandoned"
-    except (Exception, SystemExit) as error:
+        return interruption.reason
+    except BaseException as error:
         return describe_error(error)
     return None

@@ -203,9 +203,8 @@ class Rank:
             return
         trial = self._study.finished_trial(evaluation)
         try:
-            with self._interruption.abandonable():
-                for callback in self._state.settings.callbacks:
-                    callback(self._study.study, trial)
+            for callback in self._state.settings.callbacks:
+                self._interruption.call(callback, self._study.study, trial)
         except Exception as error:
             self.callback_error = error
             self._interruption.request_stop(StopReason.CALLBACK)
@@ -215,8 +214,7 @@ class Rank:
         self.contradiction = self.contradiction or text
 
     def _abandonable(self, trial: Any) -> Any:
-        with self._interruption.abandonable():
-            return self._objective(trial)
+        return self._interruption.call(self._objective, trial)
 
     def _receive(self) -> int:
         """Add what has arrived to the history; return the number of new evaluations."""

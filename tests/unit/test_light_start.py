@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 HEAVY = {
-    *("mpi4py", "numpy", "optuna", "scipy", "sklearn", "sqlalchemy", "threadpoolctl", "tqdm"),
+    *(
+        "mpi4py",
+        "numpy",
+        "optuna",
+        "scipy",
+        "sklearn",
+        "sqlalchemy",
+        "threadpoolctl",
+        "tqdm",
+        "psutil",
+    ),
     *("adbo.api", "adbo.comm.launch", "adbo.mirror", "adbo.optimizer", "adbo.run"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 
@@ -16,8 +17,8 @@ SIGNALS = [(signal.SIGINT, StopReason.SIGINT), (signal.SIGTERM, StopReason.SIGTE
 @pytest.mark.parametrize(("number", "reason"), SIGNALS)
 def test_a_signal_abandons_the_objective(number: signal.Signals, reason: StopReason) -> None:
     with Interruption(None) as interruption:
-        with pytest.raises(EvaluationAbandoned), interruption.abandonable():
-            signal.raise_signal(number)
+        with pytest.raises(EvaluationAbandoned):
+            interruption.call(signal.raise_signal, number)
         assert interruption.check() is reason
 
 
@@ -26,13 +27,12 @@ def test_outside_the_objective_a_signal_is_recorded(
     number: signal.Signals, reason: StopReason
 ) -> None:
     with Interruption(None) as interruption:
-        with interruption.abandonable():
-            pass
+        assert interruption.call(lambda: 3) == 3
         assert interruption.check() is None
         signal.raise_signal(number)
         assert interruption.check() is reason
-        with pytest.raises(EvaluationAbandoned), interruption.abandonable():
-            pytest.fail("an objective was begun after the signal")
+        with pytest.raises(EvaluationAbandoned):
+            interruption.call(pytest.fail, "an objective was begun after the signal")
 
 
 def test_a_signal_just_before_the_objective_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,8 +47,8 @@ def test_a_signal_just_before_the_objective_is_not_missed(monkeypatch: pytest.Mo
             return reason
 
         monkeypatch.setattr(interruption, "check", look_then_signal)
-        with pytest.raises(EvaluationAbandoned), interruption.abandonable():
-            pytest.fail("the objective was begun")
+        with pytest.raises(EvaluationAbandoned):
+            interruption.call(pytest.fail, "the objective was begun")
         assert interruption.check() is StopReason.SIGTERM
 
 
@@ -71,12 +71,8 @@ def test_only_one_signal_abandons_an_objective_that_cleans_up() -> None:
             signal.raise_signal(signal.SIGINT)
             cleaned.append(True)
 
-    with (
-        Interruption(None) as interruption,
-        pytest.raises(EvaluationAbandoned),
-        interruption.abandonable(),
-    ):
-        objective()
+    with Interruption(None) as interruption, pytest.raises(EvaluationAbandoned):
+        interruption.call(objective)
     assert cleaned
 
 
@@ -86,8 +82,8 @@ def test_no_except_exception_of_the_user_catches_it() -> None:
 
 def test_the_deadline_abandons_the_objective() -> None:
     with Interruption(0.05) as interruption:
-        with pytest.raises(EvaluationAbandoned), interruption.abandonable():
-            time.sleep(60)
+        with pytest.raises(EvaluationAbandoned):
+            interruption.call(time.sleep, 60)
         assert interruption.check() is StopReason.DEADLINE
     assert not StopReason.DEADLINE.is_signal
 
@@ -100,12 +96,164 @@ def test_outside_the_objective_the_deadline_is_recorded() -> None:
 
 @pytest.mark.parametrize("seconds", [None, 60])
 def test_the_previous_handlers_are_restored(seconds: float | None) -> None:
-    before = [signal.getsignal(number) for number, _ in SIGNALS]
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGURG)
+    before = [signal.getsignal(number) for number in numbers]
     n_threads = threading.active_count()
     with pytest.raises(ZeroDivisionError), Interruption(seconds):
         _ = 1 / 0
-    assert [signal.getsignal(number) for number, _ in SIGNALS] == before
+    assert [signal.getsignal(number) for number in numbers] == before
+    assert signal.set_wakeup_fd(-1) == -1
     assert threading.active_count() == n_threads
+
+
+SWALLOWED = 1e9
+
+
+def _bare() -> float:
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except:  # noqa: E722 - as users write it
+        return SWALLOWED
+    return 0.0
+
+
+def _other_error() -> float:
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        raise ValueError("the clean-up failed")
+
+
+def _in_finally() -> float:
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        return SWALLOWED  # noqa: B012
+
+
+@pytest.mark.parametrize("objective", [_bare, _other_error, _in_finally])
+def test_whatever_an_interrupted_objective_gives_is_discarded(objective) -> None:
+    with Interruption(None) as interruption:
+        with pytest.raises(EvaluationAbandoned) as caught:
+            interruption.call(objective)
+        assert caught.value.__context__ is None
+        assert interruption.reason is StopReason.SIGTERM
+
+
+def _work() -> None:
+    for _ in range(6000):
+        time.sleep(0.01)
+
+
+def _retry() -> None:
+    while True:
+        try:
+            _work()
+            break
+        except BaseException:
+            continue
+
+
+def _retry_in_a_function() -> None:
+    try:
+        _retry()
+    except BaseException:
+        _retry()
+
+
+@pytest.mark.parametrize("objective", [_retry, _retry_in_a_function])
+def test_an_interruption_that_was_swallowed_is_raised_again(objective) -> None:
+    def tracer(*_: object) -> None:
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        start = time.monotonic()
+        with Interruption(0.05) as interruption, pytest.raises(EvaluationAbandoned):
+            interruption.call(objective)
+        assert sys.gettrace() is tracer
+    finally:
+        sys.settrace(before)
+    assert time.monotonic() - start < 30  # the work takes 60
+
+
+def test_cleaning_up_may_take_half_a_second() -> None:
+    cleaned = []
+
+    def objective() -> None:
+        try:
+            time.sleep(60)
+        finally:
+            time.sleep(0.3)
+            cleaned.append(True)
+
+    with Interruption(0.05) as interruption, pytest.raises(EvaluationAbandoned):
+        interruption.call(objective)
+    assert cleaned
+
+
+def test_what_is_finished_before_a_signal_counts() -> None:
+    """The signal comes when the objective has returned, but its result is not yet taken."""
+    with Interruption(None) as interruption:
+        interruption._unwinding.disarm = lambda: signal.raise_signal(signal.SIGTERM)
+        assert interruption.call(lambda: 3) == 3
+        assert interruption.check() is StopReason.SIGTERM
+
+
+def test_a_handler_that_an_objective_has_left_is_replaced() -> None:
+    with Interruption(None) as interruption:
+        interruption.call(signal.signal, signal.SIGTERM, signal.SIG_IGN)
+        with pytest.raises(EvaluationAbandoned):
+            interruption.call(signal.raise_signal, signal.SIGTERM)
+
+
+def test_a_handler_of_an_objective_does_its_part_first() -> None:
+    handled = []
+
+    def objective() -> None:
+        signal.signal(signal.SIGTERM, lambda *_: handled.append(True))
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(60)
+
+    with Interruption(None) as interruption:
+        with pytest.raises(EvaluationAbandoned):
+            interruption.call(objective)
+        assert interruption.reason is StopReason.SIGTERM
+    assert handled == [True]
+
+
+def test_ctrl_c_where_the_objective_has_replaced_the_handler() -> None:
+    def objective() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.raise_signal(signal.SIGINT)
+
+    with Interruption(None) as interruption:
+        with pytest.raises(EvaluationAbandoned):
+            interruption.call(objective)
+        assert interruption.reason is StopReason.SIGINT
+
+
+def test_the_deadline_survives_a_default_handler_of_every_signal() -> None:
+    def objective() -> None:
+        for number in (*(n for n, _ in SIGNALS), signal.SIGUSR1, signal.SIGURG):
+            signal.signal(number, signal.SIG_DFL)
+        time.sleep(0.2)
+
+    with Interruption(0.05) as interruption:
+        interruption.call(objective)  # it cannot be interrupted, but lives
+        with pytest.raises(EvaluationAbandoned):
+            interruption.call(objective)
+
+
+def test_a_call_costs_microseconds() -> None:
+    with Interruption(60) as interruption:
+        costs = []
+        for _ in range(200):
+            start = time.perf_counter()
+            interruption.call(int)
+            costs.append(time.perf_counter() - start)
+    assert sorted(costs)[20] < 1e-3
 
 
 def test_in_another_thread_the_deadline_is_seen_and_no_handler_set() -> None:
@@ -115,9 +263,8 @@ def test_in_another_thread_the_deadline_is_seen_and_no_handler_set() -> None:
     def run() -> None:
         with Interruption(0.02) as interruption:
             seen.append(signal.getsignal(signal.SIGTERM))
-            with interruption.abandonable():
-                time.sleep(0.05)
-                seen.append("not interrupted")
+            interruption.call(time.sleep, 0.05)
+            seen.append("not interrupted")
             seen.append(interruption.check())
 
     thread = threading.Thread(target=run)

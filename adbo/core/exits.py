@@ -1,0 +1,83 @@
+"""A process that user code ends, by `os._exit` or by C's ``exit``: an error, not a success.
+
+Fortran's ``STOP``, for example, calls ``exit(0)``. A launcher would take that for a good end, and
+end the other ranks with status 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+#: The exit status of a process that ended in user code.
+_FAILED = 1
+
+_Handler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class ExitGuard:
+    """Ends this process with a message and status 1 if user code ends it.
+
+    Parameters
+    ----------
+    complaint
+        Returns the message while user code runs, and None at other times.
+    """
+
+    def __init__(self, complaint: Callable[[], str | None]) -> None:
+        self._complaint = complaint
+        self._pid = os.getpid()
+        self._exit = os._exit
+        self._libc: ctypes.CDLL | None = None
+        self._handler = _Handler(self._at_c_exit)
+        # Its address tells our handler from those of others.
+        self._key = ctypes.create_string_buffer(1)
+
+    def install(self) -> None:
+        """Watch from now on."""
+        self._exit = os._exit
+        os._exit = self._at_python_exit
+        if _can_unregister():
+            self._libc = ctypes.CDLL(None)
+            # See "Linux Standard Base Core Specification", __cxa_atexit and __cxa_finalize.
+            register = getattr(self._libc, "__cxa_atexit")
+            register(self._handler, None, ctypes.byref(self._key))
+
+    def remove(self) -> None:
+        """Watch no longer."""
+        os._exit = self._exit
+        if self._libc is not None:
+            # Calls the handler and forgets it; C's exit must not call it without an interpreter.
+            getattr(self._libc, "__cxa_finalize")(ctypes.byref(self._key))
+
+    def _at_python_exit(self, status: int) -> Any:
+        self._complain()
+        self._exit(status)
+
+    def _at_c_exit(self, _: object) -> None:
+        self._complain()
+
+    def _complain(self) -> None:
+        """End the process if user code is what ends it."""
+        text = self._complaint() if os.getpid() == self._pid else None
+        if text is None:
+            return
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            os.write(2, f"adbo: {text}\n".encode(errors="replace"))
+        self._exit(_FAILED)
+
+
+def _can_unregister() -> bool:
+    """Return whether the C library forgets handlers: musl's ``__cxa_finalize`` does nothing."""
+    if sys.platform == "darwin":
+        return True
+    try:
+        return bool(os.confstr("CS_GNU_LIBC_VERSION"))
+    except (OSError, ValueError):
+        return False
