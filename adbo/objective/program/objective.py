@@ -10,6 +10,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.trial import BaseTrial
@@ -188,9 +189,7 @@ class Program:
                 found = extraction.found(directory)
             except NotFound:
                 continue
-            number = as_number(found) if isinstance(found, str) else None
-            is_number = number is not None and math.isfinite(number)
-            trial.set_user_attr(name, number if is_number else found)
+            trial.set_user_attr(name, _attribute(found))
 
     def _reason(self, code: int | None, directory: Path) -> str:
         """Return why a run failed, with the end of what the program wrote."""
@@ -214,6 +213,14 @@ def _built_in(study_file: StudyFile, directory: Path, trial: BaseTrial) -> dict[
         "trial.directory": str(directory),
         "study.directory": str(study_file.path.parent),
     }
+
+
+def _attribute(found: Any) -> Any:
+    """Return what was found as it is stored: a text that is a finite number as this number."""
+    number = as_number(found) if isinstance(found, str) else None
+    if number is None or not math.isfinite(number):
+        return found
+    return int(found) if found.lstrip("+-").isdecimal() else number
 
 
 def _signal_name(number: int) -> str:

@@ -107,7 +107,10 @@ def read_study_file(name: str) -> StudyFile:
     environment = {
         key: texts.parse(table, key) for table in [top.table("environment")] for key in table.data
     }
-    attributes = {key: read_extraction(table) for key, table in top.table("attributes").tables()}
+    attributes = top.table("attributes")
+    for key in attributes.data:
+        if key.startswith("adbo:"):
+            attributes.fail(key, "names that begin with adbo: belong to adbo")
     success_codes = _codes(top, "success_codes", (0,))
     pruned_codes = _codes(top, "pruned_codes", ())
     if success_codes & pruned_codes:
@@ -128,7 +131,7 @@ def read_study_file(name: str) -> StudyFile:
         success_codes=success_codes,
         pruned_codes=pruned_codes,
         value=read_extraction(top.table("value")),
-        attributes=attributes,
+        attributes={key: read_extraction(table) for key, table in attributes.tables()},
     )
 
 
