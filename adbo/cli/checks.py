@@ -105,7 +105,7 @@ def study_name(options: argparse.Namespace) -> str:
     if options.study_name is not None:
         return str(options.study_name)
     name = options.objective.rpartition("/")[2].replace(".py:", ".").replace(":", "-")
-    return default_study_name(name)
+    return default_study_name(name.removesuffix(".toml"))
 
 
 def simulation_storage(options: argparse.Namespace) -> str | None:

@@ -192,8 +192,8 @@ def _add_objective(parser: argparse.ArgumentParser, **more: Any) -> None:
     parser.add_argument(
         "objective",
         metavar="OBJECTIVE",
-        help="path/file.py:function, package.module:function, or a test function with an optional"
-        f" dimension such as ackley:10 ({', '.join(NAMES)})"
+        help="path/file.py:function, package.module:function, path/study.toml (a program), or a"
+        f" test function with an optional dimension such as ackley:10 ({', '.join(NAMES)})"
         + (f"; default: {more['default']}" if "default" in more else ""),
         **more,
     )

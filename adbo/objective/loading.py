@@ -1,4 +1,4 @@
-"""Loading the objective that the user named: from a file, from a module, or a test function."""
+"""Loading the objective that the user named: from a file or a module, or a test function."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from typing import Any
 from adbo.benchmark_functions.problems import parse
 from adbo.core.errors import UsageError
 from adbo.objective.evaluate import Objective, describe_error
-from adbo.objective.reference import check_file, check_test_function, is_test_function
+from adbo.objective.program.objective import load_program
+from adbo.objective.reference import (
+    check_file,
+    check_test_function,
+    is_study_file,
+    is_test_function,
+)
 
 
 def load(text: str) -> Objective:
@@ -21,9 +27,9 @@ def load(text: str) -> Objective:
     Parameters
     ----------
     text
-        ``path/file.py:function``, ``package.module:function``, or a test function with an
-        optional dimension such as ``ackley:10``. Instead of a function it may name a method, such
-        as ``file.py:instance.method``.
+        ``path/file.py:function``, ``package.module:function``, ``path/study.toml``, or a test
+        function with an optional dimension such as ``ackley:10``. Instead of a function it may
+        name a method, such as ``file.py:instance.method``.
 
     Raises
     ------
@@ -34,6 +40,8 @@ def load(text: str) -> Objective:
     check_test_function(text)
     if is_test_function(text):
         return parse(text).objective
+    if is_study_file(text):
+        return load_program(text)
     check_file(text)
     source, _, name = text.rpartition(":")
     module = _import_file(source) if source.endswith(".py") else _import_module(source)

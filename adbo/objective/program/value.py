@@ -1,0 +1,148 @@
+"""Where the value of a program is found: in its standard output or a file, and how."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adbo.objective.program.table import Table
+
+#: The files of a trial's directory that hold what the program wrote to its standard streams.
+STDOUT, STDERR = "stdout.txt", "stderr.txt"
+
+_KEYS = ("file", "take", "json", "regex")
+
+_TAKES = ("last line", "last number")
+
+#: A number as C, Fortran and Python write it. Fortran writes 1.0D-3 for double precision.
+_NUMBER = re.compile(
+    r"(?<![\w.])[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?|nan\b|inf(?:inity)?\b)(?![\w.]*\w)",
+    re.IGNORECASE,
+)
+
+#: Messages quote this number of characters of what a program wrote.
+_QUOTED = 200
+
+
+class NotFound(Exception):
+    """The output of a program has no value where it should have one."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Where a value is found.
+
+    Parameters
+    ----------
+    file
+        A file in the trial's directory; None for the standard output.
+    take
+        ``"last line"``, which must be a number, or ``"last number"``.
+    json
+        The dotted path of a key in a JSON document, or None.
+    regex
+        A regular expression whose one group is the value at its last match, or None.
+    """
+
+    file: str | None = None
+    take: str = "last line"
+    json: str | None = None
+    regex: re.Pattern[str] | None = None
+
+    def number(self, directory: Path) -> float:
+        """Return the value, a number; raise NotFound if there is none."""
+        found = self.found(directory)
+        number = as_number(found) if isinstance(found, str) else found
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            raise NotFound(f"{self._where}: {_quoted(found)} is not a number")
+        return number
+
+    def found(self, directory: Path) -> Any:
+        """Return what the trial's directory has: a text, or any value of a JSON document."""
+        path = directory / (self.file or STDOUT)
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise NotFound(f"cannot read {self.file or STDOUT}: {error.strerror}") from None
+        where = self._where
+        if self.json is not None:
+            return _key(_document(text, where), self.json, where)
+        if self.regex is not None:
+            matches = [match[1] for match in self.regex.finditer(text)]
+            if not matches or matches[-1] is None:
+                raise NotFound(f"{where}: nothing matches {self.regex.pattern!r}")
+            return matches[-1].strip()
+        if self.take == "last number":
+            numbers = _NUMBER.findall(text)
+            if not numbers:
+                raise NotFound(f"{where}: there is no number")
+            return numbers[-1]
+        return _last_line(text, where)
+
+    @property
+    def _where(self) -> str:
+        return self.file or "standard output"
+
+
+def read_extraction(table: Table) -> Extraction:
+    """Return the checked content of a table such as ``[value]``."""
+    table.check_keys(_KEYS)
+    given = [key for key in ("take", "json", "regex") if key in table.data]
+    if len(given) > 1:
+        table.fail(given[1], f"only one of take, json and regex can be given, not {given[0]}, too")
+    file, path, pattern = (table.text(key) for key in ("file", "json", "regex"))
+    take = table.word("take", _TAKES, _TAKES[0])
+    regex = None
+    if pattern is not None:
+        try:
+            regex = re.compile(pattern, re.MULTILINE)
+        except re.error as error:
+            table.fail("regex", f"is not a regular expression: {error}")
+        if regex.groups != 1:
+            table.fail("regex", f"has {regex.groups} groups in parentheses: it must have one")
+    return Extraction(file, take, path, regex)
+
+
+def as_number(text: str) -> float | None:
+    """Return the number that a text is, with an exponent of C or Fortran; None if it is none."""
+    match = _NUMBER.fullmatch(text.strip())
+    return None if match is None else float(re.sub("[dD](?=[-+0-9])", "e", match[0]))
+
+
+def _document(text: str, where: str) -> Any:
+    """Return the JSON document that the text, or at least its last line, is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return json.loads(_last_line(text, where))
+    except ValueError as error:
+        raise NotFound(f"{where}: not a JSON document: {error}") from None
+
+
+def _key(document: Any, path: str, where: str) -> Any:
+    value = document
+    for key in path.split("."):
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            raise NotFound(f"{where}: there is no {key!r} of the JSON key {path}")
+    return value
+
+
+def _last_line(text: str, where: str) -> str:
+    line = text.rstrip().rpartition("\n")[2].strip()
+    if not line:
+        raise NotFound(f"{where} is empty")
+    return line
+
+
+def _quoted(found: Any) -> str:
+    text = repr(found)
+    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
