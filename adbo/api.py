@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import cloudpickle
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -12,9 +14,16 @@ from optuna.study import StudyDirection
 from adbo.comm.launch import find_ranks
 from adbo.core.errors import UsageError
 from adbo.core.optuna_trials import trial_of
-from adbo.core.settings import DEFAULT_STORAGE, KAPPA, Settings, default_study_name
+from adbo.core.settings import (
+    DEFAULT_STORAGE,
+    KAPPA,
+    Settings,
+    check_trial_timeout,
+    default_study_name,
+)
 from adbo.mirror.connection import quietly
 from adbo.objective.evaluate import Objective
+from adbo.objective.isolation import IsolatedObjective
 from adbo.objective.loading import check_objective
 from adbo.run.execute import Outcome, Silence, execute
 from adbo.run.walltime import within_walltime
@@ -35,6 +44,9 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     seed: int | None = None,
     kappa: float = KAPPA,
     callbacks: Sequence[Callback] = (),
+    retries: int = 0,
+    isolate: bool = False,
+    trial_timeout: float | None = None,
     comm: Any = None,
 ) -> optuna.Study:
     """Optimize an objective with asynchronous decentralized Bayesian optimization.
@@ -72,6 +84,15 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         Functions that are called as ``callback(study, trial)`` on the rank that finished a trial.
         They may call ``study.stop()``. The study is what the rank knows: finished trials of all
         ranks, and its own running one.
+    retries
+        Times to evaluate a failed trial again, with the same parameters, before it counts.
+    isolate
+        Evaluate in a process of its own for each rank. A crash of the process is then a failed
+        trial. The objective must be a function that `cloudpickle` can write; changes that it makes
+        to variables stay in its process.
+    trial_timeout
+        Seconds after which an evaluation is killed and fails; None for no limit. Implies
+        `isolate`.
     comm
         An mpi4py communicator; None for all ranks of the job.
 
@@ -108,9 +129,18 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         seed=seed,
         kappa=kappa,
         callbacks=callbacks,
+        retries=retries,
     )
-    ranks = find_ranks(comm)
-    outcome = execute(objective, within_walltime(settings, ranks), ranks, Silence())
+    check_trial_timeout(trial_timeout)
+    with contextlib.ExitStack() as stack:
+        if isolate or trial_timeout is not None:
+            isolated = IsolatedObjective(cloudpickle.dumps(objective), trial_timeout)
+            stack.callback(isolated.close)
+            isolated.start()
+            isolated.load({})
+            objective = isolated
+        ranks = find_ranks(comm)
+        outcome = execute(objective, within_walltime(settings, ranks), ranks, Silence())
     if outcome.contradiction is not None:
         raise UsageError(outcome.contradiction)
     if outcome.callback_error is not None:

@@ -14,7 +14,13 @@ from adbo.benchmark_functions.names import NAMES
 from adbo.cli.parser import DEMONSTRATION_TRIALS
 from adbo.comm.environment import is_launched
 from adbo.core.errors import UsageError
-from adbo.core.settings import DEFAULT_STORAGE, Settings, check_not_in_memory, default_study_name
+from adbo.core.settings import (
+    DEFAULT_STORAGE,
+    Settings,
+    check_not_in_memory,
+    check_trial_timeout,
+    default_study_name,
+)
 from adbo.objective.reference import check_file, check_test_function
 from adbo.simulation.settings import SimulationSettings
 
@@ -39,7 +45,9 @@ def check_run(options: argparse.Namespace) -> Settings:
         resume=options.resume,
         seed=options.seed,
         kappa=options.kappa,
+        retries=options.retries,
     )
+    check_isolation(options)
     check_test_function(options.objective)
     if not is_launched():
         # Files and environments may differ among the nodes of a job: there, the ranks must first
@@ -90,6 +98,21 @@ def check_files(options: argparse.Namespace) -> None:
     """Raise UsageError if the objective's file is missing or the summary cannot be written."""
     check_file(options.objective)
     _check_writable(options.json)
+
+
+def check_isolation(options: argparse.Namespace) -> None:
+    """Raise UsageError if the options for isolated evaluations are wrong."""
+    check_trial_timeout(options.trial_timeout)
+    if is_isolated(options) and options.ranks_per_trial > 1:
+        raise UsageError(
+            "an isolated evaluation is that of one rank: use --isolate and --trial-timeout only"
+            " with --ranks-per-trial 1"
+        )
+
+
+def is_isolated(options: argparse.Namespace) -> bool:
+    """Return whether each rank evaluates in a process of its own."""
+    return options.isolate or options.trial_timeout is not None
 
 
 def check_group_size(ranks_per_trial: int, n_ranks: int) -> None:

@@ -89,6 +89,24 @@ def _add_run(commands: Any) -> None:
         metavar="G",
         help="number of GPUs of a node; each rank is given one of them by CUDA_VISIBLE_DEVICES",
     )
+    parser.add_argument(
+        "--isolate",
+        action="store_true",
+        help="evaluate in a process of its own for each rank: a crash is then a failed trial",
+    )
+    parser.add_argument(
+        "--trial-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="kill an evaluation after this time: a failed trial; implies --isolate",
+    )
+    parser.add_argument(
+        "--retries",
+        type=int,
+        default=0,
+        metavar="K",
+        help="evaluate a failed trial up to K times more before it counts (default: 0)",
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(command="run")
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 
-from adbo.cli.checks import check_files, check_group_size
+from adbo.cli.checks import check_files, check_group_size, is_isolated
 from adbo.cli.output import DONE, FAILED, INTERRUPTED, USAGE, print_error, write_json
 from adbo.comm.environment import process_name
-from adbo.comm.launch import find_ranks, use_node
+from adbo.comm.launch import OF_NODE, find_ranks, use_node
 from adbo.comm.protocols import Ranks
 from adbo.core.errors import UsageError
 from adbo.core.settings import Settings
 from adbo.core.stopping import Interruption
 from adbo.objective.evaluate import Objective
+from adbo.objective.isolation import IsolatedObjective
 from adbo.objective.loading import load
 from adbo.report.live import Quiet, Terminal
 from adbo.report.text import common_failure, describe_run
@@ -25,10 +28,22 @@ from adbo.run.walltime import within_walltime
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Run this rank, and return its exit status."""
+    with contextlib.ExitStack() as stack:
+        isolated = None
+        if is_isolated(options):
+            isolated = IsolatedObjective(options.objective, options.trial_timeout)
+            stack.callback(isolated.close)
+            isolated.start()  # before MPI, which may not like that a process is started
+        return _run(options, settings, isolated)
+
+
+def _run(
+    options: argparse.Namespace, settings: Settings, isolated: IsolatedObjective | None
+) -> int:
     ranks = find_ranks()
     settings = within_walltime(settings, ranks)
     use_node(ranks, options.gpus_per_node)
-    objective = _objective(options, ranks)
+    objective = _objective(options, ranks, isolated)
     if options.ranks_per_trial == 1:
         return _optimize(objective, settings, ranks, options)
     check_group_size(options.ranks_per_trial, ranks.size)
@@ -46,12 +61,18 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     return status
 
 
-def _objective(options: argparse.Namespace, ranks: Ranks) -> Objective:
+def _objective(
+    options: argparse.Namespace, ranks: Ranks, isolated: IsolatedObjective | None
+) -> Objective:
     """Load the objective on every rank; an error on any rank is raised on all."""
-    objective, problem = None, None
+    objective: Objective | None = isolated
+    problem = None
     try:
         check_files(options)
-        objective = load(options.objective)
+        if isolated is None:
+            objective = load(options.objective)
+        else:
+            isolated.load({name: os.environ[name] for name in OF_NODE if name in os.environ})
     except UsageError as error:
         problem = str(error)
     problems = [text for text in ranks.agree(problem) if text is not None]

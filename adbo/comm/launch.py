@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from adbo.comm.protocols import Ranks
 
 
+#: Environment variables by which `use_node` gives a rank its part of the node.
+OF_NODE = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+
+
 def find_ranks(comm: Any = None) -> MpiRanks | SingleRank:
     """Return all ranks of this job.
 

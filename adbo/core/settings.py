@@ -55,6 +55,12 @@ def check_not_in_memory(url: str) -> None:
         )
 
 
+def check_trial_timeout(seconds: float | None) -> None:
+    """Raise UsageError unless the time limit of an evaluation is a positive number, or None."""
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise UsageError(f"trial timeout is {seconds}: it must be a positive number of seconds")
+
+
 def default_study_name(objective_name: str) -> str:
     """Return a study name of the objective, the present time, and 8 random characters.
 
@@ -84,6 +90,7 @@ class Settings:
     seed: int | None = None
     kappa: float = KAPPA
     callbacks: Sequence[Callback] = ()
+    retries: int = 0
 
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
@@ -93,6 +100,8 @@ class Settings:
         if self.timeout is not None and not 0 < self.timeout <= threading.TIMEOUT_MAX:
             raise UsageError(f"timeout is {self.timeout}: it must be a positive number of seconds")
         check_kappa(self.kappa)
+        if self.retries < 0:
+            raise UsageError(f"retries is {self.retries}: it must be a non-negative integer")
         if self.seed is not None and self.seed < 0:
             raise UsageError(f"seed is {self.seed}: it must be a non-negative integer")
         if not self.study_name:

@@ -50,6 +50,8 @@ class RunningTrial:
     """Optuna's internal value of each parameter, in the order in which they were suggested."""
     is_over: bool = False
     """Whether its evaluation has ended, so that nothing can be changed any more."""
+    enqueued: Enqueued = OWN
+    """What was given with the trial."""
 
     @classmethod
     def new(cls, number: int, started: float, enqueued: Enqueued = OWN) -> RunningTrial:
@@ -63,7 +65,14 @@ class RunningTrial:
             copy.deepcopy(dict(enqueued.user_attrs)),
             system_attrs,
             dict(enqueued.intermediate_values),
+            enqueued=enqueued,
         )
+
+    def again(self) -> RunningTrial:
+        """Return the trial as it was when it began, but with the parameters that it has by now."""
+        again = RunningTrial.new(self.number, self.started, self.enqueued)
+        again.distributions, again.internal = self.distributions, self.internal
+        return again
 
     @property
     def layout(self) -> Layout:

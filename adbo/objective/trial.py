@@ -151,6 +151,11 @@ class RankStudy:
         self.trial = Trial(self.study, self.storage.begin(running))
         return self.trial
 
+    def restart(self) -> Trial:
+        """Begin the last trial once more, with the same parameters and what it had at first."""
+        self.trial = Trial(self.study, self.storage.begin(self.storage.running.again()))
+        return self.trial
+
     @property
     def is_evaluating(self) -> bool:
         """Whether a trial is being evaluated."""

@@ -125,22 +125,19 @@ def _after_fork() -> None:
 os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
 
 
-def _reduce(trial: Trial) -> tuple[Any, ...]:
-    """Return how to make a trial in another process to which it is pickled.
-
-    Raises
-    ------
-    TypeError
-        If no rank evaluates the trial.
-    """
+def address_of(trial: Trial) -> Address:
+    """Return where the rank that evaluates a trial answers; TypeError if no rank does."""
     for server in _SERVERS:
         if server.study.trial is trial:
-            name = trial.study.study_name
-            return remote_trial, (name, server.address, trial._trial_id)
-    storage = trial.storage
-    if isinstance(storage, RemoteStorage):
-        return remote_trial, (trial.study.study_name, storage.line.address, trial._trial_id)
+            return server.address
+    if isinstance(trial.storage, RemoteStorage):
+        return trial.storage.line.address
     raise TypeError("a trial that no rank evaluates cannot be sent to another process")
+
+
+def _reduce(trial: Trial) -> tuple[Any, ...]:
+    """Return how to make a trial in another process to which it is pickled."""
+    return remote_trial, (trial.study.study_name, address_of(trial), trial._trial_id)
 
 
 copyreg.pickle(Trial, _reduce)

@@ -190,6 +190,11 @@ class Rank:
         trial = self._study.begin(point, number, time.time(), self._trial_rng, enqueued or OWN)
         with contextlib.nullcontext() if self._background is None else self._background.lent():
             evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
+            for _ in range(self._state.settings.retries):
+                if evaluation.state is not TrialState.FAIL or trial.contradiction is not None:
+                    break
+                trial = self._study.restart()
+                evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
         if trial.contradiction is not None and self._n_evaluations == 0:
             # The objective is not that of the study: nothing of it is worth a trial.
             self._contradict(trial.contradiction)
