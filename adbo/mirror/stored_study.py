@@ -106,7 +106,9 @@ class StoredStudy:
         """Set the attributes of the study that objectives set during these evaluations."""
         assert self.study is not None
         for evaluation in evaluations:
-            changes = evaluation.extras.system_attrs.get(STUDY_ATTRS, {})
+            changes = evaluation.extras.system_attrs.get(STUDY_ATTRS)
+            if changes is None:
+                continue
             with translated(self.study._storage):
                 for key, value in changes.get("user", {}).items():
                     self.study.set_user_attr(key, value)
