@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 GOOD = 4
@@ -56,6 +57,14 @@ def calls_the_shell(trial):
     value, is_late = _begin(trial)
     if is_late:
         os.system("echo $$ > program; exec sleep 600")
+    return value
+
+
+def waits_for_threads(trial):
+    value, is_late = _begin(trial)
+    if is_late:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(time.sleep, [600, 600]))
     return value
 
 

@@ -21,9 +21,12 @@ def _options(name: str, *more: str) -> list[str]:
     return ["run", f"{FILE}:{name}", "--study-name", "s", "--json", "summary.json", *more]
 
 
-@pytest.mark.parametrize("group", [1, 2])
-def test_an_abandoned_evaluation_is_not_stored(adbo, tmp_path: Path, group: int) -> None:
-    options = _options("catches_everything", "--timeout", "3", "--ranks-per-trial", str(group))
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [("catches_everything", 1), ("catches_everything", 2), ("waits_for_threads", 1)],
+)
+def test_an_abandoned_evaluation_is_not_stored(adbo, tmp_path: Path, name, group) -> None:
+    options = _options(name, "--timeout", "3", "--ranks-per-trial", str(group))
     status, out, err = adbo(2, *options)
     assert status == 0, err
     assert "stopped early: the time was up" in out

@@ -83,7 +83,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
 
 
 @pytest.mark.parametrize(
-    "name", ["catches_everything", "tries_again", "waits_for_a_program", "calls_the_shell"]
+    "name",
+    [
+        *("catches_everything", "tries_again"),
+        *("waits_for_a_program", "calls_the_shell", "waits_for_threads"),
+    ],
 )
 def test_an_abandoned_evaluation_is_not_stored_and_leaves_nothing(start, tmp_path, name) -> None:
     run = start(name, "--timeout", "2").end(0)
