@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 
 from adbo.cli.checks import check_report, check_run, check_simulate
@@ -15,6 +16,9 @@ from adbo.cli.output import DONE, USAGE, accept_any_text, print_error
 from adbo.cli.parser import make_parser
 from adbo.comm.environment import rank_hint
 from adbo.core.errors import UsageError, one_line
+
+#: Seconds for which threads of an abandoned objective may go on at the end of a run.
+_MOMENT = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +53,22 @@ def _run(options: argparse.Namespace) -> int:
     _make_absolute(options)
     from adbo.cli.run import run
 
-    return run(options, settings)
+    status = run(options, settings)
+    if _abandoned_threads_go_on():
+        from adbo.comm.launch import end_despite_threads
+
+        end_despite_threads(status)
+    return status
+
+
+def _abandoned_threads_go_on() -> bool:
+    """Return whether threads of an abandoned objective work on, after a moment to end."""
+    from adbo.core.stopping import abandoned_threads
+
+    deadline = time.monotonic() + _MOMENT
+    for thread in abandoned_threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return any(thread.is_alive() for thread in abandoned_threads)
 
 
 def _simulate(options: argparse.Namespace) -> int:

@@ -6,6 +6,8 @@ import argparse
 import contextlib
 import os
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 from adbo.cli.checks import check_files, check_group_size, is_isolated
 from adbo.cli.output import DONE, FAILED, INTERRUPTED, USAGE, print_error, write_json
@@ -15,9 +17,10 @@ from adbo.comm.protocols import Ranks
 from adbo.core.errors import UsageError
 from adbo.core.settings import Settings
 from adbo.core.stopping import Interruption
+from adbo.mirror.connection import absolute
 from adbo.objective.evaluate import Objective
 from adbo.objective.isolation import IsolatedObjective
-from adbo.objective.loading import load
+from adbo.objective.loading import is_working_directory, load
 from adbo.report.live import Quiet, Terminal
 from adbo.report.text import common_failure, describe_run
 from adbo.report.watched import is_watched
@@ -43,7 +46,11 @@ def _run(
     ranks = find_ranks()
     settings = within_walltime(settings, ranks)
     use_node(ranks, options.gpus_per_node)
+    storage, place = settings.storage, Path.cwd()
+    fixed = absolute(storage) if isinstance(storage, str) else storage
     objective = _objective(options, ranks, isolated)
+    if not is_working_directory(place):  # importing the objective has changed it
+        settings = replace(settings, storage=fixed)
     if options.ranks_per_trial == 1:
         return _optimize(objective, settings, ranks, options)
     check_group_size(options.ranks_per_trial, ranks.size)

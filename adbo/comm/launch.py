@@ -6,7 +6,8 @@ MPI is imported only in processes that a launcher started, or that pass a commun
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from threadpoolctl import threadpool_limits
 
@@ -58,6 +59,17 @@ def find_ranks(comm: Any = None) -> MpiRanks | SingleRank:
             " MPI library that mpi4py loads must be of the same kind"
         )
     return ranks
+
+
+def end_despite_threads(status: int) -> NoReturn:
+    """End this process, and its part in MPI, although threads of it go on."""
+    if "adbo.comm.mpi" in sys.modules:
+        from adbo.comm.mpi import finalize
+
+        finalize()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def use_node(ranks: Ranks, gpus_per_node: int | None) -> None:

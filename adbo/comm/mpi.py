@@ -66,6 +66,12 @@ class MessagingSettings:
 _BARRIER_PAUSE, _LAST_LOOKS = 5e-3, 10
 
 
+def finalize() -> None:
+    """Wait for all ranks of the job, and end MPI."""
+    if not MPI.Is_finalized():
+        MPI.Finalize()
+
+
 class MpiTransport:
     """A `Transport` over MPI.
 

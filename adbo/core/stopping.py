@@ -56,6 +56,10 @@ _SIGNALS: dict[int, StopReason] = {
 _NUDGE = signal.SIGURG
 
 
+#: Threads that abandoned evaluations have left, for which Python would wait at its end.
+abandoned_threads: set[threading.Thread] = set()
+
+
 class EvaluationAbandoned(BaseException):
     """Raised in the objective when the run must end at once; not an error of the objective.
 
@@ -117,6 +121,7 @@ class Interruption:
         self._abandoned_at: float | None = None
         self._previous: dict[int, Any] = {}
         self._programs: Programs | None = None
+        self._threads: set[threading.Thread] = set()
         self._unwinding = Unwinding(EvaluationAbandoned, self._call_user_code.__code__)
         self._guard = ExitGuard(self._complaint)
         self._alarm: Alarm | None = None
@@ -130,6 +135,7 @@ class Interruption:
         if seconds is not None:
             self._deadline = time.monotonic() + seconds
         self._programs = Programs()
+        self._threads = set(threading.enumerate())
         self._guard.install()
         if threading.current_thread() is threading.main_thread():
             for number in (*_SIGNALS, _NUDGE):
@@ -216,6 +222,8 @@ class Interruption:
             self.request_stop(error.reason)
         if self._abandoned_at is not None and self._programs is not None:
             self._programs.end()
+            left = set(threading.enumerate()) - self._threads
+            abandoned_threads.update(thread for thread in left if not thread.daemon)
 
     def _set_handlers(self) -> None:
         if self._alarm is None:

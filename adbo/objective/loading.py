@@ -50,6 +50,14 @@ def load(text: str) -> Objective:
     return function
 
 
+def is_working_directory(path: Path) -> bool:
+    """Return whether this process works in a directory; if it was deleted, in none."""
+    try:
+        return Path.cwd() == path
+    except FileNotFoundError:
+        return False
+
+
 def check_objective(function: Any, name: str) -> None:
     """Raise UsageError if an objective cannot be called with a trial.
 

@@ -21,7 +21,7 @@ from adbo.core.space import FloatArray, IntArray
 from adbo.optimizer.sample import Geometry, Rows, Sample
 from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings, SampleSettings
 from adbo.optimizer.strategies import propose_point
-from adbo.optimizer.threads import BLAS
+from adbo.optimizer.threads import one_thread
 
 
 def propose(
@@ -64,7 +64,7 @@ def propose(
         return history.contains(space.from_unit(units))
 
     check = is_known if space.has_grid else None
-    with BLAS.limited():
+    with one_thread():
         point = propose_point(sample, geometry, kappa, rng, check, settings)
     return space.from_unit(point[None, :])[0]
 

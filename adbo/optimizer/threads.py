@@ -9,41 +9,31 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
+#: Held by the Python thread that has set the limit, which is that of the whole process.
+_limiting = threading.Lock()
 
-class OneThread:
-    """Limits the libraries of linear algebra to one thread while somebody is within `limited`.
 
-    The limit holds for the whole process; so the first of several threads sets it, and the last
-    one takes it back.
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Limit linear algebra to one thread until the end of the context.
+
+    The libraries that are loaded at the first call are limited. While one Python thread is in the
+    context, others may enter and leave it, but only the first one sets and ends the limit.
     """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_inside = 0
-        self._controller: ThreadpoolController | None = None
-        self._limit: Any = None
-
-    @contextmanager
-    def limited(self) -> Iterator[None]:
-        """Limit the libraries that were loaded at the first call until the end of the context."""
-        with self._lock:
-            if self._controller is None:
-                self._controller = ThreadpoolController().select(user_api="blas")
-            self._n_inside += 1
-            if self._n_inside == 1:
-                self._limit = self._controller.limit(limits=1)
-        try:
+    if not _limiting.acquire(blocking=False):
+        yield
+        return
+    try:
+        with _libraries().limit(limits=1):
             yield
-        finally:
-            with self._lock:
-                self._n_inside -= 1
-                if self._n_inside == 0:
-                    self._limit.restore_original_limits()
+    finally:
+        _limiting.release()
 
 
-#: The libraries of this process.
-BLAS = OneThread()
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")

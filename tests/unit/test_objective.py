@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from adbo.core.errors import UsageError
 from adbo.core.evaluation import FAIL_REASON, Evaluation
 from adbo.core.history import History
 from adbo.core.space import SearchSpace
+from adbo.core.stopping import EvaluationAbandoned
 from adbo.core.wire import Encoder
 from adbo.objective.evaluate import evaluate
 from adbo.objective.loading import load
@@ -106,7 +109,13 @@ def test_results_that_are_no_numbers_fail_with_a_reason(result: Any, reason: str
     assert reason in evaluation.extras.user_attrs[FAIL_REASON]
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no mesh\nat all"), SystemExit(3), ValueError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(RuntimeError("no mesh\nat all"), SystemExit(3), ValueError()),
+        *(GeneratorExit(), asyncio.CancelledError(), BaseException("a panic in Rust")),
+    ],
+)
 def test_an_exception_fails_with_a_reason(error: BaseException) -> None:
     def objective(trial):
         trial.suggest_float("x", 0, 1)
@@ -118,6 +127,15 @@ def test_an_exception_fails_with_a_reason(error: BaseException) -> None:
     reason = evaluation.extras.user_attrs[FAIL_REASON]
     assert reason.startswith(type(error).__name__)
     assert "\n" not in reason
+
+
+@pytest.mark.parametrize("error", [EvaluationAbandoned, KeyboardInterrupt])
+def test_what_ends_the_run_is_no_failure(error: type[BaseException]) -> None:
+    def objective(trial):
+        raise error
+
+    with pytest.raises(error):
+        _outcome(objective)
 
 
 def test_an_exception_without_text_fails_with_its_name() -> None:
@@ -237,6 +255,83 @@ def test_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 2 <= _outcome(load("mine:objective")).value <= 3
     assert len(_outcome(load("ackley:3")).params) == 3
     assert len(_outcome(load("hartmann6")).params) == 6
+
+
+METHODS = """
+class Solver:
+    def __init__(self, scale=1):
+        self.scale = scale
+
+    def run(self, trial):
+        return self.scale * trial.suggest_float("x", 1, 2)
+
+    def __call__(self, trial):
+        return self.run(trial)
+
+    @classmethod
+    def of_class(cls, trial):
+        return cls(2).run(trial)
+
+    @staticmethod
+    def free(trial):
+        return trial.suggest_float("x", 1, 2)
+
+    def without_self(trial):
+        return trial.suggest_float("x", 1, 2)
+
+solver = Solver(4)
+nested = type("Space", (), {"solver": solver})
+
+def two(x, y): return x
+def none(): return 0
+def more(trial, scale=2, *others, **options): return scale * trial.suggest_float("x", 1, 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        *(("solver", 4, 8), ("solver.run", 4, 8), ("nested.solver.run", 4, 8)),
+        *(("solver.of_class", 2, 4), ("Solver.of_class", 2, 4)),
+        *(("Solver.free", 1, 2), ("Solver.without_self", 1, 2), ("more", 2, 4)),
+    ],
+)
+def test_methods_and_instances(name: str, low: float, high: float, tmp_path: Path) -> None:
+    (tmp_path / "methods.py").write_text(METHODS)
+    assert low <= _outcome(load(f"{tmp_path}/methods.py:{name}")).value <= high
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("Solver", "Solver is a class: make an instance, as by objective = Solver(...), and name"),
+        ("Solver.run", "Solver.run(self, trial) needs an instance: make one, as by solver = Solv"),
+        ("Solver.gone", "methods.py has no function 'Solver.gone'"),
+        ("solver.scale", "solver.scale is of type int: it must be a function of a trial"),
+        ("two", "two(x, y) cannot be called with one argument, the trial"),
+        ("none", "none() cannot be called with one argument, the trial"),
+    ],
+)
+def test_what_cannot_be_called_with_a_trial(name: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "methods.py").write_text(METHODS)
+    with pytest.raises(UsageError) as caught:
+        load(f"{tmp_path}/methods.py:{name}")
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_is_imported_from_where_the_command_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "early.py").write_text(
+        "def f(trial):\n    import late_one\n    return late_one.y\n"
+    )
+    (tmp_path / "late_one.py").write_text("y = 3\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [entry for entry in sys.path if entry])
+    objective = load("early:f")
+    monkeypatch.chdir("/")
+    assert _outcome(objective).value == 3
 
 
 @pytest.mark.parametrize(
