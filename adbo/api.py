@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -12,8 +13,10 @@ from adbo.comm.launch import find_ranks
 from adbo.core.errors import UsageError
 from adbo.core.optuna_trials import trial_of
 from adbo.core.settings import DEFAULT_STORAGE, KAPPA, Settings, default_study_name
+from adbo.core.stopping import StopReason
 from adbo.mirror.connection import quietly
 from adbo.objective.evaluate import Objective
+from adbo.run.ends import describe
 from adbo.run.execute import Outcome, Silence, execute
 from adbo.run.walltime import within_walltime
 
@@ -29,6 +32,10 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     resume: bool = False,
     seed: int | None = None,
     kappa: float = KAPPA,
+    target: float | None = None,
+    patience: int | None = None,
+    max_failures: int | None = None,
+    enqueue: Sequence[Mapping[str, Any]] = (),
     comm: Any = None,
 ) -> optuna.Study:
     """Optimize an objective with asynchronous decentralized Bayesian optimization.
@@ -62,6 +69,18 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         Seed of all random streams; None for a random one.
     kappa
         Mean of the exponential distribution of kappa, the weight of the uncertainty.
+    target
+        Stop when the best value of the study is at least as good as this, also if earlier runs or
+        other jobs found it. Evaluations that are running are finished.
+    patience
+        Stop when the best value did not improve in this number of the latest finished trials of
+        the study. None for no limit.
+    max_failures
+        Failed evaluations in a row, of all ranks of this job, after which the run is given up.
+        None for 500, and 50 more for each rank.
+    enqueue
+        Points to evaluate first, dictionaries of parameter values; what a point leaves out is left
+        to the optimizer. A point that was enqueued in the study before is skipped.
     comm
         An mpi4py communicator; None for all ranks of the job.
 
@@ -77,7 +96,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         opened; at the first trial, if the objective asks for a parameter that is incompatible
         with the study.
     RuntimeError
-        If ranks did not answer at the end, or evaluations could not be written to the database.
+        If ranks did not answer at the end, evaluations could not be written to the database, or
+        `max_failures` evaluations in a row failed.
 
     Examples
     --------
@@ -99,6 +119,10 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         resume=resume,
         seed=seed,
         kappa=kappa,
+        target=target,
+        patience=patience,
+        max_failures=max_failures,
+        enqueue=enqueue,
     )
     ranks = find_ranks(comm)
     outcome = execute(objective, within_walltime(settings, ranks), ranks, Silence())
@@ -109,6 +133,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     if outcome.n_unwritten:
         place = "" if outcome.rescued is None else f", but in {outcome.rescued}"
         raise RuntimeError(f"{outcome.n_unwritten} evaluations are not in the database{place}")
+    if outcome.reason is StopReason.FAILURES:
+        raise RuntimeError(describe(outcome.reason, outcome.state))
     return study_of(outcome)
 
 

@@ -22,6 +22,9 @@ RANK, SEQ = "adbo:rank", "adbo:seq"
 #: id of the trial and the number of the job; a finished trial does not have it.
 ENQUEUED = "adbo:enqueued"
 
+#: The system attribute in which Optuna keeps the parameters of an enqueued trial.
+FIXED_PARAMS = "fixed_params"
+
 
 def evaluation_of(trial: FrozenTrial) -> Evaluation:
     """Return a finished trial as an evaluation."""

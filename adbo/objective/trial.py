@@ -22,6 +22,7 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial
 
+from adbo.core.cells import meant_choice
 from adbo.core.choices import reordering, sorted_choices
 from adbo.core.enqueued import OWN, Enqueued
 from adbo.core.evaluation import FAIL_REASON, Extras, Layout
@@ -268,6 +269,8 @@ class Trial(BaseTrial):
     def _fixed_value(self, name: str, distribution: BaseDistribution) -> float:
         """Return the enqueued value, even if it is out of range; Optuna does the same."""
         value = self._fixed[name]
+        if isinstance(distribution, CategoricalDistribution):
+            value = meant_choice(value, distribution.choices)
         internal = distribution.to_internal_repr(value)
         if not distribution._contains(internal):
             warnings.warn(
