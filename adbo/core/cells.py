@@ -47,6 +47,8 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def _looks_like(choice: Any, value: Any) -> bool:
-    if isinstance(choice, str) and _is_same(value_of(choice), value):
-        return True
+    if isinstance(choice, str):
+        read = value_of(choice)
+        if type(read) is type(value) and read == value:
+            return True
     return bool({str(choice), cell_of(choice)} & {str(value), cell_of(value)})

@@ -26,7 +26,7 @@ from adbo.core.cells import meant_choice
 from adbo.core.choices import reordering, sorted_choices
 from adbo.core.enqueued import OWN, Enqueued
 from adbo.core.evaluation import FAIL_REASON, Extras, Layout
-from adbo.core.space import SearchSpace, are_compatible, contradiction
+from adbo.core.space import SearchSpace, are_compatible, check_bounds, contradiction
 
 #: Prefix of the system attributes in which Optuna 5 stores constraints.
 _CONSTRAINT_PREFIX = "constraints:"
@@ -228,6 +228,7 @@ class Trial(BaseTrial):
                 check_distribution_compatibility(asked, distribution)
             return asked.to_external_repr(self._internal[name])
         known = self._space.known(name)
+        check_bounds(name, distribution)
         if known != distribution:
             distribution_to_json(distribution)  # TypeError for choices JSON cannot hold
             if known is not None and not are_compatible(known, distribution):
