@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,7 @@ def test_a_pause_ends_at_once_when_the_run_is_to_stop(monkeypatch: pytest.Monkey
 
     def stop() -> None:
         paused.wait(60)
+        time.sleep(0.2)  # without a pause, there would be many more evaluations
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def objective(trial: optuna.trial.BaseTrial) -> float:
