@@ -30,7 +30,8 @@ def report(options: argparse.Namespace, storage: str) -> int:
             write_table(file, table_of(study))
     if options.json is None and options.csv == STANDARD_OUTPUT:
         return DONE
-    summary = summarize_study(study, storage_name(storage))
+    with accessed("read"):
+        summary = summarize_study(study, storage_name(storage))
     write_json(options.json, summary)
     if options.csv != STANDARD_OUTPUT:
         print("\n".join(describe_study(summary)))
