@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +25,11 @@ examples:
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser that raises errors, so that only the first rank prints them."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # Before Python 3.14, -1e-3 is taken for an option. No option of adbo begins with a digit.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
