@@ -31,21 +31,22 @@ class OnExit:
     ----------
     command
         The command; None for no command.
-    json
-        The file of the summary, None if the user wants none.
     """
 
     command: str | None
-    json: Path | None = None
     _directory: Path = field(default_factory=Path.cwd)
 
-    def run(self, summary: Summary, reason: StopReason | None = None) -> None:
+    def run(
+        self, summary: Summary, json: Path | None = None, reason: StopReason | None = None
+    ) -> None:
         """Run the command and wait for it; report in one line if it fails.
 
         Parameters
         ----------
         summary
-            The summary of the run, which has been written to `json`.
+            The summary of the run.
+        json
+            The file to which it has been written, if it has.
         reason
             Why the run stopped early, if it did.
         """
@@ -54,23 +55,25 @@ class OnExit:
         is_hurried = reason is not None and (reason.is_signal or reason is StopReason.WALLTIME)
         seconds = _HURRIED_SECONDS if is_hurried else _SECONDS
         try:
-            with self._file(summary) as path:
+            with (
+                _file(summary)
+                if json is None
+                else contextlib.nullcontext(self._directory / json) as path
+            ):
                 failure = _run(self.command, self._directory, environment(summary, path), seconds)
         except OSError as error:
             failure = f"cannot be run: {error}"
         if failure is not None:
             print_error(f"the command of --on-exit {failure}")
 
-    @contextlib.contextmanager
-    def _file(self, summary: Summary) -> Iterator[Path]:
-        """Provide the file of the summary while the command runs."""
-        if self.json is not None:
-            yield self._directory / self.json
-            return
-        with tempfile.NamedTemporaryFile(prefix="adbo-", suffix=".json") as file:
-            path = Path(file.name)
-            write_json(path, summary)
-            yield path
+
+@contextlib.contextmanager
+def _file(summary: Summary) -> Iterator[Path]:
+    """Write the summary to a temporary file."""
+    with tempfile.NamedTemporaryFile(prefix="adbo-", suffix=".json") as file:
+        path = Path(file.name)
+        write_json(path, summary)
+        yield path
 
 
 def environment(

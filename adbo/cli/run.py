@@ -79,19 +79,23 @@ def _optimize(
     reporter: Reporter = Quiet(sys.stderr)  # for messages of the mirror
     if ranks.rank == 0 and not options.quiet:
         reporter = Terminal(sys.stderr, live=is_watched(sys.stderr))
-    on_exit = OnExit(options.on_exit, options.json)
+    on_exit = OnExit(options.on_exit)
 
     def on_error(summary: Summary) -> None:
         write_json(options.json, summary)
-        on_exit.run(summary)
+        on_exit.run(summary, options.json)
 
     outcome = execute(objective, settings, ranks, reporter, on_error=on_error)
     status = _status(outcome)
     if outcome.is_owner:
         summary = _summary(outcome, status)
-        write_json(options.json, summary)
-        _print_end(outcome, summary, options)
-        on_exit.run(summary, outcome.reason)
+        if outcome.contradiction is None:
+            write_json(options.json, summary)
+            _print_end(outcome, summary, options)
+            on_exit.run(summary, options.json, outcome.reason)
+        else:
+            print_error(outcome.contradiction)
+            on_exit.run(summary)
         if outcome.missing:
             ranks.abort(status)
     if outcome.failed:
@@ -117,9 +121,6 @@ def _summary(outcome: Outcome, status: int) -> Summary:
 
 def _print_end(outcome: Outcome, summary: Summary, options: argparse.Namespace) -> None:
     """Print the last lines of the run; on one rank."""
-    if outcome.contradiction is not None:
-        print_error(outcome.contradiction)
-        return
     if not options.quiet:
         # Launchers read both streams through pipes and may swap them: if a person watches the live
         # line on standard error, the lines after it are written there, too.

@@ -125,6 +125,18 @@ def test_it_runs_after_a_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (said["ADBO_STATUS"], said["ADBO_REASON"]) == ("1", "ZeroDivisionError: a bug")
 
 
+def test_it_runs_if_the_objective_contradicts_the_study(tmp_path: Path) -> None:
+    options = ["--trials", "9", "--study-name", "s", "--resume"]
+    assert main(["run", "sphere:2", *options]) == 0
+    Path("o.py").write_text("def f(trial):\n    return trial.suggest_int('x0', 0, 1)\n")
+    options = [*options, "--trials", "12", "--json", "s.json"]
+    assert main(["run", "o.py:f", *options, "--on-exit", _save()]) == 2
+    said = _said(tmp_path)
+    assert said["ADBO_STATUS"] == "2"
+    assert said["ADBO_REASON"].startswith("parameter 'x0': the objective asks for")
+    assert not Path("s.json").exists()
+
+
 def test_wrong_usage_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "o.py:f", "--trials", "0", "--on-exit", _save()]) == 2
     assert main(["run", "o.py:missing", "--on-exit", _save()]) == 2
@@ -177,7 +189,7 @@ def test_a_command_that_does_not_end_is_killed_with_its_children(
 ) -> None:
     seconds = "_SECONDS" if reason is None else "_HURRIED_SECONDS"
     monkeypatch.setattr(f"adbo.cli.on_exit.{seconds}", 0.5)
-    OnExit("sleep 600 & echo $! > child; wait").run(SUMMARY, reason)
+    OnExit("sleep 600 & echo $! > child; wait").run(SUMMARY, reason=reason)
     assert "was killed after 0.5 s" in capsys.readouterr().err
     assert not _is_running(int(Path("child").read_text()))
 
