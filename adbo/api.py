@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -21,10 +21,12 @@ from adbo.core.settings import (
     check_trial_timeout,
     default_study_name,
 )
+from adbo.core.stopping import StopReason
 from adbo.mirror.connection import quietly
 from adbo.objective.evaluate import Objective
 from adbo.objective.isolation import IsolatedObjective
 from adbo.objective.loading import check_objective
+from adbo.run.ends import describe
 from adbo.run.execute import Outcome, Silence, execute
 from adbo.run.walltime import within_walltime
 
@@ -47,6 +49,10 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     retries: int = 0,
     isolate: bool = False,
     trial_timeout: float | None = None,
+    target: float | None = None,
+    patience: int | None = None,
+    max_failures: int | None = None,
+    enqueue: Sequence[Mapping[str, Any]] = (),
     comm: Any = None,
 ) -> optuna.Study:
     """Optimize an objective with asynchronous decentralized Bayesian optimization.
@@ -93,6 +99,18 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     trial_timeout
         Seconds after which an evaluation is killed and fails; None for no limit. Implies
         `isolate`.
+    target
+        Stop when the best value of the study is at least as good as this, also if earlier runs or
+        other jobs found it. Evaluations that are running are finished.
+    patience
+        Stop when the best value did not improve in this number of the latest finished trials of
+        the study. None for no limit.
+    max_failures
+        Failed evaluations in a row, of all ranks of this job, after which the run is given up.
+        None for 500, and 50 more for each rank.
+    enqueue
+        Points to evaluate first, dictionaries of parameter values; what a point leaves out is left
+        to the optimizer. A point that was enqueued in the study before is skipped.
     comm
         An mpi4py communicator; None for all ranks of the job.
 
@@ -108,7 +126,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         opened; at the first trial, if the objective asks for a parameter that is incompatible
         with the study.
     RuntimeError
-        If ranks did not answer at the end, or evaluations could not be written to the database.
+        If ranks did not answer at the end, evaluations could not be written to the database, or
+        `max_failures` evaluations in a row failed.
 
     Examples
     --------
@@ -130,6 +149,10 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         kappa=kappa,
         callbacks=callbacks,
         retries=retries,
+        target=target,
+        patience=patience,
+        max_failures=max_failures,
+        enqueue=enqueue,
     )
     check_trial_timeout(trial_timeout)
     with contextlib.ExitStack() as stack:
@@ -150,6 +173,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     if outcome.n_unwritten:
         place = "" if outcome.rescued is None else f", but in {outcome.rescued}"
         raise RuntimeError(f"{outcome.n_unwritten} evaluations are not in the database{place}")
+    if outcome.reason is StopReason.FAILURES:
+        raise RuntimeError(describe(outcome.reason, outcome.state))
     return study_of(outcome)
 
 

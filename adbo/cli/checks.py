@@ -27,6 +27,9 @@ from adbo.simulation.settings import SimulationSettings
 #: The databases for which SQLAlchemy itself has a dialect.
 _DATABASES = frozenset({"sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql"})
 
+#: The path that means standard output.
+STANDARD_OUTPUT = Path("-")
+
 _DATABASE_URLS = "it must be sqlite:///FILE, postgresql://... or mysql://..."
 
 
@@ -46,8 +49,13 @@ def check_run(options: argparse.Namespace) -> Settings:
         seed=options.seed,
         kappa=options.kappa,
         retries=options.retries,
+        target=options.target,
+        patience=options.patience,
+        max_failures=options.max_failures,
     )
     check_isolation(options)
+    if options.on_exit is not None and not options.on_exit.strip():
+        raise UsageError("on-exit is empty: it must be a shell command")
     check_test_function(options.objective)
     if not is_launched():
         # Files and environments may differ among the nodes of a job: there, the ranks must first
@@ -91,6 +99,8 @@ def check_report(options: argparse.Namespace) -> str:
     if path is not None and not path.exists():
         raise UsageError(f"there is no file {path}")
     _check_writable(options.json)
+    if options.csv != STANDARD_OUTPUT:
+        _check_writable(options.csv)
     return storage
 
 

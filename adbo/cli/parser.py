@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
 import adbo
 from adbo.benchmark_functions.names import NAMES
 from adbo.core.errors import UsageError
-from adbo.core.settings import DEFAULT_STORAGE, DIRECTIONS, KAPPA
+from adbo.core.settings import DEFAULT_STORAGE, DIRECTIONS, FAILURES, FAILURES_PER_RANK, KAPPA
 
 #: Number of trials of a test function if neither --trials nor --timeout is given.
 DEMONSTRATION_TRIALS = 600
@@ -24,6 +25,11 @@ examples:
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser that raises errors, so that only the first rank prints them."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # Before Python 3.14, -1e-3 is taken for an option. No option of adbo begins with a digit.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
@@ -68,11 +74,19 @@ def _add_run(commands: Any) -> None:
         help="stop after this time and abandon running evaluations (default: shortly before the"
         " time limit of the Slurm job; no limit elsewhere)",
     )
+    _add_ends(parser)
     _add_study(parser, _STUDY_NAME, _STORAGE)
     parser.add_argument(
         "--resume",
         action="store_true",
         help="continue the study of that name if it exists, and join other jobs that work on it",
+    )
+    parser.add_argument(
+        "--enqueue",
+        type=Path,
+        metavar="FILE",
+        help="evaluate the points of this file first: CSV, also that of adbo report --csv, or JSON"
+        " lines; empty cells are left to the optimizer",
     )
     _add_optimizer(parser)
     parser.add_argument(
@@ -111,6 +125,34 @@ def _add_run(commands: Any) -> None:
     parser.set_defaults(command="run")
 
 
+def _add_ends(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target",
+        type=float,
+        metavar="VALUE",
+        help="stop when the best value of the study is at least as good as this",
+    )
+    parser.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="stop when the best value did not improve in the last N finished trials",
+    )
+    parser.add_argument(
+        "--max-failures",
+        type=int,
+        metavar="N",
+        help="give up, with exit status 1, after N failed evaluations in a row over all ranks"
+        f" (default: {FAILURES}, and {FAILURES_PER_RANK} more for each rank)",
+    )
+    parser.add_argument(
+        "--on-exit",
+        metavar="COMMAND",
+        help="shell command to run once at the end; ADBO_STATUS, ADBO_REASON and ADBO_SUMMARY in"
+        " its environment say how the run ended",
+    )
+
+
 def _add_report(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
@@ -119,6 +161,12 @@ def _add_report(commands: Any) -> None:
         allow_abbrev=False,
     )
     _add_study(parser, "study to report on (default: the latest one in the storage)", _STORAGE)
+    parser.add_argument(
+        "--csv",
+        type=Path,
+        metavar="PATH",
+        help="write all trials to this file as CSV; - is standard output",
+    )
     parser.set_defaults(command="report")
 
 

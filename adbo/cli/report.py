@@ -3,20 +3,55 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
 
+from adbo.cli.checks import STANDARD_OUTPUT
 from adbo.cli.output import DONE, print_error, write_json
 from adbo.mirror.connection import storage_name
-from adbo.mirror.study import load_study
+from adbo.mirror.study import accessed, load_study, table_of
 from adbo.mirror.waiting import told_of_waiting
 from adbo.report.study import summarize_study
+from adbo.report.table import write_table
 from adbo.report.text import describe_study
 
 
 def report(options: argparse.Namespace, storage: str) -> int:
-    """Print and write the summary of a stored study, and return the exit status."""
+    """Print and write the state of a stored study, and return the exit status."""
     with told_of_waiting(storage, print_error):
         study = load_study(storage, options.study_name)
-    summary = summarize_study(study, storage_name(storage))
+    if options.csv is not None:
+        with _opened(options.csv) as file, accessed("read"):
+            write_table(file, table_of(study))
+    if options.json is None and options.csv == STANDARD_OUTPUT:
+        return DONE
+    with accessed("read"):
+        summary = summarize_study(study, storage_name(storage))
     write_json(options.json, summary)
-    print("\n".join(describe_study(summary)))
+    if options.csv != STANDARD_OUTPUT:
+        print("\n".join(describe_study(summary)))
     return DONE
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """Open a file to write CSV; do not complain if the reader of standard output has ended."""
+    if path != STANDARD_OUTPUT:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        return
+    sys.stdout.flush()
+    file = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
+    try:
+        yield file
+        file.flush()
+    except BrokenPipeError:
+        # Otherwise Python would complain when it flushes standard output at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        file.detach()

@@ -10,13 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from adbo.cli.checks import check_files, check_group_size, is_isolated
+from adbo.cli.on_exit import OnExit
 from adbo.cli.output import DONE, FAILED, INTERRUPTED, USAGE, print_error, write_json
+from adbo.cli.points import read_points
 from adbo.comm.environment import process_name
 from adbo.comm.launch import OF_NODE, find_ranks, use_node
 from adbo.comm.protocols import Ranks
 from adbo.core.errors import UsageError
 from adbo.core.settings import Settings
-from adbo.core.stopping import Interruption
+from adbo.core.stopping import Interruption, StopReason
+from adbo.core.summary import Summary
 from adbo.mirror.connection import absolute
 from adbo.objective.evaluate import Objective
 from adbo.objective.isolation import IsolatedObjective
@@ -24,6 +27,7 @@ from adbo.objective.loading import is_working_directory, load
 from adbo.report.live import Quiet, Terminal
 from adbo.report.text import common_failure, describe_run
 from adbo.report.watched import is_watched
+from adbo.run.ends import describe
 from adbo.run.execute import Outcome, Reporter, execute
 from adbo.run.groups import GroupLeader, run_member
 from adbo.run.walltime import within_walltime
@@ -44,7 +48,7 @@ def _run(
     options: argparse.Namespace, settings: Settings, isolated: IsolatedObjective | None
 ) -> int:
     ranks = find_ranks()
-    settings = within_walltime(settings, ranks)
+    settings = _with_points(within_walltime(settings, ranks), options.enqueue, ranks)
     use_node(ranks, options.gpus_per_node)
     storage, place = settings.storage, Path.cwd()
     fixed = absolute(storage) if isinstance(storage, str) else storage
@@ -66,6 +70,13 @@ def _run(
     finally:
         leader.dismiss(status)
     return status
+
+
+def _with_points(settings: Settings, path: Path | None, ranks: Ranks) -> Settings:
+    """Return the settings with the points of --enqueue; only rank 0 reads the file."""
+    if path is None:
+        return settings
+    return replace(settings, enqueue=ranks.share(lambda: read_points(path)))
 
 
 def _objective(
@@ -96,10 +107,23 @@ def _optimize(
     reporter: Reporter = Quiet(sys.stderr)  # for messages of the mirror
     if ranks.rank == 0 and not options.quiet:
         reporter = Terminal(sys.stderr, live=is_watched(sys.stderr))
-    outcome = execute(objective, settings, ranks, reporter)
+    on_exit = OnExit(options.on_exit)
+
+    def on_error(summary: Summary) -> None:
+        write_json(options.json, summary)
+        on_exit.run(summary, options.json)
+
+    outcome = execute(objective, settings, ranks, reporter, on_error=on_error)
     status = _status(outcome)
     if outcome.is_owner:
-        _conclude(outcome, options)
+        summary = _summary(outcome, status)
+        if outcome.contradiction is None:
+            write_json(options.json, summary)
+            _print_end(outcome, summary, options)
+            on_exit.run(summary, options.json, outcome.reason)
+        else:
+            print_error(outcome.contradiction)
+            on_exit.run(summary)
         if outcome.missing:
             ranks.abort(status)
     if outcome.failed:
@@ -117,22 +141,23 @@ def _status(outcome: Outcome) -> int:
     return DONE
 
 
-def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
-    """Write the summary and the last lines of the run; on one rank."""
-    if outcome.contradiction is not None:
-        print_error(outcome.contradiction)
-        return
-    write_json(options.json, outcome.summary)
+def _summary(outcome: Outcome, status: int) -> Summary:
+    """Return the summary of the run, with its status and why it ended."""
+    reason = outcome.contradiction or describe(outcome.reason, outcome.state)
+    return replace(outcome.summary, status=status, reason=reason)
+
+
+def _print_end(outcome: Outcome, summary: Summary, options: argparse.Namespace) -> None:
+    """Print the last lines of the run; on one rank."""
     if not options.quiet:
         # Launchers read both streams through pipes and may swap them: if a person watches the live
         # line on standard error, the lines after it are written there, too.
         piped = is_watched(sys.stderr) and not sys.stderr.isatty()
-        n_trials = outcome.state.settings.n_trials
-        lines = "\n".join(describe_run(outcome.summary, n_trials, outcome.reason))
+        lines = "\n".join(describe_run(summary, outcome.reason))
         print(lines, file=sys.stderr if piped else sys.stdout, flush=True)
     failure = _failure(outcome)
     if failure is not None:
-        print_error(f"no evaluation succeeded ({failure})")
+        print_error(failure)
     if outcome.died:
         print_error(f"ranks {outcome.died} died")
     if outcome.missing:
@@ -140,5 +165,8 @@ def _conclude(outcome: Outcome, options: argparse.Namespace) -> None:
 
 
 def _failure(outcome: Outcome) -> str | None:
-    """Return why the last evaluation of this run failed, if all of them did."""
-    return common_failure(outcome.history, outcome.state.n_before)
+    """Return that the evaluations of this run failed, if it ended for that or all of them did."""
+    if outcome.reason is StopReason.FAILURES:
+        return describe(outcome.reason, outcome.state)
+    reason = common_failure(outcome.history, outcome.state.n_before)
+    return None if reason is None else f"no evaluation succeeded ({reason})"

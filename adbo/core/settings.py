@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from adbo.core.errors import UsageError
@@ -26,8 +27,22 @@ KAPPA = 1.96
 #: Where results are mirrored unless somebody chooses another place.
 DEFAULT_STORAGE = "sqlite:///adbo.db"
 
+#: Failed evaluations in a row, of all ranks, after which a run ends: this number, and this number
+#: more for each rank. Ranks that fail at once repeat it while others still compute a success.
+FAILURES, FAILURES_PER_RANK = 500, 50
+
 #: +1 to minimize, -1 to maximize: the sign that turns a value into a cost.
 DIRECTIONS = {"minimize": 1, "maximize": -1}
+
+
+def default_max_failures(n_ranks: int) -> int:
+    """Return the number of failed evaluations in a row that ends a run of this many ranks.
+
+    An objective that fails 95 % of the time passes: 500 failures in a row then have a probability
+    of 7e-12. If failures are instantaneous and successes take long, each rank fails 19 times on
+    average until it computes a success; so the number grows with the ranks.
+    """
+    return FAILURES + FAILURES_PER_RANK * n_ranks
 
 
 def check_kappa(kappa: float) -> None:
@@ -91,6 +106,11 @@ class Settings:
     kappa: float = KAPPA
     callbacks: Sequence[Callback] = ()
     retries: int = 0
+    target: float | None = None
+    patience: int | None = None
+    max_failures: int | None = None
+    """None for `default_max_failures`."""
+    enqueue: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
@@ -106,3 +126,34 @@ class Settings:
             raise UsageError(f"seed is {self.seed}: it must be a non-negative integer")
         if not self.study_name:
             raise UsageError("the study name is empty: it must have at least one character")
+        self._check_ends()
+        _check_points(self.enqueue)
+
+    @property
+    def has_end(self) -> bool:
+        """Whether the run ends by itself unless all evaluations fail."""
+        ends = (self.n_trials, self.timeout, self.walltime, self.target, self.patience)
+        return any(end is not None for end in ends)
+
+    def _check_ends(self) -> None:
+        if self.target is not None and not math.isfinite(self.target):
+            raise UsageError(f"target is {self.target}: it must be a finite number")
+        for name, number in (("patience", self.patience), ("max failures", self.max_failures)):
+            if number is not None and number < 1:
+                raise UsageError(f"{name} is {number}: it must be a positive integer")
+
+
+def _check_points(points: Sequence[Mapping[str, Any]]) -> None:
+    """Raise UsageError unless these are dictionaries of values that a database can hold."""
+    for number, point in enumerate(points):
+        if not isinstance(point, Mapping) or not all(isinstance(name, str) for name in point):
+            raise UsageError(
+                f"enqueue[{number}] is {point!r}: it must be a dictionary of parameter values"
+            )
+        try:
+            json.dumps(dict(point))
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"enqueue[{number}] is {point!r}: its values must be numbers, booleans, strings"
+                " or None"
+            ) from None

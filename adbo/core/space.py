@@ -222,6 +222,21 @@ class SearchSpace:
         self._half_span = high / 2 - low / 2
 
 
+def check_bounds(name: str, distribution: BaseDistribution) -> None:
+    """Check that the bounds of a parameter are finite.
+
+    Raises
+    ------
+    OverflowError
+        If one of them is infinite or NaN. Optuna's samplers raise this, too.
+    """
+    low, high = _first(distribution), _last(distribution)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise OverflowError(
+            f"parameter {name!r} has the bounds {low:g} and {high:g}: they must be finite numbers"
+        )
+
+
 def are_compatible(old: BaseDistribution, new: BaseDistribution) -> bool:
     """Return whether one parameter may have both distributions."""
     try:

@@ -37,6 +37,9 @@ class StopReason(enum.Enum):
     SIGINT = "Ctrl-C"
     SIGTERM = "SIGTERM"
     SIGUSR1 = "SIGUSR1"
+    TARGET = "the target was reached"
+    PATIENCE = "no improvement"
+    FAILURES = "all evaluations failed"
 
     @property
     def is_signal(self) -> bool:

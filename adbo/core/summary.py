@@ -51,6 +51,8 @@ class Summary:
         Median of the seconds that an ask took; NaN, null in JSON, if nothing was asked.
     evaluations_per_rank
         Finished evaluations of this run by rank, or of a study by job and rank.
+    status, reason
+        The exit status of a run, and one line that says why it ended.
     """
 
     study_name: str
@@ -75,6 +77,8 @@ class Summary:
     ask_seconds_median: float | None = None
     evaluations_per_rank: list[int]
     seed: int | None = None
+    status: int | None = None
+    reason: str | None = None
 
     @property
     def n_finished(self) -> int:

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import (
+    Callable,
+    Collection,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any, Protocol
 
 import optuna
@@ -31,6 +39,9 @@ class Queue(Protocol):
 
     All methods raise `adbo.mirror.storage_errors.DatabaseError` if the storage fails.
     """
+
+    def add(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Add a trial that waits for each point that nobody has enqueued in the study before."""
 
     def take(self, ids: Collection[int]) -> list[Enqueued]:
         """Take the trials of these ids that wait, in the order of their numbers."""
@@ -59,6 +70,25 @@ class RdbQueue:
         self._engine = engine
         self._study_id = study_id
         self._job = job
+
+    def add(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Add a trial for each new point; the lock keeps two jobs from adding it both."""
+        of_study = TRIALS.c.study_id == self._study_id
+        fixed = (
+            sa.select(SYSTEM_ATTRS.c.value_json)
+            .join(TRIALS, TRIALS.c.trial_id == SYSTEM_ATTRS.c.trial_id)
+            .where(of_study, SYSTEM_ATTRS.c.key == FIXED_PARAMS)
+        )
+        with translated(self._engine), locked(self._engine, self._study_id) as connection:
+            known = map(json.loads, connection.scalars(fixed))
+            count = connection.scalar(sa.select(sa.func.count()).where(of_study)) or 0
+            for number, point in enumerate(_new(points, known), count):
+                trial = {"number": number, "study_id": self._study_id}
+                added = connection.execute(TRIALS.insert(), {**trial, "state": TrialState.WAITING})
+                attr = {"key": FIXED_PARAMS, "value_json": json.dumps(point)}
+                key = added.inserted_primary_key
+                assert key is not None
+                connection.execute(SYSTEM_ATTRS.insert(), {**attr, "trial_id": key[0]})
 
     def take(self, ids: Collection[int]) -> list[Enqueued]:
         """Take the trials of these ids that wait; there is no lock if there are none."""
@@ -153,6 +183,18 @@ class RdbQueue:
         return [trial_id for trial_id, text in marks if by(_taker(json.loads(text)))]
 
 
+def _new(
+    points: Iterable[Mapping[str, Any]], known: Iterable[Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the points that are not known, each once."""
+    seen = {json.dumps(point, sort_keys=True) for point in known}
+    for point in map(dict, points):
+        text = json.dumps(point, sort_keys=True)
+        if text not in seen:
+            seen.add(text)
+            yield point
+
+
 def _read(connection: Connection, ids: list[int]) -> list[Enqueued]:
     details = read_details(connection, TRIALS.c.trial_id.in_(ids))
     enqueued = []
@@ -186,6 +228,14 @@ class StudyQueue:
         self._job = job
         self._storage = study._storage
         self._claimed: list[int] = []  # ids of trials that `take` took and has not returned yet
+
+    def add(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Add a trial for each new point."""
+        with translated(self._storage):
+            attrs = [trial.system_attrs for trial in self._study.get_trials(deepcopy=False)]
+            known = [attr[FIXED_PARAMS] for attr in attrs if FIXED_PARAMS in attr]
+            for point in _new(points, known):
+                self._study.enqueue_trial(point)
 
     def take(self, ids: Collection[int]) -> list[Enqueued]:
         """Take the trials that wait; after an error, also those that the last call had taken."""

@@ -36,6 +36,7 @@ from adbo.mirror.reader import START, BulkReader, Cursor, Range, Reader, TrialRe
 from adbo.mirror.schema import REVISION
 from adbo.mirror.settings import DEFAULTS, ConnectionSettings
 from adbo.mirror.storage_errors import DatabaseError, RefusedError, explained, translated
+from adbo.mirror.trial_table import TrialTable, table_from_database, table_from_storage
 from adbo.mirror.trial_writer import TrialWriter
 
 
@@ -227,6 +228,20 @@ def access_to(
         RdbQueue(engine, study_id, job),
         RdbJobs(engine, study_id),
     )
+
+
+def table_of(study: optuna.Study) -> TrialTable:
+    """Return all trials of a study as a table.
+
+    Raises
+    ------
+    adbo.mirror.storage_errors.DatabaseError
+        If the database fails; also while the rows are read.
+    """
+    database = _supported_database(study)
+    if database is None:
+        return table_from_storage(study)
+    return table_from_database(database.engine, study)
 
 
 def writer_for(study: optuna.Study) -> Writer:

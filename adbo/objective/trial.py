@@ -10,12 +10,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial
 
+from adbo.core.cells import meant_choice
 from adbo.core.choices import reordering
 from adbo.core.enqueued import OWN, Enqueued
 from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
 from adbo.core.optuna_trials import trial_of
-from adbo.core.space import are_compatible, contradiction
+from adbo.core.space import are_compatible, check_bounds, contradiction
 from adbo.objective.proposal import Point, ProposalSampler
 from adbo.objective.rank_storage import RankStorage, RunningTrial
 from adbo.objective.remote import Address, Line, remote_study
@@ -51,9 +52,15 @@ class Trial(optuna.trial.Trial):
 
         Raises
         ------
+        OverflowError
+            If a bound is not finite.
         ValueError
             If the study has an incompatible parameter of the same name.
         """
+        check_bounds(name, distribution)
+        if name in self._fixed_params and isinstance(distribution, CategoricalDistribution):
+            value = meant_choice(self._fixed_params[name], distribution.choices)
+            self._fixed_params = {**self._fixed_params, name: value}
         known = self._known(name)
         if known is None or known == distribution:
             return super()._suggest(name, distribution)

@@ -102,7 +102,7 @@ class Terminal:
         if settings.walltime is not None:
             end = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(settings.walltime))
             self.say(f"ends at {end} at the latest, before the time limit of the Slurm job")
-        elif settings.n_trials is None and settings.timeout is None:
+        elif not settings.has_end:
             self.say("neither trials nor timeout is given: running until Ctrl-C or SIGTERM")
         if self._live:
             n_trials = run.settings.n_trials

@@ -12,17 +12,16 @@ from adbo.core.history import History
 from adbo.core.settings import DEFAULT_STORAGE
 from adbo.core.stopping import StopReason
 from adbo.core.summary import Summary
+from adbo.run.ends import ENDS
 
 
-def describe_run(summary: Summary, n_trials: int | None, reason: StopReason | None) -> list[str]:
+def describe_run(summary: Summary, reason: StopReason | None) -> list[str]:
     """Return the last lines of a run.
 
     Parameters
     ----------
     summary
         The summary of the run.
-    n_trials
-        The number of trials that the study was to have, if it was given.
     reason
         Why the run stopped before it was complete, if it did.
     """
@@ -35,10 +34,11 @@ def describe_run(summary: Summary, n_trials: int | None, reason: StopReason | No
         f" {_ranks(summary)}{others} in {summary.wall_seconds:.1f} s,"
         f" utilization {summary.utilization:.0%}",
     ]
-    if reason is not None:
-        lines.append(f"stopped early: {reason.value}")
-    elif not n_own and n_trials is not None:
-        lines[1] = f"the study already has its {n_trials} trials: nothing was left to do"
+    if not n_own and reason in (None, StopReason.TARGET, StopReason.PATIENCE):
+        lines[1] = f"{summary.reason}: nothing was left to do"
+    elif reason is not None:
+        how = "stopped" if reason in ENDS else "stopped early"
+        lines.append(f"{how}: {summary.reason}")
     if summary.storage != "none":
         lines.append(f"study {summary.study_name} in {summary.storage}")
         lines.append(f"see it:      optuna-dashboard {summary.storage}")

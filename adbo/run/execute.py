@@ -7,11 +7,12 @@ objective and the reporter are passed in.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import statistics
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -21,9 +22,11 @@ import optuna
 
 from adbo.comm.environment import process_name
 from adbo.comm.protocols import Ranks
+from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
 from adbo.core.job import Job, job_of
+from adbo.core.optuna_trials import FIXED_PARAMS
 from adbo.core.settings import DIRECTIONS, Settings
 from adbo.core.stopping import Interruption, StopReason
 from adbo.core.summary import Summary, best_of, counts_of
@@ -36,7 +39,7 @@ from adbo.mirror.settings import DEFAULTS, MirrorSettings
 from adbo.mirror.stored_study import StoredStudy
 from adbo.mirror.study import access_to, accessed, enter, open_study
 from adbo.mirror.waiting import told_of_waiting
-from adbo.objective.evaluate import Objective
+from adbo.objective.evaluate import Objective, describe_error
 from adbo.run.rank import Rank
 from adbo.run.state import RunState, StartInfo
 
@@ -131,8 +134,11 @@ def execute(
     ranks: Ranks,
     reporter: Reporter,
     mirror_settings: MirrorSettings = DEFAULTS,
+    on_error: Callable[[Summary], None] = lambda summary: None,
 ) -> Outcome:
     """Run one rank to the end of the study; collective.
+
+    On a rank that fails by a bug, `on_error` is called before the whole job is aborted.
 
     Raises
     ------
@@ -172,11 +178,15 @@ def execute(
         try:
             rank.optimize()
             missing = rank.finish()
-        except BaseException:
+        except BaseException as error:
             # A bug. The other ranks would wait for this one forever, so write what is known.
             traceback.print_exc()
             owner.flush(mirror_settings.interrupted_patience)
-            ranks.abort(1)
+            try:
+                summary = summarize(state, transport.farewells)
+                on_error(replace(summary, status=1, reason=describe_error(error)))
+            finally:
+                ranks.abort(1)
             raise
         finally:
             reporter.end()
@@ -224,7 +234,11 @@ def _start(
         int(np.random.SeedSequence(settings.seed).entropy),  # type: ignore[arg-type]
         job=Job(n_ranks=n_ranks),
     )
-    return start if study is None else _joined(start, study, settings, reporter)
+    if study is None:
+        points = {json.dumps(point, sort_keys=True): dict(point) for point in settings.enqueue}
+        enqueued = [Enqueued(point, {}, {FIXED_PARAMS: point}) for point in points.values()]
+        return replace(start, enqueued=enqueued)
+    return _joined(start, study, settings, reporter)
 
 
 def _joined(
@@ -237,6 +251,8 @@ def _joined(
         with told_of_waiting(study._storage, reporter.say):
             number, identity, n_other_jobs = enter(study, last_job)
         access = access_to(study, number)
+        if settings.enqueue:
+            access.queue.add(settings.enqueue)
         known = access.reader.read()
         job = replace(start.job, number=number, n_before=len(known), study=identity)
         if files is not None:

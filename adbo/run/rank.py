@@ -26,6 +26,7 @@ from adbo.objective.evaluate import Objective, evaluate
 from adbo.objective.trial import RankStudy
 from adbo.objective.trial_server import TrialServer
 from adbo.optimizer.ask import propose
+from adbo.run.ends import ENDS, Ends, Pace
 from adbo.run.loop import work
 from adbo.run.state import RunState
 
@@ -81,6 +82,9 @@ class Rank:
         self._n_evaluations = 0
         self._enqueued = deque(state.start.enqueued[rank :: state.n_ranks])
         self._too_late = False  # to finish another evaluation before the deadline
+        self._ends = Ends(state, rank)
+        self._end: StopReason | None = None  # an end that follows from the history of some rank
+        self._pace = Pace()
         self._ask_seconds: deque[float] = deque(maxlen=_ASKS)
         # No job must repeat the random numbers of another one.
         job = state.start.job.number
@@ -115,10 +119,9 @@ class Rank:
         if self._owner.is_owner:
             self._wait(lambda: not self._silent)
             settings = self._owner.mirror_settings
-            is_interrupted = self.stopped_early is not None
-            self._owner.flush(
-                settings.interrupted_patience if is_interrupted else settings.patience
-            )
+            reason = self.stopped_early
+            is_end = reason is None or (reason in ENDS and self._interruption.reason is None)
+            self._owner.flush(settings.patience if is_end else settings.interrupted_patience)
             self._leave()
             self._wait(lambda: self._settled)
         missing = sorted(self._silent)
@@ -128,6 +131,7 @@ class Rank:
 
     def broadcast(self, evaluation: Evaluation) -> None:
         """Send one evaluation of this rank to every peer, and then call the callbacks."""
+        self._pace.end(evaluation.state)
         self._transport.broadcast(evaluation)
         self._call_back(evaluation)
 
@@ -143,10 +147,13 @@ class Rank:
     def stopped_early(self) -> StopReason | None:
         """Why the study does not have all its trials, or None if it has."""
         reason = self._interruption.reason
-        if reason is None and self._too_late:
-            reason = self._interruption.deadline_reason
-        is_signal = reason is not None and reason.is_signal
-        return None if self._complete and not is_signal else reason
+        if reason is not None and reason.is_signal:
+            return reason
+        if self._complete:
+            return None
+        if self._end is None and reason is None and self._too_late:
+            return self._interruption.deadline_reason
+        return self._end or reason
 
     @property
     def _complete(self) -> bool:
@@ -164,12 +171,23 @@ class Rank:
         return self._transport.settled and self._failover.agreed
 
     def _should_stop(self) -> bool:
+        """Return whether to begin no further evaluation; wait first, where that is due."""
         self._attend()
+        backoff = Backoff()
+        while not self._must_stop():
+            if self._pace.seconds_left <= 0 and not self._ends.may_have_come(time.time()):
+                return False
+            backoff.pause()
+            self._receive()
+        return True
+
+    def _must_stop(self) -> bool:
         if self._study.is_stopped:
             self._interruption.request_stop(StopReason.STUDY)
         if self.contradiction is not None or self._complete:
             return True
-        if self._interruption.check() is not None:
+        self._end = self._end or self._ends.reason()
+        if self._end is not None or self._interruption.check() is not None:
             return True
         left = self._interruption.seconds_left
         self._too_late = left is not None and left < usual_duration(self._history)
@@ -179,6 +197,7 @@ class Rank:
         start = time.perf_counter()
         point = propose(history, self._state.settings.kappa, self._rng)
         self._ask_seconds.append(time.perf_counter() - start)
+        self._pace.begin()
         return point
 
     def _evaluate(self, point: FloatArray) -> Evaluation:
@@ -238,13 +257,18 @@ class Rank:
         for farewell in self._transport.farewells.values():
             if farewell["contradiction"] is not None:
                 self._contradict(farewell["contradiction"])
-            if farewell["reason"] is not None:
-                self._interruption.request_stop(StopReason[farewell["reason"]])
+            if farewell["reason"] is None:
+                continue
+            reason = StopReason[farewell["reason"]]
+            if reason in ENDS:
+                self._end = self._end or reason
+            else:
+                self._interruption.request_stop(reason)
 
     def _leave(self) -> None:
         if self._rank in self._transport.farewells:
             return
-        reason = self._interruption.reason
+        reason = self._interruption.reason or self._end
         self._transport.leave(
             {
                 "rank": self._rank,

@@ -20,7 +20,7 @@ import adbo
 from adbo.comm.in_process import SingleRank
 from adbo.core.optuna_trials import ENQUEUED
 from adbo.core.settings import Settings
-from adbo.mirror.study import open_study
+from adbo.mirror.study import access_to, open_study
 from adbo.run.execute import Silence, execute
 
 
@@ -170,3 +170,43 @@ def test_trials_that_were_not_evaluated_wait_again(storage) -> None:
     assert [t.state.name for t in study.get_trials()] == ["COMPLETE", "WAITING", "WAITING"]
     study.optimize(_objective, n_trials=2)
     assert sorted(t.params["x"] for t in study.get_trials()) == [1.0, 2.0, 3.0]
+
+
+POINTS = [{"x": 1.5, "kind": "a"}, {"x": 2.5}, {"kind": "a", "x": 1.5}, {}]
+
+
+def test_points_wait_once_in_a_study(storage) -> None:
+    study = open_study(storage, "s", "minimize", resume=False)
+    study.enqueue_trial({"x": 2.5})
+    study.add_trial(optuna.trial.create_trial(value=1.0))
+    queue = access_to(study, job=0).queue
+    queue.add(POINTS)
+    queue.add([*POINTS, {"x": 2}])
+    trials = study.get_trials()
+    assert [t.number for t in trials] == list(range(5))
+    waiting = [t for t in trials if t.state == TrialState.WAITING]
+    points = [{"x": 2.5}, {"x": 1.5, "kind": "a"}, {}, {"x": 2}]
+    assert [t.system_attrs for t in waiting] == [{"fixed_params": point} for point in points]
+    assert [e.fixed for e in take_enqueued(study)] == points
+    assert study.ask().number == 5  # Optuna goes on
+
+
+def test_two_jobs_add_their_points_once(url: str) -> None:
+    """Each job holds its points back until both are there, so that they add them at once."""
+    open_study(url, "s", "minimize", resume=False)
+    both = threading.Barrier(2)
+    points = [{"x": float(i)} for i in range(20)]
+
+    def add() -> None:
+        study = open_study(url, "s", "minimize", resume=True)
+        queue = access_to(study, job=0).queue
+        both.wait()
+        queue.add(points)
+
+    threads = [threading.Thread(target=add) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    trials = optuna.load_study(study_name="s", storage=url).get_trials()
+    assert [t.system_attrs["fixed_params"] for t in trials] == points

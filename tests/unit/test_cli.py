@@ -60,6 +60,13 @@ def test_resuming_a_complete_study_evaluates_nothing(capsys: pytest.CaptureFixtu
     assert len(optuna.load_study(study_name="s", storage="sqlite:///adbo.db").trials) == 8
 
 
+@pytest.mark.parametrize("target", ["-1e-3", "-.5", "-1", "0.1"])
+def test_a_target_may_be_any_number(target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("my.py").write_text("def f(trial):\n    return trial.suggest_float('x', -9, -1)\n")
+    assert main(["run", "my.py:f", "--target", target, "--storage", "none"]) == 0
+    assert f"stopped: the target {float(target)} was reached" in capsys.readouterr().out
+
+
 def test_maximize(capsys: pytest.CaptureFixture[str]) -> None:
     Path("my.py").write_text("def f(trial):\n    return -trial.suggest_float('x', -3, 5) ** 2\n")
     options = ["--trials", "40", "--direction", "maximize", "--seed", "0", "--json", "s.json"]

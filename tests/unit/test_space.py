@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from trial_strategies import distributions, internal_values, spaces
 
-from adbo.core.space import SearchSpace
+from adbo.core.space import SearchSpace, check_bounds
 
 
 @given(st.data(), spaces)
@@ -109,3 +109,17 @@ def test_the_widest_range_does_not_overflow() -> None:
     space = SearchSpace({"x": FloatDistribution(-largest, largest)})
     units = np.array([[0.0], [0.5], [1.0]])
     np.testing.assert_allclose(space.to_unit(space.from_unit(units)), units, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, math.inf), (-math.inf, 0), (math.nan, 1), (0, math.nan)]
+)
+def test_bounds_must_be_finite(low: float, high: float) -> None:
+    with pytest.raises(OverflowError, match=r"'x' has the bounds .* they must be finite numbers"):
+        check_bounds("x", FloatDistribution(low, high))
+
+
+@given(distributions)
+def test_finite_bounds_are_fine(distribution) -> None:
+    check_bounds("x", distribution)
+    check_bounds("x", FloatDistribution(-1.7e308, 1.7e308))

@@ -18,6 +18,14 @@ BAD_INPUT = {
     "bad kappa": ["run", "ackley", "--kappa", "nan"],
     "bad seed": ["run", "ackley", "--seed", "-3"],
     "bad direction": ["run", "ackley", "--direction", "down"],
+    "target no number": ["run", "ackley", "--target", "nan"],
+    "infinite target": ["run", "ackley", "--target=-inf"],
+    "no patience": ["run", "ackley", "--patience", "0"],
+    "no failures": ["run", "ackley", "--max-failures", "-1e3"],
+    "empty command": ["run", "ackley", "--on-exit", ""],
+    "no file of points": ["run", "ackley", "--enqueue", "nowhere.csv"],
+    "wrong file of points": ["run", "ackley", "--enqueue", "bad.csv"],
+    "unwritable table": ["report", "--csv", "no/dir/trials.csv"],
     "no such problem": ["run", "akley"],
     "bad dimension": ["run", "ackley:0"],
     "no such file": ["run", "nowhere.py:objective"],
@@ -50,6 +58,7 @@ def test_bad_input_is_one_line_and_status_2(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DATABASE_URL", raising=False)
     (tmp_path / "bad.py").write_text("number = 3\n")
+    (tmp_path / "bad.csv").write_text("x0,x0\n")
     (tmp_path / "broken.py").write_text("import no_such_module\n")
     (tmp_path / "syntax.py").write_text("def objective(trial:\n")
     storage = f"sqlite:///{tmp_path}/adbo.db"

@@ -1,0 +1,120 @@
+"""The command of ``--on-exit``, which runs once when a run has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adbo.cli.output import print_error, write_json
+from adbo.core.stopping import StopReason
+from adbo.core.summary import Summary
+
+#: Seconds that the command may take; after a signal, or at the time limit of the batch job, whose
+#: end follows soon, it may take `_HURRIED_SECONDS`.
+_SECONDS, _HURRIED_SECONDS = 60.0, 10.0
+
+#: Prefixes of the variables by which a launcher tells a process that it is an MPI rank.
+_LAUNCHERS = ("PMI_", "PMIX_", "OMPI_", "PRTE_", "HYDRA_", "MPI_LOCAL")
+
+
+@dataclass(frozen=True)
+class OnExit:
+    """A shell command to run at the end, in the directory in which adbo was started.
+
+    Parameters
+    ----------
+    command
+        The command; None for no command.
+    """
+
+    command: str | None
+    _directory: Path = field(default_factory=Path.cwd)
+
+    def run(
+        self, summary: Summary, json: Path | None = None, reason: StopReason | None = None
+    ) -> None:
+        """Run the command and wait for it; report in one line if it fails.
+
+        Parameters
+        ----------
+        summary
+            The summary of the run.
+        json
+            The file to which it has been written, if it has.
+        reason
+            Why the run stopped early, if it did.
+        """
+        if self.command is None:
+            return
+        is_hurried = reason is not None and (reason.is_signal or reason is StopReason.WALLTIME)
+        seconds = _HURRIED_SECONDS if is_hurried else _SECONDS
+        try:
+            with (
+                _file(summary)
+                if json is None
+                else contextlib.nullcontext(self._directory / json) as path
+            ):
+                failure = _run(self.command, self._directory, environment(summary, path), seconds)
+        except OSError as error:
+            failure = f"cannot be run: {error}"
+        if failure is not None:
+            print_error(f"the command of --on-exit {failure}")
+
+
+@contextlib.contextmanager
+def _file(summary: Summary) -> Iterator[Path]:
+    """Write the summary to a temporary file."""
+    with tempfile.NamedTemporaryFile(prefix="adbo-", suffix=".json") as file:
+        path = Path(file.name)
+        write_json(path, summary)
+        yield path
+
+
+def environment(
+    summary: Summary, path: Path, environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Return the environment of the command: this one without a launcher's, and ``ADBO_...``."""
+    inherited = {k: v for k, v in environ.items() if not k.startswith(_LAUNCHERS)}
+    return {
+        **inherited,
+        "ADBO_SUMMARY": str(path),
+        "ADBO_STATUS": str(summary.status),
+        "ADBO_REASON": summary.reason or "",
+        "ADBO_STUDY_NAME": summary.study_name,
+        "ADBO_STORAGE": summary.storage,
+    }
+
+
+def _run(command: str, directory: Path, env: Mapping[str, str], seconds: float) -> str | None:
+    """Run a command; return how it failed, or None. Kill it if it takes too long."""
+    process = subprocess.Popen(
+        command,
+        shell=True,
+        cwd=directory,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # so that all its processes can be killed
+    )
+    try:
+        status = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        return f"was killed after {seconds:g} s"
+    except BaseException:
+        _kill(process)
+        raise
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with status {status}" if status else None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

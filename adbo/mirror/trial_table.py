@@ -1,0 +1,163 @@
+"""The trials of a study as rows of a table, read in pages so that a large study needs no memory.
+
+Times are those of Optuna's trials: local, without a time zone.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import sqlalchemy as sa
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import Connection, Engine
+
+from adbo.core.trial_json import decode_distribution
+from adbo.mirror.reader import read_details
+from adbo.mirror.schema import PARAMS, TRIALS, USER_ATTRS, VALUES, connected
+from adbo.mirror.storage_errors import translated
+
+#: Trials that are in memory at once.
+_PAGE = 5_000
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One trial of a study, finished or not."""
+
+    number: int
+    state: TrialState
+    values: list[float]
+    """Empty if the trial has none."""
+    started: datetime.datetime | None
+    completed: datetime.datetime | None
+    params: dict[str, Any]
+    user_attrs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """All trials of a study.
+
+    Parameters
+    ----------
+    params, user_attrs
+        The sorted names that occur in them.
+    n_objectives
+        The number of values of a complete trial.
+    rows
+        The trials in the order of their numbers; can be read once.
+    """
+
+    params: list[str]
+    user_attrs: list[str]
+    n_objectives: int
+    rows: Iterator[TableRow]
+
+
+def table_from_database(engine: Engine, study: optuna.Study) -> TrialTable:
+    """Return the trials of a study in a database whose tables are known.
+
+    Raises
+    ------
+    adbo.mirror.storage_errors.DatabaseError
+        If the database fails; also while the rows are read.
+    """
+    of_study = TRIALS.c.study_id == study._study_id
+    with translated(engine), connected(engine) as connection:
+        params, user_attrs = (
+            sorted(
+                connection.scalars(
+                    sa.select(name)
+                    .join(TRIALS, TRIALS.c.trial_id == trial_id)
+                    .where(of_study)
+                    .distinct()
+                )
+            )
+            for name, trial_id in (
+                (PARAMS.c.param_name, PARAMS.c.trial_id),
+                (USER_ATTRS.c.key, USER_ATTRS.c.trial_id),
+            )
+        )
+    rows = _pages(engine, of_study)
+    return TrialTable(params, user_attrs, len(study.directions), rows)
+
+
+def table_from_storage(study: optuna.Study) -> TrialTable:
+    """Return the trials of a study in any storage."""
+    with translated(study._storage):
+        trials = study.get_trials(deepcopy=False)
+    params = sorted({name for trial in trials for name in trial.params})
+    user_attrs = sorted({name for trial in trials for name in trial.user_attrs})
+    return TrialTable(params, user_attrs, len(study.directions), map(_row, trials))
+
+
+def _row(trial: FrozenTrial) -> TableRow:
+    return TableRow(
+        trial.number,
+        trial.state,
+        list(trial.values or ()),
+        trial.datetime_start,
+        trial.datetime_complete,
+        trial.params,
+        trial.user_attrs,
+    )
+
+
+def _pages(engine: Engine, of_study: sa.ColumnElement[bool]) -> Iterator[TableRow]:
+    last = -1
+    with translated(engine), connected(engine) as connection:
+        while True:
+            # Trials get their ids in the order of their numbers.
+            new = sa.select(TRIALS.c.trial_id).where(of_study, TRIALS.c.trial_id > last)
+            ids = connection.scalars(new.order_by(TRIALS.c.trial_id).limit(_PAGE)).all()
+            if not ids:
+                return
+            which = of_study & TRIALS.c.trial_id.between(ids[0], ids[-1])
+            yield from _read(connection, which)
+            last = ids[-1]
+
+
+def _read(connection: Connection, which: sa.ColumnElement[bool]) -> list[TableRow]:
+    details = read_details(connection, which)
+    values: dict[int, list[float]] = {}
+    of_trials = sa.select(VALUES.c.trial_id, VALUES.c.value, VALUES.c.value_type)
+    of_trials = of_trials.join(TRIALS, TRIALS.c.trial_id == VALUES.c.trial_id).where(which)
+    to_value = models.TrialValueModel.stored_repr_to_value
+    for trial_id, value, kind in connection.execute(of_trials.order_by(VALUES.c.objective)):
+        values.setdefault(trial_id, []).append(to_value(value, kind))
+    trials = sa.select(
+        TRIALS.c.trial_id,
+        TRIALS.c.number,
+        TRIALS.c.state,
+        TRIALS.c.datetime_start,
+        TRIALS.c.datetime_complete,
+    )
+    return [
+        TableRow(
+            number,
+            state,
+            values.get(trial_id, []),
+            _local(started),
+            _local(completed),
+            {
+                name: decode_distribution(text).to_external_repr(internal)
+                for name, internal, text in details.params.get(trial_id, [])
+            },
+            details.user_attrs.get(trial_id, {}),
+        )
+        for trial_id, number, state, started, completed in connection.execute(
+            trials.where(which).order_by(TRIALS.c.trial_id)
+        )
+    ]
+
+
+def _local(time: datetime.datetime | None) -> datetime.datetime | None:
+    """Return the local time of a time in UTC."""
+    if time is None:
+        return None
+    return time.replace(tzinfo=datetime.UTC).astimezone().replace(tzinfo=None)

@@ -1,0 +1,218 @@
+"""The ends of a run that follow from its history: target, patience, failures in a row.
+
+They are reasons to begin no further evaluation. Those that are running are finished, as when the
+study has its number of trials. This module does not know ranks or messages.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from optuna.trial import TrialState
+
+from adbo.comm.background import INTERVAL
+from adbo.core.evaluation import FAIL_REASON
+from adbo.core.history import History
+from adbo.core.settings import DIRECTIONS, Settings, default_max_failures
+from adbo.core.space import FloatArray
+from adbo.core.stopping import StopReason
+from adbo.run.state import RunState
+
+#: Seconds that news from other ranks take at most, as a rule: twice the interval of their threads.
+#: If news take longer, a study gets more trials than it was to have.
+_NEWS_SECONDS = 2 * INTERVAL
+
+#: Latest evaluations among which those of the last seconds are looked for.
+_LATEST = 8192
+
+#: The reasons that this module knows.
+ENDS = frozenset({StopReason.TARGET, StopReason.PATIENCE, StopReason.FAILURES})
+
+#: Failed evaluations of one rank in a row before it slows down. If half of the evaluations fail,
+#: this happens once in 1,000 evaluations.
+_UNPACED = 10
+
+#: Seconds between the starts of two evaluations: after the first failures in a row that are
+#: paced, and at most. A larger limit delays the end of a run that always fails.
+_FIRST_PACE, _PACE = 0.01, 0.1
+
+
+def is_reached(history: History, settings: Settings) -> bool:
+    """Return whether the best value is at least as good as the target, if there is one."""
+    best = history.best
+    if settings.target is None or best is None:
+        return False
+    sign = DIRECTIONS[settings.direction]
+    return bool(sign * history.column("value")[best] <= sign * settings.target)
+
+
+def is_stalled(history: History, settings: Settings) -> bool:
+    """Return whether the best value is older than the latest trials that `patience` says."""
+    best = history.best
+    if settings.patience is None or best is None:
+        return False
+    return len(history) - 1 - best >= settings.patience
+
+
+def unheard(finished: FloatArray, now: float, age: float) -> int:
+    """Estimate how many evaluations others have finished that this rank does not know yet.
+
+    Others are taken to finish as many in the latest `age` seconds as in those before.
+
+    Parameters
+    ----------
+    finished
+        When others finished the evaluations that are known, ``(n,)``.
+    now
+        The present time, in seconds like `finished`.
+    age
+        Seconds that news take at most.
+    """
+    before = np.count_nonzero((finished > now - 2 * age) & (finished <= now - age))
+    return max(0, int(before - np.count_nonzero(finished > now - age)))
+
+
+class Failures:
+    """Counts the latest evaluations of this job that failed, reading each row once.
+
+    Parameters
+    ----------
+    state
+        The run. The trials of earlier runs and of other jobs do not count.
+    """
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+        self._cursor = state.n_before
+        #: Failed evaluations since the last one that did not fail.
+        self.in_a_row = 0
+
+    def update(self) -> int:
+        """Read the new rows, and return `in_a_row`."""
+        first, last = self._cursor, len(self._state.history)
+        self._cursor = last
+        own = self._state.own(first, last)
+        failed = self._state.history.column("state")[first:last][own] == TrialState.FAIL.value
+        since = int(failed[::-1].argmin()) if not failed.all() else None
+        self.in_a_row = self.in_a_row + len(failed) if since is None else since
+        return self.in_a_row
+
+
+class Ends:
+    """Tells when the history of a run is a reason to end it.
+
+    Parameters
+    ----------
+    state
+        The run.
+    rank
+        This rank.
+    """
+
+    def __init__(self, state: RunState, rank: int) -> None:
+        self._state = state
+        self._rank = rank
+        self._history = state.history
+        self._settings = state.settings
+        self._failures = Failures(state)
+        self._max_failures = max_failures(state)
+
+    def reason(self) -> StopReason | None:
+        """Return why the run should end, or None."""
+        if is_reached(self._history, self._settings):
+            return StopReason.TARGET
+        if is_stalled(self._history, self._settings):
+            return StopReason.PATIENCE
+        if self._failures.update() >= self._max_failures:
+            return StopReason.FAILURES
+        return None
+
+    def may_have_come(self, now: float) -> bool:
+        """Return whether the study probably has its trials, with those that are not known yet.
+
+        Whoever waits for news then, instead of beginning another evaluation, waits `_NEWS_SECONDS`
+        twice at most, unless news come.
+        """
+        n_trials, history = self._settings.n_trials, self._history
+        if n_trials is None or len(history) + _LATEST < n_trials:
+            return False
+        first = max(self._state.n_before, len(history) - _LATEST)
+        made_here = history.column("rank")[first:] == self._rank
+        others = ~(self._state.own(first, len(history)) & made_here)
+        n_unheard = unheard(history.column("finished")[first:][others], now, _NEWS_SECONDS)
+        return len(history) + n_unheard >= n_trials
+
+
+class Pace:
+    """Slows one rank down that only fails, so that it does not fill the study with failures.
+
+    Parameters
+    ----------
+    clock
+        Returns seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._n_failed = 0
+        self._started = 0.0
+
+    def begin(self) -> None:
+        """Note that an evaluation begins."""
+        self._started = self._clock()
+
+    def end(self, state: TrialState) -> None:
+        """Note the state of the evaluation that has finished."""
+        self._n_failed = self._n_failed + 1 if state == TrialState.FAIL else 0
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the next evaluation should begin; not positive if it may begin now."""
+        return self._started + interval(self._n_failed) - self._clock()
+
+
+def interval(n_failed: int) -> float:
+    """Return the least seconds between the starts of evaluations after failures in a row."""
+    n_paced = n_failed - _UNPACED
+    return 0.0 if n_paced < 0 else min(_FIRST_PACE * 2.0 ** min(n_paced, 10), _PACE)
+
+
+def max_failures(state: RunState) -> int:
+    """Return the number of failed evaluations in a row that ends a run."""
+    chosen = state.settings.max_failures
+    return default_max_failures(state.n_ranks) if chosen is None else chosen
+
+
+def describe(reason: StopReason | None, state: RunState) -> str:
+    """Return why a run ended, as one line.
+
+    Parameters
+    ----------
+    reason
+        Why it stopped before the study had its number of trials; None if it has them.
+    state
+        The run.
+    """
+    settings = state.settings
+    was_so = not state.own(state.n_before, len(state.history)).any()
+    if reason is None:
+        return f"the study {'already ' if was_so else ''}has its {settings.n_trials} trials"
+    if reason is StopReason.TARGET:
+        return f"the target {settings.target} was {'already ' if was_so else ''}reached"
+    if reason is StopReason.PATIENCE:
+        return f"no improvement in the last {settings.patience} trials"
+    if reason is StopReason.FAILURES:
+        return f"the last {max_failures(state)} evaluations failed: {_last_failure(state)}"
+    return reason.value
+
+
+def _last_failure(state: RunState) -> str:
+    """Return why the last failed evaluation of the run failed."""
+    history = state.history
+    own = state.own(0, len(history)) & (history.column("state") == TrialState.FAIL.value)
+    if not own.any():
+        return "no reason given"
+    last = history.evaluation(int(own.nonzero()[0][-1]))
+    return str(last.extras.user_attrs.get(FAIL_REASON, "no reason given"))
