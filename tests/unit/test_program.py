@@ -241,7 +241,8 @@ def test_directories_of_successes_are_removed(make, tmp_path: Path) -> None:
         program(bad)
     with pytest.raises(optuna.TrialPruned):
         program(_trial(2, x=1.0, y=2))
-    assert os.listdir(tmp_path / "trials") == ["trial-000001"]
+    assert _reason(make(_shell("echo nan", 'keep = "failed"')), _trial(3)).endswith("nan")
+    assert sorted(os.listdir(tmp_path / "trials")) == ["trial-000001", "trial-000003"]
     assert good.user_attrs == {}
     assert bad.user_attrs == {"adbo:directory": str(tmp_path / "trials" / "trial-000001")}
 
@@ -274,6 +275,8 @@ NO_VALUES = [
     ("true", "file = 'out'", "no value: cannot read out: No such file or directory"),
     ("echo a", "json = 'a'", "no value: standard output: not a JSON document: Expecting value"),
     ("echo '[1]'", "json = '0.b'", "no value: standard output: there is no 'b' of the JSON key 0"),
+    ("echo NaN", "", "no value: standard output: the value is nan"),
+    ("echo '[1" + "0" * 400 + "]'", "json = '0'", "no value: standard output: an integer beyond"),
     ("echo '[true]'", "json = '0'", "no value: standard output: True is not a number"),
 ]
 
