@@ -276,7 +276,7 @@ NO_VALUES = [
     ("echo a", "json = 'a'", "no value: standard output: not a JSON document: Expecting value"),
     ("echo '[1]'", "json = '0.b'", "no value: standard output: there is no 'b' of the JSON key 0"),
     ("echo NaN", "", "no value: standard output: the value is nan"),
-    ("echo '[1" + "0" * 400 + "]'", "json = '0'", "no value: standard output: an integer beyond"),
+    ("printf '[1%0400d]' 0", "json = '0'", "no value: standard output: an integer beyond"),
     ("echo '[true]'", "json = '0'", "no value: standard output: True is not a number"),
 ]
 
