@@ -78,6 +78,7 @@ def test_what_a_job_left_on_the_node(tmp_path: Path, newer: str, rows: int) -> N
     ("variable", "value", "complaint"),
     [
         ("OBJECTIVE", "nowhere.py:objective", "OBJECTIVE: there is no file nowhere.py in"),
+        ("OBJECTIVE", "nowhere.toml", "OBJECTIVE: there is no file nowhere.toml in"),
         ("STUDY", "", "STUDY must be a name"),
         ("STUDY", "a/b", "STUDY must be a name"),
         ("LAUNCHER", "mpirun-nowhere -x", "LAUNCHER: there is no mpirun-nowhere"),

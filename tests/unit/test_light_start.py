@@ -52,6 +52,9 @@ ARGUMENTS: list[tuple[list[str], str]] = [
     (["run", "akley"], "no objective 'akley'"),
     (["run", "ackley:0"], "the dimension of ackley is '0': it must be an integer from 1"),
     (["run", "gone.py:objective"], "no file 'gone.py'"),
+    (["run", "gone.toml"], "no file 'gone.toml'"),
+    (["run", "wrong.toml"], "wrong.toml: timeout: is -1: it must be a positive number"),
+    ([*SIMULATE[:1], "wrong.toml", *SIMULATE[2:]], "wrong.toml: timeout: is -1"),
     (["run", "ackley", "--json", "gone/s.json"], "there is no directory gone"),
     (["run", "ackley", "--json", "."], "it is a directory"),
     (["run", "ackley", "--storage", "adbo.db"], "adbo.db is not a database URL"),
@@ -76,6 +79,16 @@ ARGUMENTS: list[tuple[list[str], str]] = [
     (["report", "--storage", "none"], "report needs a database"),
 ]
 
+#: All of it but the time limit is right, and checked.
+WRONG_STUDY_FILE = """
+command = "echo {x}"
+timeout = -1
+[parameters.x]
+kind = "float"
+low = 0
+high = 1
+"""
+
 #: Runs every command line in one process; prints its status, its error and what is loaded.
 PROGRAM = """
 import contextlib, io, json, sys
@@ -96,12 +109,14 @@ for arguments in json.loads(sys.argv[2]):
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[list[object]]:
     arguments = json.dumps([words for words, _ in ARGUMENTS])
+    place = tmp_path_factory.mktemp("empty")
+    (place / "wrong.toml").write_text(WRONG_STUDY_FILE)
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM, ",".join(HEAVY), arguments],
         capture_output=True,
         text=True,
         check=False,
-        cwd=tmp_path_factory.mktemp("empty"),
+        cwd=place,
         env=_environment(),
     )
     assert result.returncode == 0, result.stderr

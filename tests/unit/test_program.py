@@ -7,6 +7,7 @@ import pickle
 import signal
 import stat
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -240,7 +241,8 @@ def test_directories_of_successes_are_removed(make, tmp_path: Path) -> None:
         program(bad)
     with pytest.raises(optuna.TrialPruned):
         program(_trial(2, x=1.0, y=2))
-    assert os.listdir(tmp_path / "trials") == ["trial-000001"]
+    assert _reason(make(_shell("echo nan", 'keep = "failed"')), _trial(3)).endswith("nan")
+    assert sorted(os.listdir(tmp_path / "trials")) == ["trial-000001", "trial-000003"]
     assert good.user_attrs == {}
     assert bad.user_attrs == {"adbo:directory": str(tmp_path / "trials" / "trial-000001")}
 
@@ -273,6 +275,8 @@ NO_VALUES = [
     ("true", "file = 'out'", "no value: cannot read out: No such file or directory"),
     ("echo a", "json = 'a'", "no value: standard output: not a JSON document: Expecting value"),
     ("echo '[1]'", "json = '0.b'", "no value: standard output: there is no 'b' of the JSON key 0"),
+    ("echo NaN", "", "no value: standard output: the value is nan"),
+    ("printf '[1%0400d]' 0", "json = '0'", "no value: standard output: an integer beyond"),
     ("echo '[true]'", "json = '0'", "no value: standard output: True is not a number"),
 ]
 
@@ -396,6 +400,24 @@ def test_an_abandoned_evaluation_ends_the_program_and_keeps_its_files(
     assert os.listdir(tmp_path / "trials") == ["trial-000000"]
 
 
+RANK = """
+import sys, adbo
+from optuna.trial import FixedTrial
+adbo.load_program(sys.argv[1])(FixedTrial({"x": 1.0}))
+"""
+
+
+def test_a_program_does_not_outlive_its_rank(make, tmp_path: Path) -> None:
+    make(_shell("sleep 600 & echo $$ $! > pids; wait"))
+    written = tmp_path / "trials" / "trial-000000" / "pids"
+    rank = subprocess.Popen([sys.executable, "-c", RANK, str(tmp_path / "study.toml")])
+    _wait(lambda: written.exists() and written.read_text().endswith("\n"))
+    rank.kill()
+    rank.wait()
+    for number in written.read_text().split():
+        _wait(lambda number=number: not _is_alive(int(number)))
+
+
 def test_a_program_is_ended_if_the_interruption_comes_while_it_starts(
     make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,15 +429,15 @@ def test_a_program_is_ended_if_the_interruption_comes_while_it_starts(
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             started.append(self.pid)
-            signal.pthread_kill(main_thread, signal.SIGTERM)
-            _wait(lambda: interruption.reason is not None)
+            if len(started) == 1:
+                signal.pthread_kill(main_thread, signal.SIGTERM)
+                _wait(lambda: interruption.reason is not None)
 
     monkeypatch.setattr(subprocess, "Popen", Popen)
     with Interruption(None) as interruption:  # noqa: SIM117 - the second is what is tested
         with pytest.raises(EvaluationAbandoned), interruption.abandonable():
             program(_trial())
-    (number,) = started
-    _wait(lambda: not _is_alive(number))
+    _wait(lambda: not any(map(_is_alive, started)))
 
 
 def _wait(is_so: Callable[[], object]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from adbo.cli.main import main
 from adbo.core.errors import UsageError
+from adbo.objective.program import input_files, parameters, study_file, texts, value
 from adbo.objective.program.parameters import Parameter
 from adbo.objective.program.study_file import read_study_file
 
@@ -180,6 +182,11 @@ WRONG = {
     "format of a text": (
         f'command = "./sim {{s:.3e}}"\n{S}', "command: {s:.3e} cannot write cg in this format",
     ),
+    "format of what is filled in otherwise": (
+        f'command = "./sim {{y:d}}"\n{S}[parameters.y]\nkind = "int"\nlow = 0\nhigh = 1\n'
+        'when.s = "cg"\notherwise = 0.5\n',
+        "command: {y:d} cannot write 0.5 in this format",
+    ),
     "does not always exist": (
         f'command = "./sim {{y}}"\n{S}[parameters.y]\nkind = "float"\nlow = 0\nhigh = 1\n'
         'when.s = "cg"\n',
@@ -292,15 +299,22 @@ def test_the_command_line_says_it_and_evaluates_nothing(
     assert not (place / "trials").exists()
 
 
+def test_the_documentation_has_all_keys() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "programs.md").read_text()
+    keys = {*study_file._KEYS, *value._KEYS, *input_files.KEYS, *texts.BUILT_IN}
+    for key in keys.union(*parameters._KEYS.values()):
+        assert re.search(rf"[`\[{{ ]{re.escape(key)}[`\]}}. ]", text), key
+
+
 def test_what_a_file_says(place: Path) -> None:
     Path("study.toml").write_text(
         f'{COMMAND}{N}{X}{S}[parameters.y]\nkind = "float"\nlow = 1\nhigh = 8\nlog = true\n'
         'when = { s = "cg", n = [3, 5] }\notherwise = 0\n'
     )
-    study_file = read_study_file("study.toml")
-    assert study_file.path == place / "study.toml"
-    assert study_file.directory == place / "trials"
-    assert study_file.parameters == {
+    content = read_study_file("study.toml")
+    assert content.path == place / "study.toml"
+    assert content.directory == place / "trials"
+    assert content.parameters == {
         "n": Parameter("int", 1, 9, step=2),
         "x": Parameter("float", 0.0, 1.0),
         "s": Parameter("categorical", choices=("cg", "gmres")),

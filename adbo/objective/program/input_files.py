@@ -12,6 +12,9 @@ from adbo.objective.program.table import Table
 from adbo.objective.program.texts import Texts
 from adbo.objective.program.value import STDERR, STDOUT
 
+#: Keys of a template that is a table.
+KEYS = ("template", "marks")
+
 #: Bytes that are not UTF-8 are kept as they are.
 _ENCODING, _ERRORS = "utf-8", "surrogateescape"
 
@@ -68,7 +71,7 @@ def _read(table: Table, target: str, base: Path, texts: Texts) -> InputFile:
     source, marks = given, None
     if isinstance(given, dict):
         inner = table.table(target)
-        inner.check_keys(("template", "marks"))
+        inner.check_keys(KEYS)
         source, marks = inner.text("template"), _marks(inner)
     if not isinstance(source, str) or not source:
         table.fail(target, "must name a template")

@@ -65,9 +65,13 @@ class Parameter:
     def examples(self) -> tuple[Value, ...]:
         """Return values with which a format can be tried."""
         if self.kind == "categorical":
-            return self.choices
-        kind = int if self.kind == "int" else float
-        return (kind(self.low), kind(self.high))
+            examples = self.choices
+        else:
+            kind = int if self.kind == "int" else float
+            examples = (kind(self.low), kind(self.high))
+        if self.otherwise is None or isinstance(self.otherwise, str):  # a text has no format
+            return examples
+        return (*examples, self.otherwise)
 
     def can_be(self, value: Any) -> bool:
         """Return whether the parameter, not a float, can have a value."""

@@ -10,13 +10,16 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 #: Seconds from SIGTERM to SIGKILL. Shorter, srun and mpiexec cannot end their ranks themselves.
 _GRACE = 5.0
+
+#: A shell script that ends the process group $0 when its standard input ends.
+_WATCH = f"read -r line; kill -TERM -$0; sleep {_GRACE:.0f}; kill -KILL -$0"
 
 #: Seconds to wait for the end of a process after SIGKILL; one in an input or output may take long.
 _PATIENCE = 2.0
@@ -119,7 +122,8 @@ class _Child(threading.Thread):
                     stderr=stderr,
                     start_new_session=True,
                 )
-            self.process.wait()
+            with _watched(self.process.pid, environment):
+                self.process.wait()
         except OSError as error:
             self.error = error
         finally:
@@ -143,3 +147,20 @@ class _Child(threading.Thread):
         assert self.process is not None
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
+
+
+@contextlib.contextmanager
+def _watched(group: int, environment: Mapping[str, str]) -> Iterator[None]:
+    """End a process group if this process dies within the context, even by SIGKILL."""
+    with subprocess.Popen(
+        ["/bin/sh", "-c", _WATCH, str(group)],
+        env=environment,
+        stdin=subprocess.PIPE,  # ends with this process
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as watcher:
+        try:
+            yield
+        finally:
+            watcher.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,12 @@ class Extraction:
         number = as_number(found) if isinstance(found, str) else found
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise NotFound(f"{self._where}: {_quoted(found)} is not a number")
+        try:
+            number = float(number)
+        except OverflowError:
+            raise NotFound(f"{self._where}: an integer beyond the range of floats") from None
+        if math.isnan(number):
+            raise NotFound(f"{self._where}: the value is nan")
         return number
 
     def found(self, directory: Path) -> Any:
