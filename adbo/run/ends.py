@@ -9,23 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import numpy as np
 from optuna.trial import TrialState
 
-from adbo.comm.background import INTERVAL
 from adbo.core.evaluation import FAIL_REASON
 from adbo.core.history import History
 from adbo.core.settings import DIRECTIONS, Settings, default_max_failures
-from adbo.core.space import FloatArray
 from adbo.core.stopping import StopReason
 from adbo.run.state import RunState
-
-#: Seconds that news from other ranks take at most, as a rule: twice the interval of their threads.
-#: If news take longer, a study gets more trials than it was to have.
-_NEWS_SECONDS = 2 * INTERVAL
-
-#: Latest evaluations among which those of the last seconds are looked for.
-_LATEST = 8192
 
 #: The reasons that this module knows.
 ENDS = frozenset({StopReason.TARGET, StopReason.PATIENCE, StopReason.FAILURES})
@@ -54,24 +44,6 @@ def is_stalled(history: History, settings: Settings) -> bool:
     if settings.patience is None or best is None:
         return False
     return len(history) - 1 - best >= settings.patience
-
-
-def unheard(finished: FloatArray, now: float, age: float) -> int:
-    """Estimate how many evaluations others have finished that this rank does not know yet.
-
-    Others are taken to finish as many in the latest `age` seconds as in those before.
-
-    Parameters
-    ----------
-    finished
-        When others finished the evaluations that are known, ``(n,)``.
-    now
-        The present time, in seconds like `finished`.
-    age
-        Seconds that news take at most.
-    """
-    before = np.count_nonzero((finished > now - 2 * age) & (finished <= now - age))
-    return max(0, int(before - np.count_nonzero(finished > now - age)))
 
 
 class Failures:
@@ -107,13 +79,9 @@ class Ends:
     ----------
     state
         The run.
-    rank
-        This rank.
     """
 
-    def __init__(self, state: RunState, rank: int) -> None:
-        self._state = state
-        self._rank = rank
+    def __init__(self, state: RunState) -> None:
         self._history = state.history
         self._settings = state.settings
         self._failures = Failures(state)
@@ -128,21 +96,6 @@ class Ends:
         if self._failures.update() >= self._max_failures:
             return StopReason.FAILURES
         return None
-
-    def may_have_come(self, now: float) -> bool:
-        """Return whether the study probably has its trials, with those that are not known yet.
-
-        Whoever waits for news then, instead of beginning another evaluation, waits `_NEWS_SECONDS`
-        twice at most, unless news come.
-        """
-        n_trials, history = self._settings.n_trials, self._history
-        if n_trials is None or len(history) + _LATEST < n_trials:
-            return False
-        first = max(self._state.n_before, len(history) - _LATEST)
-        made_here = history.column("rank")[first:] == self._rank
-        others = ~(self._state.own(first, len(history)) & made_here)
-        n_unheard = unheard(history.column("finished")[first:][others], now, _NEWS_SECONDS)
-        return len(history) + n_unheard >= n_trials
 
 
 class Pace:

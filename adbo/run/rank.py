@@ -82,7 +82,7 @@ class Rank:
         self._n_evaluations = 0
         self._enqueued = deque(state.start.enqueued[rank :: state.n_ranks])
         self._too_late = False  # to finish another evaluation before the deadline
-        self._ends = Ends(state, rank)
+        self._ends = Ends(state)
         self._end: StopReason | None = None  # an end that follows from the history of some rank
         self._pace = Pace()
         self._ask_seconds: deque[float] = deque(maxlen=_ASKS)
@@ -175,7 +175,7 @@ class Rank:
         self._attend()
         backoff = Backoff()
         while not self._must_stop():
-            if self._pace.seconds_left <= 0 and not self._ends.may_have_come(time.time()):
+            if self._pace.seconds_left <= 0:
                 return False
             backoff.pause()
             self._receive()

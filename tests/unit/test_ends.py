@@ -17,15 +17,14 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 import adbo
-from adbo.comm.in_process import InProcessTransport, SingleRank, network
+from adbo.comm.in_process import SingleRank
 from adbo.core.errors import UsageError
 from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
 from adbo.core.history import History
 from adbo.core.job import SEQS_PER_JOB
 from adbo.core.settings import DIRECTIONS, Settings, default_max_failures
 from adbo.core.stopping import StopReason
-from adbo.core.wire import Received
-from adbo.run.ends import Ends, Failures, Pace, describe, interval, is_reached, is_stalled, unheard
+from adbo.run.ends import Ends, Failures, Pace, describe, interval, is_reached, is_stalled
 from adbo.run.execute import Outcome, Silence, execute
 from adbo.run.state import RunState, StartInfo
 
@@ -97,9 +96,9 @@ def test_the_limit_of_failures_grows_with_the_ranks() -> None:
     few, many = _state(n_ranks=1), _state(n_ranks=4096)
     for state in (few, many):
         _add(state.history, *[FAIL] * default_max_failures(1))
-    assert Ends(few, 0).reason() is StopReason.FAILURES
-    assert Ends(many, 0).reason() is None
-    assert Ends(_state(max_failures=1), 0).reason() is None
+    assert Ends(few).reason() is StopReason.FAILURES
+    assert Ends(many).reason() is None
+    assert Ends(_state(max_failures=1)).reason() is None
 
 
 @pytest.mark.parametrize("n_ranks", [1, 10, 4096])
@@ -108,73 +107,6 @@ def test_an_objective_that_fails_often_passes(n_ranks: int) -> None:
     rng = np.random.default_rng(0)
     until_success = rng.geometric(0.05, (100, n_ranks)) - 1
     assert until_success.sum(axis=1).max() < default_max_failures(n_ranks)
-
-
-@pytest.mark.parametrize(
-    ("ages", "expected"),
-    [
-        ([], 0),
-        ([1.2, 1.5, 1.9], 3),  # as many in the latest second as in the one before
-        ([0.1, 0.5, 1.2, 1.5, 1.9], 1),
-        ([0.1, 0.2, 0.3, 0.4, 1.5], 0),
-        ([2.5, 3.0, 100.0], 0),
-        ([-0.5, 1.2, 1.5], 1),  # the clock of another node is ahead
-    ],
-)
-def test_what_others_have_finished_is_estimated(ages: list[float], expected: int) -> None:
-    assert unheard(100.0 - np.array(ages), 100.0, age=1.0) == expected
-
-
-class _Hearing(InProcessTransport):
-    """The transport of rank 0 of two; rank 1 sends evaluations at chosen calls of `receive`."""
-
-    settled = True
-
-    def __init__(self, news: dict[int, list[float]]) -> None:
-        self._peer, self._news, self._n_calls, self._seq = network(2)[1], news, 0, 0
-        super().__init__(self._peer._queues, 0)
-        silent = {"reason": None, "contradiction": None, "ask_seconds": 0.0, "evaluations": 1}
-        self.farewells[1] = {"rank": 1, **silent}
-
-    def receive(self) -> Received:
-        self._n_calls += 1
-        for age in self._news.pop(self._n_calls, []):
-            finished = time.time() - age
-            self._peer.broadcast(
-                Evaluation(1, self._seq, COMPLETE, 1.0, finished, finished, LAYOUT, (0.0,))
-            )
-            self._seq += 1
-        return super().receive()
-
-
-@pytest.mark.parametrize(
-    ("n_trials", "seconds", "ages", "late", "n_own"),
-    [
-        (20, 60.0, [90.0] * 10, [100.0] * 9, 1),  # it waits until the others are heard
-        (22, 60.0, [90.0] * 10, [], 2),  # it begins one more, and waits until the deadline
-        (20, 0.2, [0.3] * 10, [], 10),  # nothing comes, so it goes on
-    ],
-)
-def test_a_rank_waits_for_news_before_the_last_trials(
-    n_trials: int,
-    seconds: float,
-    ages: list[float],
-    late: list[float],
-    n_own: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """After its first trial it hears of ten, and of the late ones while it waits."""
-    monkeypatch.setattr("adbo.run.ends._NEWS_SECONDS", seconds)
-
-    class Ranks(SingleRank):
-        size = 2
-
-        def transport(self) -> InProcessTransport:
-            return _Hearing({2: ages, 4: late})
-
-    settings = Settings(n_trials=n_trials, timeout=2.0)
-    outcome = execute(_square, settings, Ranks(), Silence())
-    assert outcome.summary.evaluations_per_rank == [n_own, 10 + len(late)]
 
 
 def test_a_pace_grows_to_a_limit_and_ends_with_a_success() -> None:
