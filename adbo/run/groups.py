@@ -2,10 +2,16 @@
 
 The leader tells its members of a trial. Every member calls the objective with an equal trial, so
 that all suggest the same values, and answers whether it succeeded.
+
+An interruption reaches the ranks of a group at different lines of the objective. One that waits in
+MPI for another one, which has been interrupted before, waits forever. So ranks that do not answer
+after an interruption are given up, and the job is aborted.
 """
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from typing import Any
 
@@ -13,6 +19,7 @@ import optuna
 from optuna.trial import BaseTrial
 
 from adbo.comm.backoff import Backoff
+from adbo.comm.environment import process_name
 from adbo.comm.protocols import Channel
 from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.objective.evaluate import Objective, describe_error
@@ -21,11 +28,18 @@ from adbo.objective.trial import Trial
 #: Longest sleep, in seconds, between two looks for a message of the group; it delays evaluations.
 _LONGEST_PAUSE = 2e-3
 
+#: The exit status of a job that a member ends.
+_FAILED = 1
+
 #: What a member answers if the objective was pruned.
 _PRUNED = "pruned"
 
-#: Seconds for which a leader that was told to stop waits for its members.
-_PATIENCE = 5.0
+#: Seconds for which a leader that ends waits for its members.
+_PATIENCE = 10.0
+
+#: Seconds for which a member that was interrupted waits until the leader has left the objective.
+#: The mirror's thread meanwhile writes what is finished.
+_PATIENCE_WITH_LEADER = 15.0
 
 
 class GroupLeader:
@@ -60,6 +74,13 @@ class GroupLeader:
         self._channel.tell(("trial", trial.arguments()))
         trial.comm = self._channel.comm
         try:
+            return self._evaluate(trial)
+        except (EvaluationAbandoned, KeyboardInterrupt):
+            self._channel.tell(("abandoned", None))
+            raise
+
+    def _evaluate(self, trial: BaseTrial) -> Any:
+        try:
             value = self._objective(trial)
         except (EvaluationAbandoned, KeyboardInterrupt):
             raise  # do not wait for the members
@@ -75,7 +96,7 @@ class GroupLeader:
         return value
 
     def dismiss(self, status: int) -> None:
-        """Tell the members to end with an exit status, and wait until they have heard it."""
+        """Tell the members to end with an exit status; abort the job if one does not."""
         self._channel.tell(("done", status))
         deadline = time.monotonic() + _PATIENCE
         left = self._channel.size - 1
@@ -86,6 +107,8 @@ class GroupLeader:
                 backoff.pause()
             elif heard[1] == "bye":
                 left -= 1
+        if left:
+            self._channel.abort(status)
 
     def _gather(self) -> list[tuple[int, str | None]]:
         """Return each member's rank and why it failed, or None."""
@@ -120,19 +143,38 @@ def run_member(objective: Objective, channel: Channel, interruption: Interruptio
         The exit status.
     """
     backoff = _backoff()
+    deadline = math.inf
     while True:
         heard = channel.hear()
         if heard is None:
+            if time.monotonic() > deadline:
+                _give_up(channel)
             backoff.pause()
             continue
         backoff.reset()
+        deadline = math.inf
         kind, content = heard[1]
         if kind == "done":
             channel.answer("bye")
             return int(content)
-        trial = Trial(*content)
-        trial.comm = channel.comm
-        channel.answer(_outcome(objective, trial, interruption))
+        if kind == "trial":
+            trial = Trial(*content)
+            trial.comm = channel.comm
+            outcome = _outcome(objective, trial, interruption)
+            channel.answer(outcome)
+            if isinstance(outcome, StopReason):
+                deadline = time.monotonic() + _PATIENCE_WITH_LEADER
+
+
+def _give_up(channel: Channel) -> None:
+    """Abort the job because the leader has not left the objective."""
+    print(
+        f"adbo: {process_name()} was interrupted, but the leader of its group did not stop: it"
+        " waits in MPI, or computes; what was finished is kept",
+        file=sys.stderr,
+        flush=True,
+    )
+    channel.abort(_FAILED)
 
 
 def _backoff() -> Backoff:

@@ -46,6 +46,20 @@ def test_a_follower_that_is_interrupted_ends_the_run(start_job, tmp_path: Path) 
     assert [trial.state.name for trial in load(tmp_path, "s").trials] == ["COMPLETE"] * GOOD
 
 
+@pytest.mark.slow  # it waits for the end of the ranks' patience
+@pytest.mark.parametrize("name", ["leader_waits_in_mpi", "follower_waits_in_mpi"])
+def test_ranks_that_wait_for_each_other_in_mpi_do_not_hang(adbo, tmp_path: Path, name) -> None:
+    """One of them is interrupted while the other one waits for it in MPI."""
+    status, out, err = adbo(2, *_options(name, "--ranks-per-trial", "2", "--timeout", "2"))
+    assert [trial.state.name for trial in load(tmp_path, "s").trials] == ["COMPLETE"] * GOOD
+    if status == 0:  # the leader was interrupted
+        assert "stopped early: the time was up" in out
+        assert (tmp_path / "summary.json").exists()
+    else:
+        assert status == 1, err
+        assert "adbo: rank 1 was interrupted, but the leader of its group did not stop" in err
+
+
 def test_whatever_a_follower_raises_is_a_failure(adbo, tmp_path: Path) -> None:
     options = _options("raises_in_a_follower", "--trials", "6", "--ranks-per-trial", "2")
     status, _, err = adbo(2, *options)
@@ -60,7 +74,7 @@ def test_a_rank_that_the_objective_ends_is_an_error(adbo, launcher, name: str) -
     status, out, err = adbo(3, *_options(name, "--trials", "30"), launcher=launcher)
     assert status not in (0, 130), err
     assert any(
-        f"adbo: rank {rank} vanished: the objective has ended it" in err for rank in range(3)
+        f"adbo: rank {rank} vanished: the objective, or a library" in err for rank in range(3)
     )
     assert "best value" not in out
 
