@@ -99,7 +99,7 @@ def follower_waits_in_mpi(trial):
 def _talk(trial, slow_rank):
     value, is_late = _begin(trial)
     for _ in range(10**6 if is_late else 3):
-        time.sleep(0.1 * (trial.comm.rank == slow_rank))
+        time.sleep(0.02 * (trial.comm.rank == slow_rank))
         trial.comm.allreduce(value)
     return value
 
