@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -244,6 +245,16 @@ def test_the_deadline_survives_a_default_handler_of_every_signal() -> None:
         interruption.call(objective)  # it cannot be interrupted, but lives
         with pytest.raises(EvaluationAbandoned):
             interruption.call(objective)
+
+
+def test_a_program_that_the_objective_waits_for_in_c_ends_too() -> None:
+    """Python does not handle the signal before the program has ended."""
+    start = time.monotonic()
+    with Interruption(None) as interruption:
+        with pytest.raises(EvaluationAbandoned):
+            interruption.call(os.system, "kill -TERM $PPID; exec sleep 600")
+        assert interruption.reason is StopReason.SIGTERM
+    assert time.monotonic() - start < 60
 
 
 def test_a_call_costs_microseconds() -> None:
