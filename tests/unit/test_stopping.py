@@ -257,6 +257,17 @@ def test_a_program_that_the_objective_waits_for_in_c_ends_too() -> None:
     assert time.monotonic() - start < 60
 
 
+# Python reports that it cannot write to the closed pipe.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_deadline_survives_an_objective_that_closes_all_files() -> None:
+    with Interruption(0.3) as interruption:
+        assert interruption._alarm is not None
+        interruption.call(os.close, interruption._alarm._writing)
+        interruption.call(os.close, interruption._alarm._reading)
+        with pytest.raises(EvaluationAbandoned):
+            interruption.call(time.sleep, 60)
+
+
 def test_a_call_costs_microseconds() -> None:
     with Interruption(60) as interruption:
         costs = []
