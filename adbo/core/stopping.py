@@ -284,5 +284,5 @@ class Interruption:
             return None
         return (
             f"{self._name} vanished: the objective, or a library that it calls, has ended it by"
-            " os._exit, exit in C or STOP in Fortran"
+            " os._exit, exit in C or STOP in Fortran; with --isolate it would be a FAIL trial"
         )
