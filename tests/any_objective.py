@@ -88,6 +88,22 @@ def raises_in_a_follower(trial):
     return value
 
 
+def leader_waits_in_mpi(trial):
+    return _talk(trial, 1)
+
+
+def follower_waits_in_mpi(trial):
+    return _talk(trial, 0)
+
+
+def _talk(trial, slow_rank):
+    value, is_late = _begin(trial)
+    for _ in range(10**6 if is_late else 3):
+        time.sleep(0.02 * (trial.comm.rank == slow_rank))
+        trial.comm.allreduce(value)
+    return value
+
+
 def leader_is_done(trial):
     if trial.comm.rank == 0:
         return _begin(trial)[0]

@@ -331,6 +331,10 @@ class MpiChannel:
         message = self._words.improbe(MPI.ANY_SOURCE, MPI.ANY_TAG, status)
         return None if message is None else (status.Get_source(), message.recv())
 
+    def abort(self, status: int) -> None:
+        """End the whole job at once."""
+        self.comm.Abort(status)
+
     def _send(self, word: object, rank: int) -> None:
         self._under_way.append(self._words.isend(word, dest=rank))
 

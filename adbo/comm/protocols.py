@@ -105,3 +105,6 @@ class Channel(Protocol):
 
     def hear(self) -> tuple[int, Any] | None:
         """Return the next object and the rank it is from, or None if none has arrived."""
+
+    def abort(self, status: int) -> None:
+        """End the whole job at once."""

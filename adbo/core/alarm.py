@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import select
@@ -51,12 +52,14 @@ class Alarm:
 
     def start(self) -> None:
         """Start the thread, and `listen`; in the main thread."""
-        self._previous = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        self._previous = signal.set_wakeup_fd(-1)
+        self.listen()
         self._thread.start()
 
     def listen(self) -> None:
         """Let Python write the numbers of signals to the pipe, if it does so elsewhere."""
-        signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        with contextlib.suppress(OSError):  # user code has closed all files
+            signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
 
     def listen_no_more(self) -> None:
         """Let Python write them to where it did before the start."""
@@ -65,10 +68,12 @@ class Alarm:
     def end(self) -> None:
         """End the thread."""
         self._over.set()
-        os.write(self._writing, b"\0")
+        with contextlib.suppress(OSError):
+            os.write(self._writing, b"\0")
         self._thread.join()
-        os.close(self._reading)
-        os.close(self._writing)
+        for descriptor in (self._reading, self._writing):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
     def _run(self) -> None:
         number = self._wait()
@@ -88,7 +93,12 @@ class Alarm:
                 return None
             if not poll.poll(None if left is None else min(1000 * left + 1, _LONGEST_WAIT)):
                 continue
-            for number in os.read(self._reading, 1 << 12):
+            try:
+                numbers = os.read(self._reading, 1 << 12)
+            except OSError:  # user code has closed all files: only the deadline is left
+                self._over.wait(left)
+                return None
+            for number in numbers:
                 if number and self._heeds(number):
                     return number
         return None

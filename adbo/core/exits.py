@@ -10,7 +10,9 @@ import contextlib
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 #: The exit status of a process that ended in user code.
@@ -58,19 +60,27 @@ class ExitGuard:
         self._complain()
         self._exit(status)
 
+    def runs(self, frame: FrameType | None) -> bool:
+        """Return whether a frame, from which a signal is handled, is that of C's exit."""
+        return frame is not None and frame.f_code in _CODES
+
     def _at_c_exit(self, _: object) -> None:
         self._complain()
 
     def _complain(self) -> None:
         """End the process if user code is what ends it."""
         text = self._complaint() if os.getpid() == self._pid else None
-        if text is None:
+        # In adbo's threads it is MPI that calls exit, when another rank has ended the job.
+        if text is None or threading.current_thread().name.startswith("adbo-"):
             return
         with contextlib.suppress(Exception):
             sys.stdout.flush()
         with contextlib.suppress(OSError):
             os.write(2, f"adbo: {text}\n".encode(errors="replace"))
         self._exit(_FAILED)
+
+
+_CODES = (ExitGuard._at_c_exit.__code__, ExitGuard._complain.__code__)
 
 
 def _can_unregister() -> bool:

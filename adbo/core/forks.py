@@ -85,9 +85,11 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
-    while _owners:
-        _owners.pop().give_back()
-    _in_parent()
+    try:
+        while _owners:
+            _owners.pop().give_back()
+    finally:
+        _in_parent()
 
 
 os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

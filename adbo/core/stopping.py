@@ -251,7 +251,7 @@ class Interruption:
         self.check()
         if number in _SIGNALS:
             self.request_stop(_SIGNALS[number])
-        if self.reason is None or not self._unwinding.covers(frame):
+        if self.reason is None or self._guard.runs(frame) or not self._unwinding.covers(frame):
             return
         now = time.monotonic()
         if self._abandoned_at is None:
@@ -288,6 +288,6 @@ class Interruption:
         if not self._calls_user_code:
             return None
         return (
-            f"{self._name} vanished: the objective has ended it by os._exit, C's exit or Fortran's"
-            " STOP, instead of returning or raising"
+            f"{self._name} vanished: the objective, or a library that it calls, has ended it by"
+            " os._exit, exit in C or STOP in Fortran; with --isolate it would be a FAIL trial"
         )

@@ -31,7 +31,9 @@ class Unwinding:
         return self._base in (f.f_code for f in _outwards(frame))
 
     def arm(self, frame: FrameType | None) -> None:
-        """Raise at the next line of each frame from this one to the base, whichever runs first.
+        """Raise at the next line of the frames from this one to the base, whichever runs first.
+
+        Frames of adbo itself are left out, since they let the exception pass.
 
         Python removes a trace function that raises; so each call of this method is good for one
         exception, beside the one that its caller raises.
@@ -41,8 +43,9 @@ class Unwinding:
         for user_frame in _outwards(frame):
             if user_frame.f_code is self._base:
                 break
-            user_frame.f_trace = self._trace
-            user_frame.f_trace_lines = True
+            if not user_frame.f_globals.get("__name__", "").startswith("adbo."):
+                user_frame.f_trace = self._trace
+                user_frame.f_trace_lines = True
         sys.settrace(_ignore_new_frames)
 
     def disarm(self) -> None:

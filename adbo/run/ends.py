@@ -18,7 +18,15 @@ from adbo.core.stopping import StopReason
 from adbo.run.state import RunState
 
 #: The reasons that this module knows.
-ENDS = frozenset({StopReason.TARGET, StopReason.PATIENCE, StopReason.FAILURES})
+ENDS = frozenset(
+    {
+        StopReason.TARGET,
+        StopReason.PATIENCE,
+        StopReason.FAILURES,
+        StopReason.STUDY,
+        StopReason.CALLBACK,
+    }
+)
 
 #: Failed evaluations of one rank in a row before it slows down. If half of the evaluations fail,
 #: this happens once in 1,000 evaluations.

@@ -2,10 +2,16 @@
 
 The leader tells its members of a trial. Every member calls the objective with an equal trial, so
 that all suggest the same values, and answers whether it succeeded.
+
+An interruption reaches the ranks of a group at different lines of the objective. One that waits in
+MPI for another one, which has been interrupted before, waits forever. So ranks that do not answer
+after an interruption are given up, and the job is aborted.
 """
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from typing import Any, NamedTuple
 
@@ -14,6 +20,7 @@ import optuna
 from optuna.trial import BaseTrial
 
 from adbo.comm.backoff import Backoff
+from adbo.comm.environment import process_name
 from adbo.comm.protocols import Channel
 from adbo.core.evaluation import Batch
 from adbo.core.history import History
@@ -26,11 +33,18 @@ from adbo.objective.trial import RankStudy, Trial
 #: Longest sleep, in seconds, between two looks for a message of the group; it delays evaluations.
 _LONGEST_PAUSE = 2e-3
 
+#: The exit status of a job that a member ends.
+_FAILED = 1
+
 #: What a member answers if the objective was pruned.
 _PRUNED = "pruned"
 
-#: Seconds for which a leader that was told to stop waits for its members.
-_PATIENCE = 5.0
+#: Seconds for which a leader that ends waits for its members.
+_PATIENCE = 10.0
+
+#: Seconds for which a member that was interrupted waits until the leader has left the objective.
+#: The mirror's thread meanwhile writes what is finished.
+_PATIENCE_WITH_LEADER = 15.0
 
 
 class GroupTrial(NamedTuple):
@@ -79,6 +93,13 @@ class GroupLeader:
         self._channel.tell(("trial", self._group_trial(trial)))
         trial.comm = self._channel.comm
         try:
+            return self._evaluate(trial)
+        except (EvaluationAbandoned, KeyboardInterrupt):
+            self._channel.tell(("abandoned", None))
+            raise
+
+    def _evaluate(self, trial: BaseTrial) -> Any:
+        try:
             value = self._objective(trial)
         except (EvaluationAbandoned, KeyboardInterrupt):
             raise  # do not wait for the members
@@ -94,7 +115,7 @@ class GroupLeader:
         return value
 
     def dismiss(self, status: int) -> None:
-        """Tell the members to end with an exit status, and wait until they have heard it."""
+        """Tell the members to end with an exit status; abort the job if one does not."""
         self._channel.tell(("done", status))
         deadline = time.monotonic() + _PATIENCE
         left = self._channel.size - 1
@@ -105,6 +126,8 @@ class GroupLeader:
                 backoff.pause()
             elif heard[1] == "bye":
                 left -= 1
+        if left:
+            self._channel.abort(status)
 
     def _group_trial(self, trial: Trial) -> GroupTrial:
         """Return a trial that begins, with what the rank has learned since the last one."""
@@ -157,21 +180,40 @@ def run_member(objective: Objective, channel: Channel, interruption: Interruptio
     """
     backoff = _backoff()
     study: RankStudy | None = None
+    deadline = math.inf
     while True:
         heard = channel.hear()
         if heard is None:
+            if time.monotonic() > deadline:
+                _give_up(channel)
             backoff.pause()
             continue
         backoff.reset()
+        deadline = math.inf
         kind, content = heard[1]
         if kind == "done":
             channel.answer("bye")
             return int(content)
-        study = study or RankStudy(History(content.sign), content.study_name)
-        study.storage.history.extend(content.news)
-        trial = study.resume(content.proposal, content.running, content.rng)
-        trial.comm = channel.comm
-        channel.answer(_outcome(objective, trial, interruption))
+        if kind == "trial":
+            study = study or RankStudy(History(content.sign), content.study_name)
+            study.storage.history.extend(content.news)
+            trial = study.resume(content.proposal, content.running, content.rng)
+            trial.comm = channel.comm
+            outcome = _outcome(objective, trial, interruption)
+            channel.answer(outcome)
+            if isinstance(outcome, StopReason):
+                deadline = time.monotonic() + _PATIENCE_WITH_LEADER
+
+
+def _give_up(channel: Channel) -> None:
+    """Abort the job because the leader has not left the objective."""
+    print(
+        f"adbo: {process_name()} was interrupted, but the leader of its group did not stop: it"
+        " waits in MPI, or computes; what was finished is kept",
+        file=sys.stderr,
+        flush=True,
+    )
+    channel.abort(_FAILED)
 
 
 def _backoff() -> Backoff:

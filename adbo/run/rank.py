@@ -183,7 +183,7 @@ class Rank:
 
     def _must_stop(self) -> bool:
         if self._study.is_stopped:
-            self._interruption.request_stop(StopReason.STUDY)
+            self._end = self._end or StopReason.STUDY
         if self.contradiction is not None or self._complete:
             return True
         self._end = self._end or self._ends.reason()
@@ -231,7 +231,7 @@ class Rank:
                 self._interruption.call(callback, self._study.study, trial)
         except Exception as error:
             self.callback_error = error
-            self._interruption.request_stop(StopReason.CALLBACK)
+            self._end = self._end or StopReason.CALLBACK
 
     def _contradict(self, text: str) -> None:
         """Note that the objective contradicts the study, which ends the run on all ranks."""

@@ -23,7 +23,7 @@ from adbo.core.evaluation import FAIL_REASON
 FILE = any_objective.__file__
 
 #: Seconds in which a run must end; far more than it needs, so that a busy machine fails no test.
-LONG = 120
+LONG = 300
 
 
 class Run:
@@ -92,7 +92,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
 def test_an_abandoned_evaluation_is_not_stored_and_leaves_nothing(start, tmp_path, name) -> None:
     run = start(name, "--timeout", "2").end(0)
     assert b"stopped early: the time was up" in run.out
-    assert run.summary["wall_seconds"] < 60  # the objective takes 600
+    assert run.summary["wall_seconds"] < LONG  # the objective takes 600
     values = [trial.value for trial in run.trials]
     assert len(values) <= GOOD
     assert SWALLOWED not in values
@@ -111,7 +111,7 @@ def test_whatever_is_raised_is_a_failure(start) -> None:
 @pytest.mark.parametrize("name", ["ends_in_python", "ends_in_c", "ends_in_c_with_the_lock"])
 def test_a_process_that_the_objective_ends_is_an_error(start, name) -> None:
     run = start(name, "--trials", "20").end(1)
-    assert run.err.startswith(b"adbo: the process vanished: the objective has ended it by os._e")
+    assert run.err.startswith(b"adbo: the process vanished: the objective, or a library")
     assert run.err.count(b"\n") == 1
 
 

@@ -258,3 +258,7 @@ def test_wrong_arguments(arguments: dict, complaint: str) -> None:
 def test_the_objective_must_be_callable() -> None:
     with pytest.raises(UsageError, match="objective is of type int"):
         adbo.optimize(3, storage=None)
+    with pytest.raises(UsageError, match="objective is a class: make an instance"):
+        adbo.optimize(SingleRank, storage=None)
+    with pytest.raises(UsageError, match=r"objective\(a, b\) cannot be called with one argument"):
+        adbo.optimize(lambda a, b: a, storage=None)
