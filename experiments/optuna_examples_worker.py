@@ -205,12 +205,16 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _run_optuna(objective: Objective, example: Example, callbacks: list[Any]) -> None:
-    study = optuna.create_study(
-        storage=f"sqlite:///{DATABASE}",
-        study_name=STUDY,
-        direction=example.direction,
-    )
+    """Optimize in memory, as the files do, and write the states of the trials to the database."""
+    study = optuna.create_study(direction=example.direction)
     study.optimize(objective, example.trials, callbacks=callbacks, catch=Exception)
+    written = optuna.create_study(storage=f"sqlite:///{DATABASE}", study_name=STUDY)
+    written.add_trials(
+        optuna.trial.create_trial(
+            state=trial.state, value=0.0 if trial.state is TrialState.COMPLETE else None
+        )
+        for trial in study.trials
+    )
 
 
 def _run_adbo(objective: Objective, example: Example, callbacks: list[Any], isolate: bool) -> None:
