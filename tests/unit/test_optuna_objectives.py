@@ -1,4 +1,4 @@
-"""What public objectives do with Optuna's trial, in the process of the rank and in one of its own."""
+"""What public objectives do with the trial, in the process of the rank and in one of its own."""
 
 from __future__ import annotations
 
