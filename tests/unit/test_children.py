@@ -77,17 +77,17 @@ def test_an_interrupted_call_leaves_its_answer_to_no_later_call(
         interrupted.set()
         raise TimeoutError("the objective's own limit")
 
-    def answer_late(study_id: int) -> dict[str, Any]:
+    def answer_late(study_id: int) -> str:
         os.kill(os.getpid(), signal.SIGALRM)  # while the caller waits for the answer
         interrupted.wait(60)
-        return {"late": True}
+        return "late"
 
-    monkeypatch.setattr(study.storage, "get_study_system_attrs", answer_late)
+    monkeypatch.setattr(study.storage, "get_study_name_from_id", answer_late)
     server, before = TrialServer(study), signal.signal(signal.SIGALRM, interrupt)
     try:
         storage = remote_trial("mine", server.address, 0).storage
         with pytest.raises(TimeoutError, match="own limit"):
-            storage.get_study_system_attrs(0)
+            storage.get_study_name_from_id(0)
         assert storage.get_study_user_attrs(0) == {"note": 1}
     finally:
         signal.signal(signal.SIGALRM, before)
