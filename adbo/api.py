@@ -23,7 +23,7 @@ from adbo.core.settings import (
 )
 from adbo.core.stopping import StopReason
 from adbo.mirror.connection import quietly
-from adbo.objective.evaluate import Objective
+from adbo.objective.evaluate import Objective, describe_error
 from adbo.objective.isolation import IsolatedObjective
 from adbo.objective.loading import check_objective
 from adbo.run.ends import describe
@@ -157,7 +157,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     check_trial_timeout(trial_timeout)
     with contextlib.ExitStack() as stack:
         if isolate or trial_timeout is not None:
-            isolated = IsolatedObjective(cloudpickle.dumps(objective), trial_timeout)
+            isolated = IsolatedObjective(_pickled(objective), trial_timeout)
             stack.callback(isolated.close)
             isolated.start()
             isolated.load({})
@@ -176,6 +176,17 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     if outcome.reason is StopReason.FAILURES:
         raise RuntimeError(describe(outcome.reason, outcome.state))
     return study_of(outcome)
+
+
+def _pickled(objective: Objective) -> bytes:
+    """Return a function for a process of its own; UsageError if that is not possible."""
+    try:
+        return cloudpickle.dumps(objective)
+    except Exception as error:
+        raise UsageError(
+            "objective cannot be sent to a process of its own, as isolate and trial_timeout need:"
+            f" {describe_error(error)}"
+        ) from error
 
 
 def study_of(outcome: Outcome) -> optuna.Study:

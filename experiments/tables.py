@@ -145,6 +145,8 @@ TABLES: Mapping[str, Table] = {
         {"replicated_tpe.png": "replicated_tpe.png"},
         prepare=ends_of,
     ),
+    "optuna_examples": Table("*.csv", ("file", "way"), ("complete", "pruned", "failed")),
+    "trial_cost": Table("*.csv", ("what",), ("figure",)),
 }
 
 

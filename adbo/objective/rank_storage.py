@@ -17,6 +17,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
@@ -260,13 +261,11 @@ class RankStorage(BaseStorage):
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set a user attribute of the running trial; TypeError if it is not a JSON value."""
-        json.dumps({key: value})
-        self._changeable(trial_id).user_attrs[key] = copy.deepcopy(value)
+        self._changeable(trial_id).user_attrs[key] = _json_value(key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set a system attribute of the running trial; TypeError if it is not a JSON value."""
-        json.dumps({key: value})
-        self._changeable(trial_id).system_attrs[key] = copy.deepcopy(value)
+        self._changeable(trial_id).system_attrs[key] = _json_value(key, value)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """Return a trial; KeyError if there is none of this id."""
@@ -320,7 +319,7 @@ class RankStorage(BaseStorage):
         return trial
 
     def _set_study_attr(self, scope: str, key: str, value: Any) -> None:
-        json.dumps({key: value})
+        value = _json_value(key, value)
         self._study_attrs[scope][key] = copy.deepcopy(value)
         if self._running is not None and not self._running.is_over:
             changes = self._running.system_attrs.setdefault(STUDY_ATTRS, {})
@@ -334,3 +333,24 @@ def _id(row: int) -> int:
 
 def _row(trial_id: int) -> int:
     return -2 - trial_id
+
+
+def _json_value(key: str, value: Any) -> Any:
+    """Return a copy of an attribute; arrays and numbers of numpy become lists and numbers.
+
+    Raises
+    ------
+    TypeError
+        If it is not a JSON value then, so that other ranks could not be told of it.
+    """
+    try:
+        json.dumps({key: value})
+    except TypeError:
+        return json.loads(json.dumps({key: value}, default=_without_numpy))[key]
+    return copy.deepcopy(value)
+
+
+def _without_numpy(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from multiprocessing.connection import Client, Connection
 from typing import Any, NamedTuple
 
@@ -57,15 +58,22 @@ class Line:
             self._pid, self._lock, self._connection = os.getpid(), threading.Lock(), None
         with self._lock:
             try:
-                if self._connection is None:
-                    self._connection = Client(self.address.path, authkey=self.address.key)
-                self._connection.send((target, method, args, kwargs))
-                error, result = self._connection.recv()
-            except (EOFError, OSError) as broken:
+                error, result = self._exchange((target, method, args, kwargs))
+            except (EOFError, ConnectionError, FileNotFoundError) as broken:
+                self._connection = None
                 raise ConnectionError("the rank of this trial has ended") from broken
+            except BaseException:  # of a signal handler: the answer belongs to no later call
+                self._connection = None
+                raise
         if error is not None:
             raise error
         return result
+
+    def _exchange(self, request: tuple[Any, ...]) -> Any:
+        if self._connection is None:
+            self._connection = Client(self.address.path, authkey=self.address.key)
+        self._connection.send(request)
+        return self._connection.recv()
 
 
 def _forwarded(name: str) -> Callable[..., Any]:
@@ -142,6 +150,11 @@ def make_remote(study: optuna.Study, line: Line) -> None:
     study.sampler = RemoteSampler(line)
 
 
-def remote_study(name: str, line: Line) -> optuna.Study:
-    """Return the study of a rank, seen from another process."""
+@lru_cache(maxsize=1)
+def remote_study(name: str, address: Address) -> optuna.Study:
+    """Return the study of a rank, seen from another process; the same for one trial after another.
+
+    To connect again for each trial would make it three times as expensive.
+    """
+    line = Line(address)
     return optuna.Study(name, RemoteStorage(line), RemoteSampler(line), NopPruner())

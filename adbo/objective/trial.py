@@ -19,7 +19,7 @@ from adbo.core.optuna_trials import trial_of
 from adbo.core.space import are_compatible, check_bounds, contradiction
 from adbo.objective.proposal import Point, ProposalSampler
 from adbo.objective.rank_storage import RankStorage, RunningTrial
-from adbo.objective.remote import Address, Line, remote_study
+from adbo.objective.remote import Address, remote_study
 
 
 class Trial(optuna.trial.Trial):
@@ -94,7 +94,7 @@ def _same_choice(
 
 def remote_trial(name: str, address: Address, trial_id: int) -> Trial:
     """Return the running trial of a rank, in another process."""
-    return Trial(remote_study(name, Line(address)), trial_id)
+    return Trial(remote_study(name, address), trial_id)
 
 
 class RankStudy:

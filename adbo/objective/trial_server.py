@@ -6,6 +6,7 @@ fork, and in the child the study calls the rank from then on.
 
 from __future__ import annotations
 
+import contextlib
 import copyreg
 import os
 import secrets
@@ -54,7 +55,8 @@ class TrialServer:
         _SERVERS.discard(self)
         self._is_closed = True
         if self._address is not None and self._pid == os.getpid():
-            Line(self._address).call("storage", "get_all_studies")  # wake the thread
+            with contextlib.suppress(ConnectionError):  # it may have ended by itself
+                Line(self._address).call("storage", "get_all_studies")  # wake the thread
 
     def before_fork(self) -> None:
         """Start the thread if the child may need it."""

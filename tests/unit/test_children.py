@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 
 import adbo
+from adbo.core.history import History
+from adbo.objective.trial import RankStudy, remote_trial
+from adbo.objective.trial_server import TrialServer
 
 
 def suggest(trial: optuna.Trial) -> float:
@@ -57,3 +64,31 @@ def test_a_trial_that_no_rank_evaluates_is_not_sent() -> None:
     adbo.optimize(lambda trial: trials.append(trial) or 1.0, 1, storage=None)
     with pytest.raises(TypeError, match="no rank evaluates"):
         multiprocessing.reduction.ForkingPickler.dumps(trials[0])
+
+
+def test_an_interrupted_call_leaves_its_answer_to_no_later_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = RankStudy(History(), "mine", {"note": 1})
+    study.begin((), 0, 0.0, np.random.default_rng(0))
+    interrupted = threading.Event()
+
+    def interrupt(*_: Any) -> None:
+        interrupted.set()
+        raise TimeoutError("the objective's own limit")
+
+    def answer_late(study_id: int) -> str:
+        os.kill(os.getpid(), signal.SIGALRM)  # while the caller waits for the answer
+        interrupted.wait(60)
+        return "late"
+
+    monkeypatch.setattr(study.storage, "get_study_name_from_id", answer_late)
+    server, before = TrialServer(study), signal.signal(signal.SIGALRM, interrupt)
+    try:
+        storage = remote_trial("mine", server.address, 0).storage
+        with pytest.raises(TimeoutError, match="own limit"):
+            storage.get_study_name_from_id(0)
+        assert storage.get_study_user_attrs(0) == {"note": 1}
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        server.close()

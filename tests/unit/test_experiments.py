@@ -122,6 +122,40 @@ def test_simulated_jobs(tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / "simulated_jobs.csv")) == len(rows)
 
 
+def test_optuna_examples(tmp_path: Path) -> None:
+    for file, line in (
+        ("basic/quadratic.py", "trial.suggest_float('x', 0, 1)"),
+        ("faq/max_trials_callback.py", "1.0"),
+        ("basic/pruning.py", "1 / 0 if trial.number == 2 else 1.0"),
+    ):
+        path = tmp_path / "checkout" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"def objective(trial):\n    return {line}\n")
+    arguments = ["checkout", "--ways", "optuna", "adbo", "--files"]
+    good = ["basic/quadratic.py", "faq/max_trials_callback.py"]
+    out = _run(tmp_path, "optuna_examples.py", *arguments, *good)
+    rows = pd.read_csv(tmp_path / "optuna_examples.csv")
+    assert list(rows["way"]) == ["optuna", "adbo"] * 2
+    assert list(rows["complete"]) == [4] * 4  # a callback ends the second file at four
+    assert list(rows["pruned"] + rows["failed"]) == [0] * 4
+    assert _run(tmp_path, "optuna_examples.py", *arguments, *good) == out
+    with pytest.raises(AssertionError, match="trial 2 failed: ZeroDivisionError"):
+        _run(tmp_path, "optuna_examples.py", *arguments, "basic/pruning.py")
+
+
+def test_trial_cost(tmp_path: Path) -> None:
+    arguments = ["--trials", "20", "--rounds"]
+    out = _run(tmp_path, "trial_cost.py", *arguments, "1")
+    assert "isolation adds" in out
+    rows = pd.read_csv(tmp_path / "trial_cost.csv")
+    assert rows["what"].nunique() == len(rows) == 10
+    assert (rows["figure"] > 0).all()
+    _run(tmp_path, "trial_cost.py", *arguments, "2")
+    again = pd.read_csv(tmp_path / "trial_cost.csv")
+    pd.testing.assert_frame_equal(again[:10], rows)
+    assert len(again) == 20
+
+
 @pytest.mark.slow
 def test_replicated_tpe(tmp_path: Path) -> None:
     arguments = ["--processes", "2", "--trials", "10", "--seeds", "0", "--seconds", "0"]
