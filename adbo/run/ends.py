@@ -17,7 +17,7 @@ from adbo.core.settings import DIRECTIONS, Settings, default_max_failures
 from adbo.core.stopping import StopReason
 from adbo.run.state import RunState
 
-#: The reasons that this module knows.
+#: Reasons to begin no further evaluation, while those that are running are finished.
 ENDS = frozenset(
     {
         StopReason.TARGET,
