@@ -12,15 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adbo.cli.output import print_error, write_json
+from adbo.core.launcher_environment import without_launcher
 from adbo.core.stopping import StopReason
 from adbo.core.summary import Summary
 
 #: Seconds that the command may take; after a signal, or at the time limit of the batch job, whose
 #: end follows soon, it may take `_HURRIED_SECONDS`.
 _SECONDS, _HURRIED_SECONDS = 60.0, 10.0
-
-#: Prefixes of the variables by which a launcher tells a process that it is an MPI rank.
-_LAUNCHERS = ("PMI_", "PMIX_", "OMPI_", "PRTE_", "HYDRA_", "MPI_LOCAL")
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,8 @@ def environment(
     summary: Summary, path: Path, environ: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
     """Return the environment of the command: this one without a launcher's, and ``ADBO_...``."""
-    inherited = {k: v for k, v in environ.items() if not k.startswith(_LAUNCHERS)}
     return {
-        **inherited,
+        **without_launcher(environ),
         "ADBO_SUMMARY": str(path),
         "ADBO_STATUS": str(summary.status),
         "ADBO_REASON": summary.reason or "",
