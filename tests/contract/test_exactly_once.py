@@ -15,10 +15,10 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
-from examples import evaluations
 from faults import Counter, Relay, interposed, killed_at, losing
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_trials import evaluations
 from servers import Server, mariadb, postgresql
 from stored import read_evaluations
 

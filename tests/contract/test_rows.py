@@ -7,8 +7,8 @@ import math
 
 import optuna
 import sqlalchemy as sa
-from examples import TRIALS, evaluations
 from optuna.storages._rdb import models
+from sample_trials import TRIALS, evaluations
 from stored import read_evaluations
 
 from adbo.core.optuna_trials import trial_of
