@@ -392,8 +392,8 @@ def test_an_abandoned_evaluation_ends_the_program_and_keeps_its_files(
     thread = threading.Thread(target=interrupt)
     with Interruption(None) as interruption:
         thread.start()
-        with pytest.raises(EvaluationAbandoned), interruption.abandonable():
-            program(_trial())
+        with pytest.raises(EvaluationAbandoned):
+            interruption.call(program, _trial())
     thread.join()
     _wait(lambda: not _is_alive(int(written.read_text())))
     assert _lines(written.with_name("stdout.txt")) == ["partial"]
@@ -435,8 +435,8 @@ def test_a_program_is_ended_if_the_interruption_comes_while_it_starts(
 
     monkeypatch.setattr(subprocess, "Popen", Popen)
     with Interruption(None) as interruption:  # noqa: SIM117 - the second is what is tested
-        with pytest.raises(EvaluationAbandoned), interruption.abandonable():
-            program(_trial())
+        with pytest.raises(EvaluationAbandoned):
+            interruption.call(program, _trial())
     _wait(lambda: not any(map(_is_alive, started)))
 
 
