@@ -71,7 +71,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         about a second. None for no limit.
     timeout
         Seconds after which running evaluations are abandoned; an evaluation that probably could
-        not finish before is not begun. None for no limit. The time limit of a Slurm job is
+        not finish by then is not begun. None for no limit. The time limit of a Slurm job is
         respected in any case.
     direction
         ``"minimize"`` or ``"maximize"``.

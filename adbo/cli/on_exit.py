@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adbo.cli.output import print_error, write_json
+from adbo.core.errors import signal_name
 from adbo.core.launcher_environment import without_launcher
 from adbo.core.stopping import StopReason
 from adbo.core.summary import Summary
@@ -107,7 +108,7 @@ def _run(command: str, directory: Path, env: Mapping[str, str], seconds: float) 
         _kill(process)
         raise
     if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
+        return f"was ended by {signal_name(-status)}"
     return f"ended with status {status}" if status else None
 
 

@@ -62,9 +62,8 @@ def _load(source: str | bytes) -> tuple[Objective | None, str | None]:
 
 def _evaluate(objective: Objective, order: Evaluate) -> Answer:
     trial = remote_trial(order.study_name, order.address, order.trial_id)
-    trial.study._thread_local.in_optimize_loop = True  # so that objectives may stop the study
     result = result_of(partial(_call, objective, os.getpid()), trial)
-    return Answer(result, trial.contradiction, trial.study._stop_flag)
+    return Answer(result, trial.contradiction)
 
 
 def _call(objective: Objective, process: int, trial: BaseTrial) -> Any:

@@ -21,7 +21,7 @@ from typing import Any
 import optuna
 from optuna.trial import BaseTrial, TrialState
 
-from adbo.core.errors import UsageError
+from adbo.core.errors import UsageError, signal_name
 from adbo.core.launcher_environment import without_launcher
 from adbo.objective.evaluate import FailedEvaluation
 from adbo.objective.orders import Answer, Evaluate, Load
@@ -33,6 +33,9 @@ _LOOK = 0.2
 
 #: Seconds that an abandoned evaluation has for cleaning up before it is killed.
 _GRACE = 2.0
+
+#: Seconds that loading the objective anew may take if evaluations have a time limit.
+_LOADING = 60.0
 
 #: Kills the process group whose number was the last one read, when the rank has closed the pipe or
 #: has died. A shell, since it needs a megabyte, and since the process itself may hang.
@@ -107,14 +110,14 @@ class IsolatedObjective:
         assert isinstance(trial, Trial)
         if self._process is None:
             self.start()
-            problem = self._ask(self._load)
+            limit = None if self._trial_timeout is None else max(self._trial_timeout, _LOADING)
+            problem = self._ask(self._load, limit)
             if problem is not None:
                 self._kill()
                 raise FailedEvaluation(problem)
         order = Evaluate(trial.study.study_name, address_of(trial), trial._trial_id)
         answer: Answer = self._ask(order, self._trial_timeout)
         trial.contradiction = answer.contradiction
-        trial.study._stop_flag |= answer.is_stopped
         if answer.result.state is TrialState.PRUNED:
             raise optuna.TrialPruned
         if answer.result.reason is not None:
@@ -137,10 +140,10 @@ class IsolatedObjective:
         try:
             self._connection.send(order)
             return self._answer(limit)
-        except (EOFError, OSError):
-            raise FailedEvaluation(self._cause_of_death()) from None
         except FailedEvaluation:
             raise
+        except (EOFError, OSError):
+            raise FailedEvaluation(self._cause_of_death()) from None
         except BaseException:  # the run ends
             self._end_gently()
             raise
@@ -173,7 +176,7 @@ class IsolatedObjective:
             return "the evaluation closed the connection to its rank"
         if status >= 0:
             return f"the evaluation ended its process with exit status {status}"
-        name = signal.Signals(-status).name
+        name = signal_name(-status)
         hint = ": perhaps the memory was exhausted" if status == -signal.SIGKILL else ""
         return f"the process of the evaluation was killed by {name}{hint}"
 

@@ -36,5 +36,3 @@ class Answer:
     result: Result
     contradiction: str | None
     """See `adbo.objective.trial.Trial`."""
-    is_stopped: bool
-    """Whether the objective called ``study.stop()``."""

@@ -13,6 +13,7 @@ import copy
 import datetime
 import json
 import math
+import threading
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,9 @@ from adbo.core.optuna_trials import FIXED_PARAMS, STUDY_ATTRS, trial_of
 
 #: The reason of a failure is cut after this number of characters.
 _REASON_CHARACTERS = 2000
+
+#: Distance between the ids of the attempts at one trial, more than there are numbers.
+_IDS_PER_ATTEMPT = 2**62
 
 _STUDY_ID = 0
 
@@ -53,6 +57,13 @@ class RunningTrial:
     """Whether its evaluation has ended, so that nothing can be changed any more."""
     enqueued: Enqueued = OWN
     """What was given with the trial."""
+    attempt: int = 0
+    """How often it has been evaluated before."""
+
+    @property
+    def trial_id(self) -> int:
+        """The id, by which only the processes of this attempt can change the trial."""
+        return self.number + self.attempt * _IDS_PER_ATTEMPT
 
     @classmethod
     def new(cls, number: int, started: float, enqueued: Enqueued = OWN) -> RunningTrial:
@@ -72,7 +83,8 @@ class RunningTrial:
     def again(self) -> RunningTrial:
         """Return the trial as it was when it began, but with the parameters that it has by now."""
         again = RunningTrial.new(self.number, self.started, self.enqueued)
-        again.distributions, again.internal = self.distributions, self.internal
+        again.distributions, again.internal = dict(self.distributions), dict(self.internal)
+        again.attempt = self.attempt + 1
         return again
 
     @property
@@ -98,7 +110,7 @@ class RunningTrial:
         distributions = dict(self.distributions)
         return FrozenTrial(
             number=self.number,
-            trial_id=self.number,
+            trial_id=self.trial_id,
             state=TrialState.RUNNING,
             value=None,
             datetime_start=datetime.datetime.fromtimestamp(self.started),
@@ -134,6 +146,9 @@ class RankStorage(BaseStorage):
         self._study_attrs: dict[str, dict[str, Any]] = {"user": study_attrs or {}, "system": {}}
         self._running: RunningTrial | None = None
         self._finished: list[FrozenTrial] = []
+        self._lock = threading.Lock()  # of `_finished`; an objective may have several threads
+        #: Whether the objective or a callback called ``study.stop()``.
+        self.is_stopped = False
 
     @property
     def running(self) -> RunningTrial:
@@ -144,7 +159,7 @@ class RankStorage(BaseStorage):
     def begin(self, trial: RunningTrial) -> int:
         """Make this the running trial, and return its id."""
         self._running = trial
-        return trial.number
+        return trial.trial_id
 
     # The study
 
@@ -201,6 +216,10 @@ class RankStorage(BaseStorage):
     def delete_study(self, study_id: int) -> None:
         """Raise RuntimeError: the study is being optimized."""
         raise RuntimeError("the study of this trial is being optimized: it cannot be deleted")
+
+    def stop_study(self) -> None:
+        """Begin no further trial; see `adbo.objective.remote.Study`."""
+        self.is_stopped = True
 
     # Trials
 
@@ -269,7 +288,7 @@ class RankStorage(BaseStorage):
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """Return a trial; KeyError if there is none of this id."""
-        if self._running is not None and trial_id == self._running.number:
+        if self._running is not None and trial_id == self._running.trial_id:
             return self._running.frozen()
         row = _row(trial_id)
         if not 0 <= row < len(self.history):
@@ -279,7 +298,7 @@ class RankStorage(BaseStorage):
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         """Return the id of the trial of a number; KeyError if there is none."""
         if self._running is not None and trial_number == self._running.number:
-            return trial_number
+            return self._running.trial_id
         if not 0 <= trial_number < len(self.history):
             raise KeyError(f"there is no trial of the number {trial_number}")
         return _id(trial_number)
@@ -291,9 +310,10 @@ class RankStorage(BaseStorage):
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """Return the finished trials that this rank knows, then the running one."""
-        rows = range(len(self._finished), len(self.history))
-        self._finished += [self._frozen(row) for row in rows]
-        trials = list(self._finished)
+        with self._lock:
+            rows = range(len(self._finished), len(self.history))
+            self._finished += [self._frozen(row) for row in rows]
+            trials = list(self._finished)
         if self._running is not None and not self._running.is_over:
             trials.append(self._running.frozen())
         if states is not None:
@@ -314,7 +334,7 @@ class RankStorage(BaseStorage):
 
     def _changeable(self, trial_id: int) -> RunningTrial:
         trial = self._running
-        if trial is None or trial_id != trial.number or trial.is_over:
+        if trial is None or trial_id != trial.trial_id or trial.is_over:
             raise UpdateFinishedTrialError(f"Trial of the id {trial_id} has already finished.")
         return trial
 

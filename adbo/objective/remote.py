@@ -71,7 +71,8 @@ class Line:
 
     def _exchange(self, request: tuple[Any, ...]) -> Any:
         if self._connection is None:
-            self._connection = Client(self.address.path, authkey=self.address.key)
+            self._connection = Client(self.address.path)
+            self._connection.send_bytes(self.address.key)
         self._connection.send(request)
         return self._connection.recv()
 
@@ -110,6 +111,16 @@ class RemoteStorage(BaseStorage):
     get_trial_id_from_study_id_trial_number = _forwarded("get_trial_id_from_study_id_trial_number")
     get_all_trials = _forwarded("get_all_trials")
     get_best_trial = _forwarded("get_best_trial")
+    stop_study = _forwarded("stop_study")
+
+
+class Study(optuna.Study):
+    """Optuna's study, which objectives, callbacks and their child processes may stop."""
+
+    def stop(self) -> None:
+        """End the run on all ranks, when the evaluations that are running are finished."""
+        storage = self._storage
+        storage.stop_study()  # type: ignore[attr-defined]
 
 
 class RemoteSampler(BaseSampler):
@@ -157,4 +168,4 @@ def remote_study(name: str, address: Address) -> optuna.Study:
     To connect again takes nearly as long as all calls of a trial.
     """
     line = Line(address)
-    return optuna.Study(name, RemoteStorage(line), RemoteSampler(line), NopPruner())
+    return Study(name, RemoteStorage(line), RemoteSampler(line), NopPruner())

@@ -19,7 +19,7 @@ from adbo.core.optuna_trials import trial_of
 from adbo.core.space import are_compatible, check_bounds, contradiction
 from adbo.objective.proposal import Point, ProposalSampler
 from adbo.objective.rank_storage import RankStorage, RunningTrial
-from adbo.objective.remote import Address, remote_study
+from adbo.objective.remote import Address, Study, remote_study
 
 
 class Trial(optuna.trial.Trial):
@@ -123,7 +123,7 @@ class RankStudy:
         sampler = ProposalSampler(history.space, (), np.random.default_rng(0))
         #: The trial that began last.
         self.trial: Trial | None = None
-        self.study = optuna.Study(name, self.storage, sampler, pruner or NopPruner())
+        self.study = Study(name, self.storage, sampler, pruner or NopPruner())
 
     def begin(
         self,
@@ -154,7 +154,6 @@ class RankStudy:
     def resume(self, point: Point, running: RunningTrial, rng: np.random.Generator) -> Trial:
         """Begin a trial that another rank has begun; it suggests the same values there."""
         self.study.sampler = ProposalSampler(self.storage.history.space, point, rng)
-        self.study._thread_local.in_optimize_loop = True  # so that objectives may stop the study
         self.trial = Trial(self.study, self.storage.begin(running))
         return self.trial
 
@@ -171,7 +170,7 @@ class RankStudy:
     @property
     def is_stopped(self) -> bool:
         """Whether the objective or a callback called ``study.stop()``."""
-        return self.study._stop_flag
+        return self.storage.is_stopped
 
     def take_enqueued(self) -> list[Enqueued]:
         """Return the trials that the objective or a callback enqueued since the last call."""
@@ -181,5 +180,6 @@ class RankStudy:
     def finished_trial(self, evaluation: Evaluation) -> FrozenTrial:
         """Return the running trial as the trial that it has become."""
         trial = trial_of(evaluation)
-        trial.number = trial._trial_id = self.storage.running.number
+        running = self.storage.running
+        trial.number, trial._trial_id = running.number, running.trial_id
         return trial

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import copyreg
+import hmac
 import os
 import secrets
 import sys
 import threading
+import time
 import weakref
 from functools import partial
-from multiprocessing import AuthenticationError
 from multiprocessing import connection as sockets
-from multiprocessing.connection import Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener
 from typing import Any
 
 from adbo.objective.remote import Address, Line, RemoteStorage, make_remote
 from adbo.objective.trial import RankStudy, Trial, remote_trial
+
+#: Seconds until the next attempt if no connection can be accepted.
+_PAUSE = 0.1
 
 
 class TrialServer:
@@ -37,6 +41,7 @@ class TrialServer:
         self._listener: Listener | None = None
         self._address: Address | None = None
         self._is_closed = False
+        self._lock = threading.Lock()
         self._pid = os.getpid()
         _SERVERS.add(self)
 
@@ -45,7 +50,7 @@ class TrialServer:
         """Where this rank answers; the first use starts the thread."""
         if self._address is None:
             path, key = _new_path(), secrets.token_bytes(32)
-            self._listener = Listener(path, family="AF_UNIX", backlog=64, authkey=key)
+            self._listener = Listener(path, family="AF_UNIX", backlog=64)
             self._address = Address(path, key)
             threading.Thread(target=self._accept, name="adbo-trial-server", daemon=True).start()
         return self._address
@@ -54,9 +59,11 @@ class TrialServer:
         """Answer no more."""
         _SERVERS.discard(self)
         self._is_closed = True
+        if self.study.trial is not None:
+            self.study.storage.running.is_over = True
         if self._address is not None and self._pid == os.getpid():
-            with contextlib.suppress(ConnectionError):  # it may have ended by itself
-                Line(self._address).call("storage", "get_all_studies")  # wake the thread
+            with contextlib.suppress(OSError):  # it may have ended by itself
+                Client(self._address.path).close()  # wake the thread
 
     def before_fork(self) -> None:
         """Start the thread if the child may need it."""
@@ -77,31 +84,38 @@ class TrialServer:
             while not self._is_closed:
                 try:
                     connection = self._listener.accept()
-                except (AuthenticationError, EOFError, OSError):
-                    continue  # somebody who is not a process of ours
+                except OSError:  # such as too many open files
+                    time.sleep(_PAUSE)
+                    continue
                 serve = threading.Thread(target=self._serve, args=(connection,), daemon=True)
                 serve.start()
 
     def _serve(self, connection: Connection) -> None:
-        with connection:
+        """Answer one process, once it has shown the key; nothing is unpickled before."""
+        assert self._address is not None
+        with connection, contextlib.suppress(EOFError, OSError):
+            key = connection.recv_bytes(len(self._address.key))
+            if not hmac.compare_digest(key, self._address.key):
+                return
             while True:
-                try:
-                    request = connection.recv()
-                    connection.send(self._answer(*request))
-                except (EOFError, OSError):
+                request = connection.recv()
+                if self._is_closed:
                     return
+                connection.send(self._answer(*request))
 
     def _answer(
         self, target: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Exception | None, Any]:
         """Return what a method raised, or None and what it returned."""
         study = self.study.study
-        try:
-            if target == "storage":
-                return None, getattr(self.study.storage, method)(*args, **kwargs)
-            return None, partial(getattr(study.sampler, method), study, None)(*args, **kwargs)
-        except Exception as error:
-            return error, None
+        with self._lock:  # several processes, or threads of one, may call at the same time
+            try:
+                if target == "storage":
+                    return None, getattr(self.study.storage, method)(*args, **kwargs)
+                sample = partial(getattr(study.sampler, method), study, None)
+                return None, sample(*args, **kwargs)
+            except Exception as error:
+                return error, None
 
 
 def _new_path() -> str:

@@ -120,7 +120,7 @@ class Outcome:
     is_owner: bool
     contradiction: str | None = None
     rescued: Path | None = None
-    callback_error: Exception | None = None
+    callback_error: BaseException | None = None
 
     @property
     def history(self) -> History:

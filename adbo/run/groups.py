@@ -29,6 +29,7 @@ from adbo.objective.evaluate import Objective, describe_error
 from adbo.objective.proposal import Point, ProposalSampler
 from adbo.objective.rank_storage import RankStorage, RunningTrial
 from adbo.objective.trial import RankStudy, Trial
+from adbo.objective.trial_server import TrialServer
 
 #: Longest sleep, in seconds, between two looks for a message of the group; it delays evaluations.
 _LONGEST_PAUSE = 2e-3
@@ -179,7 +180,7 @@ def run_member(objective: Objective, channel: Channel, interruption: Interruptio
         The exit status.
     """
     backoff = _backoff()
-    study: RankStudy | None = None
+    knowledge = _MemberKnowledge(channel.comm)
     deadline = math.inf
     while True:
         heard = channel.hear()
@@ -192,17 +193,39 @@ def run_member(objective: Objective, channel: Channel, interruption: Interruptio
         deadline = math.inf
         kind, content = heard[1]
         if kind == "done":
+            knowledge.close()
             channel.answer("bye")
             return int(content)
         if kind == "trial":
-            study = study or RankStudy(History(content.sign), content.study_name)
-            study.storage.history.extend(content.news)
-            trial = study.resume(content.proposal, content.running, content.rng)
-            trial.comm = channel.comm
+            trial = knowledge.begin(content)
             outcome = _outcome(objective, trial, interruption)
             channel.answer(outcome)
             if isinstance(outcome, StopReason):
                 deadline = time.monotonic() + _PATIENCE_WITH_LEADER
+
+
+class _MemberKnowledge:
+    """What a member of a group knows: what its leader has told it."""
+
+    def __init__(self, comm: Any) -> None:
+        self._comm = comm
+        self._study: RankStudy | None = None
+        self._server: TrialServer | None = None  # for processes that the objective starts
+
+    def begin(self, told: GroupTrial) -> Trial:
+        """Learn what is new, and begin the trial of the leader."""
+        if self._study is None:
+            self._study = RankStudy(History(told.sign), told.study_name)
+            self._server = TrialServer(self._study)
+        self._study.storage.history.extend(told.news)
+        trial = self._study.resume(told.proposal, told.running, told.rng)
+        trial.comm = self._comm
+        return trial
+
+    def close(self) -> None:
+        """Answer no process any more."""
+        if self._server is not None:
+            self._server.close()
 
 
 def _give_up(channel: Channel) -> None:

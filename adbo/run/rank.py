@@ -75,7 +75,7 @@ class Rank:
         self._study = RankStudy(self._history, state.start.study_name, state.start.study_attrs)
         self._server = TrialServer(self._study)
         #: What a callback raised, which ends the run.
-        self.callback_error: Exception | None = None
+        self.callback_error: BaseException | None = None
         #: One line about a parameter of the objective that contradicts the study, or None.
         self.contradiction: str | None = None
         self._n_old_contradictions = len(self._history.space.contradictions)
@@ -104,7 +104,8 @@ class Rank:
             pass
         except KeyboardInterrupt:
             self._interruption.request_stop(StopReason.SIGINT)
-        self._server.close()
+        finally:
+            self._server.close()
 
     def finish(self) -> list[int]:
         """Drain until all records are delivered and written; return ranks that did not answer.
@@ -229,7 +230,9 @@ class Rank:
         try:
             for callback in self._state.settings.callbacks:
                 self._interruption.call(callback, self._study.study, trial)
-        except Exception as error:
+        except (EvaluationAbandoned, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             self.callback_error = error
             self._end = self._end or StopReason.CALLBACK
 

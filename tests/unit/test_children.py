@@ -6,7 +6,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.connection import Client
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 import adbo
 from adbo.core.history import History
+from adbo.objective.remote import Line
 from adbo.objective.trial import RankStudy, remote_trial
 from adbo.objective.trial_server import TrialServer
 
@@ -92,3 +94,64 @@ def test_an_interrupted_call_leaves_its_answer_to_no_later_call(
     finally:
         signal.signal(signal.SIGALRM, before)
         server.close()
+
+
+def stop(trial: optuna.Trial) -> float:
+    trial.study.stop()
+    return 1.0
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_child_stops_the_study(method: str) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+            return pool.submit(stop, trial).result(timeout=60)
+
+    assert len(adbo.optimize(objective, 50, storage=None).trials) == 1
+
+
+def test_threads_of_an_objective_see_each_trial_once() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 30:
+            with ThreadPoolExecutor(8) as pool:
+                found = list(pool.map(lambda _: trial.study.get_trials(deepcopy=False), range(8)))
+            assert all([t.number for t in trials] == list(range(31)) for trials in found)
+        return trial.suggest_float("x", 0, 1)
+
+    study = adbo.optimize(objective, 31, storage=None)
+    assert study.trials[-1].state.name == "COMPLETE"
+
+
+def served() -> tuple[RankStudy, TrialServer]:
+    study = RankStudy(History())
+    server = TrialServer(study)
+    study.begin((), 5, 0.0, np.random.default_rng(0))
+    return study, server
+
+
+def test_who_does_not_know_the_key_gets_no_answer_and_blocks_nobody() -> None:
+    _, server = served()
+    with Client(server.address.path), Client(server.address.path) as stranger:
+        stranger.send_bytes(b"x" * len(server.address.key))
+        stranger.send(("storage", "get_trial", (5,), {}))
+        with pytest.raises((EOFError, OSError)):
+            stranger.recv()
+        assert Line(server.address).call("storage", "get_trial", 5).number == 5
+        server.close()
+
+
+def test_a_process_of_an_attempt_that_failed_cannot_change_the_next_one() -> None:
+    study, server = served()
+    first = Line(server.address)
+    earlier = study.trial
+    assert earlier is not None
+    earlier.suggest_float("x", 0, 1)
+    again = study.restart()
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        first.call("storage", "set_trial_user_attr", earlier._trial_id, "late", 1)
+    assert again.suggest_float("x", 0, 1) == earlier.params["x"]
+    assert again.number == earlier.number
+    assert again.running.user_attrs == {}
+    server.close()
+    with pytest.raises(ConnectionError):
+        first.call("storage", "get_trial", again._trial_id)

@@ -143,11 +143,14 @@ def test_callbacks_see_the_finished_trial_and_may_stop(tmp_path: Path) -> None:
     assert len(study.trials) == 3
 
 
-def test_what_a_callback_raises_ends_the_run_and_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [LookupError("no tracking server"), SystemExit("no tracking")])
+def test_what_a_callback_raises_ends_the_run_and_loses_nothing(
+    error: BaseException, tmp_path: Path
+) -> None:
     def callback(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        raise LookupError("no tracking server")
+        raise error
 
-    with pytest.raises(LookupError, match="no tracking server"):
+    with pytest.raises(type(error), match="no tracking"):
         run(lambda trial: 1.0, tmp_path, n_trials=50, callbacks=[callback])
     assert len(optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/s.db").trials) == 1
 

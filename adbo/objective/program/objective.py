@@ -6,7 +6,6 @@ import fnmatch
 import math
 import os
 import shutil
-import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import BaseTrial
 
-from adbo.core.errors import one_line
+from adbo.core.errors import one_line, signal_name
 from adbo.core.launcher_environment import program_environment
 from adbo.objective.program.directories import make_directory
 from adbo.objective.program.parameters import suggest_all
@@ -196,7 +195,7 @@ class Program:
         if code is None:
             reason = f"no result after {self.study_file.timeout:g} s"
         elif code < 0:
-            reason = f"killed by {_signal_name(-code)}"
+            reason = f"killed by {signal_name(-code)}"
         else:
             reason = f"exit code {code}"
         for name, file in (("standard error", STDERR), ("standard output", STDOUT)):
@@ -221,13 +220,6 @@ def _attribute(found: Any) -> Any:
     if number is None or not math.isfinite(number):
         return found
     return int(found) if found.lstrip("+-").isdecimal() else number
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        return f"signal {number}"
 
 
 def _last_lines(path: Path) -> str:
