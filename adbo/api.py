@@ -21,7 +21,7 @@ from adbo.core.settings import (
     check_trial_timeout,
     default_study_name,
 )
-from adbo.core.stopping import StopReason
+from adbo.interruption.stopping import StopReason
 from adbo.mirror.connection import quietly
 from adbo.objective.evaluate import Objective, describe_error
 from adbo.objective.isolation import IsolatedObjective

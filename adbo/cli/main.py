@@ -63,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _abandoned_threads_go_on() -> bool:
     """Return whether threads of an abandoned objective work on, after a moment to end."""
-    from adbo.core.stopping import abandoned_threads
+    from adbo.interruption.stopping import abandoned_threads
 
     deadline = time.monotonic() + _MOMENT
     for thread in abandoned_threads:

@@ -14,8 +14,8 @@ from pathlib import Path
 from adbo.cli.output import print_error, write_json
 from adbo.core.errors import signal_name
 from adbo.core.launcher_environment import without_launcher
-from adbo.core.stopping import StopReason
 from adbo.core.summary import Summary
+from adbo.interruption.stopping import StopReason
 
 #: Seconds that the command may take; after a signal, or at the time limit of the batch job, whose
 #: end follows soon, it may take `_HURRIED_SECONDS`.

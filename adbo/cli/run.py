@@ -18,8 +18,8 @@ from adbo.comm.launch import OF_NODE, find_ranks, use_node
 from adbo.comm.protocols import Ranks
 from adbo.core.errors import UsageError
 from adbo.core.settings import Settings
-from adbo.core.stopping import Interruption, StopReason
 from adbo.core.summary import Summary
+from adbo.interruption.stopping import Interruption, StopReason
 from adbo.mirror.connection import absolute
 from adbo.objective.evaluate import Objective
 from adbo.objective.isolation import IsolatedObjective

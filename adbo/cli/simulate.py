@@ -12,7 +12,7 @@ import optuna
 from adbo.cli.checks import simulation_storage, study_name
 from adbo.cli.output import DONE, FAILED, INTERRUPTED, print_error, write_json
 from adbo.core.errors import one_line
-from adbo.core.stopping import signals_ignored
+from adbo.interruption.stopping import signals_ignored
 from adbo.mirror.connection import StudyError, storage_name
 from adbo.mirror.study import open_study, store
 from adbo.mirror.waiting import told_of_waiting

@@ -14,7 +14,7 @@ from optuna.trial import BaseTrial, TrialState
 
 from adbo.core.errors import one_line
 from adbo.core.evaluation import Evaluation
-from adbo.core.stopping import EvaluationAbandoned
+from adbo.interruption.stopping import EvaluationAbandoned
 from adbo.objective.trial import Trial
 
 Objective = Callable[[BaseTrial], Any]

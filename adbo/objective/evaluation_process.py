@@ -20,7 +20,7 @@ from typing import Any
 from optuna.trial import BaseTrial
 
 from adbo.core.errors import UsageError
-from adbo.core.forks import end_child
+from adbo.interruption.forks import end_child
 from adbo.objective.evaluate import Objective, result_of
 from adbo.objective.loading import load
 from adbo.objective.orders import Answer, Evaluate, Load

@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from adbo.core.evaluation import FAIL_REASON
 from adbo.core.history import History
 from adbo.core.settings import DEFAULT_STORAGE
-from adbo.core.stopping import StopReason
 from adbo.core.summary import Summary
+from adbo.interruption.stopping import StopReason
 from adbo.run.ends import ENDS
 
 

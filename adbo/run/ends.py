@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from adbo.core.evaluation import FAIL_REASON
 from adbo.core.history import History
 from adbo.core.settings import DIRECTIONS, Settings, default_max_failures
-from adbo.core.stopping import StopReason
+from adbo.interruption.stopping import StopReason
 from adbo.run.state import RunState
 
 #: Reasons to begin no further evaluation, while those that are running are finished.

@@ -28,9 +28,9 @@ from adbo.core.history import History
 from adbo.core.job import Job, job_of
 from adbo.core.optuna_trials import FIXED_PARAMS
 from adbo.core.settings import DIRECTIONS, Settings
-from adbo.core.stopping import Interruption, StopReason
 from adbo.core.summary import Summary, best_of, counts_of
 from adbo.core.wire import Decoder, Encoder, message
+from adbo.interruption.stopping import Interruption, StopReason
 from adbo.mirror import rescue
 from adbo.mirror.connection import StudyError, absolute, storage_name
 from adbo.mirror.filesystem import shared_kind

@@ -24,7 +24,7 @@ from adbo.comm.environment import process_name
 from adbo.comm.protocols import Channel
 from adbo.core.evaluation import Batch
 from adbo.core.history import History
-from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason
+from adbo.interruption.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.objective.evaluate import Objective, describe_error
 from adbo.objective.proposal import Point, ProposalSampler
 from adbo.objective.rank_storage import RankStorage, RunningTrial

@@ -20,7 +20,7 @@ from adbo.core.enqueued import OWN
 from adbo.core.evaluation import Batch, Evaluation, to_batch
 from adbo.core.history import History
 from adbo.core.space import FloatArray
-from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason
+from adbo.interruption.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.mirror.owner import MirrorOwner
 from adbo.objective.evaluate import Objective, evaluate
 from adbo.objective.trial import RankStudy

@@ -26,9 +26,9 @@ from optuna.trial import TrialState
 from adbo.core.history import History
 from adbo.core.settings import DIRECTIONS
 from adbo.core.space import FloatArray
-from adbo.core.stopping import signals_ignored
 from adbo.core.summary import Summary, best_of, counts_of
 from adbo.core.wire import Decoder
+from adbo.interruption.stopping import signals_ignored
 from adbo.objective.evaluate import Objective
 from adbo.simulation.events import ProcessDied
 from adbo.simulation.methods import METHODS, RunMethod

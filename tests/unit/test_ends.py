@@ -23,7 +23,7 @@ from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
 from adbo.core.history import History
 from adbo.core.job import SEQS_PER_JOB
 from adbo.core.settings import DIRECTIONS, Settings, default_max_failures
-from adbo.core.stopping import StopReason
+from adbo.interruption.stopping import StopReason
 from adbo.run.ends import Ends, Failures, Pace, describe, interval, is_reached, is_stalled
 from adbo.run.execute import Outcome, Silence, execute
 from adbo.run.state import RunState, StartInfo

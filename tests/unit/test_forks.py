@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from adbo.core import forks
-from adbo.core.stopping import Interruption
+from adbo.interruption import forks
+from adbo.interruption.stopping import Interruption
 
 
 def _status(child: Callable[[], object]) -> int:

@@ -19,8 +19,8 @@ from adbo.core.errors import UsageError
 from adbo.core.evaluation import FAIL_REASON, Evaluation
 from adbo.core.history import History
 from adbo.core.space import SearchSpace
-from adbo.core.stopping import EvaluationAbandoned
 from adbo.core.wire import Encoder
+from adbo.interruption.stopping import EvaluationAbandoned
 from adbo.objective.evaluate import evaluate
 from adbo.objective.loading import load
 from adbo.objective.trial import RankStudy, Trial

@@ -15,8 +15,8 @@ import pytest
 
 from adbo.cli.main import main
 from adbo.cli.on_exit import OnExit, environment
-from adbo.core.stopping import StopReason
 from adbo.core.summary import Summary
+from adbo.interruption.stopping import StopReason
 
 #: Writes the variables and the summary into a file; fails if there is no summary.
 SAVE = """

@@ -20,7 +20,7 @@ from optuna.trial import FixedTrial
 
 import adbo
 from adbo.cli.main import main
-from adbo.core.stopping import EvaluationAbandoned, Interruption
+from adbo.interruption.stopping import EvaluationAbandoned, Interruption
 from adbo.objective.loading import load
 from adbo.objective.program import process
 from adbo.objective.program.objective import Program, ProgramFailed

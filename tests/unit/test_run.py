@@ -20,7 +20,7 @@ from adbo.comm.in_process import InProcessTransport, SingleRank, network
 from adbo.core.errors import UsageError
 from adbo.core.job import NUMBERS_PER_JOB, Job
 from adbo.core.settings import Settings
-from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason
+from adbo.interruption.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.run.execute import Outcome, Silence, execute
 
 

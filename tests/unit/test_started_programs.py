@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from adbo.core import programs
-from adbo.core.programs import Programs
+from adbo.interruption import programs
+from adbo.interruption.programs import Programs
 
 
 def _sleep() -> subprocess.Popen[bytes]:

@@ -10,8 +10,13 @@ import time
 
 import pytest
 
-from adbo.core import alarm, stopping
-from adbo.core.stopping import EvaluationAbandoned, Interruption, StopReason, signals_ignored
+from adbo.interruption import alarm, stopping
+from adbo.interruption.stopping import (
+    EvaluationAbandoned,
+    Interruption,
+    StopReason,
+    signals_ignored,
+)
 
 SIGNALS = [(signal.SIGINT, StopReason.SIGINT), (signal.SIGTERM, StopReason.SIGTERM)]
 

@@ -11,7 +11,7 @@ import pytest
 import adbo
 from adbo.comm.in_process import SingleRank
 from adbo.core.settings import Settings
-from adbo.core.stopping import Interruption, StopReason
+from adbo.interruption.stopping import Interruption, StopReason
 from adbo.mirror.filesystem import shared_kind
 from adbo.run.walltime import last_moment, within_walltime
 

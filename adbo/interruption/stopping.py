@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
-from adbo.core import forks
-from adbo.core.alarm import INTERVAL, Alarm
-from adbo.core.exits import ExitGuard
-from adbo.core.programs import PATIENCE, Programs
-from adbo.core.unwinding import Unwinding
+from adbo.interruption import forks
+from adbo.interruption.alarm import INTERVAL, Alarm
+from adbo.interruption.exits import ExitGuard
+from adbo.interruption.programs import PATIENCE, Programs
+from adbo.interruption.unwinding import Unwinding
 
 T = TypeVar("T")
 
