@@ -10,10 +10,11 @@ from studies import check_sound, load
 
 OBJECTIVE = """
 import ctypes, os, time
+from adbo.core.launcher_environment import without_launcher
 
 def objective(trial):
     x = trial.suggest_float("x", -5, 5)
-    trial.set_user_attr("launcher", [n for n in os.environ if n.startswith(("PMI", "OMPI_COMM"))])
+    trial.set_user_attr("launcher", sorted({*os.environ} - {*without_launcher(os.environ)}))
     trial.set_user_attr("threads", os.environ.get("OMP_NUM_THREADS"))
     kind = trial.number % 10
     if kind == 3:
