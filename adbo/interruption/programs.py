@@ -16,14 +16,18 @@ _TRACKER = "resource_tracker import main"
 
 
 class Programs:
-    """The descendants of this process that were not there when the object was made."""
+    """The children of this process that were not there when the object was made, and theirs.
+
+    A server that was there before is left alone, with the processes that it starts.
+    """
 
     def __init__(self) -> None:
-        self._before = set(_descendants())
+        self._before = set(_children())
 
     def send(self, number: signal.Signals) -> list[psutil.Process]:
         """Send a signal to each of them, and return them."""
-        programs = [p for p in _descendants() if p not in self._before and not _is_tracker(p)]
+        new = [child for child in _children() if child not in self._before]
+        programs = [p for child in new for p in _with_descendants(child) if not _is_tracker(p)]
         for program in programs:
             with contextlib.suppress(psutil.Error):
                 program.send_signal(number)
@@ -36,11 +40,18 @@ class Programs:
             psutil.wait_procs(self.send(signal.SIGKILL), PATIENCE)
 
 
-def _descendants() -> list[psutil.Process]:
+def _children() -> list[psutil.Process]:
     try:
-        return list(psutil.Process().children(recursive=True))
+        return list(psutil.Process().children())
     except (psutil.Error, OSError):
         return []  # the system does not tell
+
+
+def _with_descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [process, *process.children(recursive=True)]
+    except (psutil.Error, OSError):
+        return [process]
 
 
 def _is_tracker(process: psutil.Process) -> bool:

@@ -14,6 +14,10 @@ from cluster import Cluster, wait_for
 from debian import installed
 from optuna.trial import FrozenTrial, TrialState
 
+#: MPICH's launcher, also where the environment of Python is not activated.
+_SCRIPTS = sysconfig.get_path("scripts")
+MPIEXEC = shutil.which("mpiexec", path=_SCRIPTS) or shutil.which("mpiexec")
+
 SOURCE = """\
 #include <mpi.h>
 #include <stdio.h>
@@ -85,8 +89,8 @@ def _check(place: Path, job: str, size: int) -> list[FrozenTrial]:
     [
         (ON_ITS_NODE, 2, ""),
         ("", 1, ""),
-        ("mpiexec -launcher fork -host localhost -n 2", 2, ""),
-        ("mpiexec -n 2", 2, 'unset = ["SLURM_*"]'),
+        (f"{MPIEXEC} -launcher fork -host localhost -n 2", 2, ""),
+        (f"{MPIEXEC} -n 2", 2, 'unset = ["SLURM_*"]'),
     ],
     ids=["srun", "singleton", "mpiexec by fork", "mpiexec without Slurm"],
 )

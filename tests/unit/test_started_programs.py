@@ -35,6 +35,21 @@ def test_what_was_started_later_ends_and_nothing_else() -> None:
         earlier.wait()
 
 
+def test_what_an_earlier_server_starts_goes_on() -> None:
+    """A database server, for example, starts a process for each connection."""
+    with subprocess.Popen(["sh", "-s"], stdin=subprocess.PIPE, text=True) as server:
+        started = Programs()
+        assert server.stdin is not None
+        server.stdin.write("sleep 600 &\n")
+        server.stdin.flush()
+        while not (below := psutil.Process(server.pid).children()):
+            pass
+        started.end()
+        assert below[0].is_running()
+        assert server.poll() is None
+        below[0].kill()
+
+
 def test_a_program_that_ignores_sigterm_is_killed(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(programs, "PATIENCE", 0.2)
     started = Programs()
