@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 
 import psutil
@@ -38,6 +39,12 @@ class Programs:
         programs = self.send(signal.SIGTERM)
         if programs and psutil.wait_procs(programs, PATIENCE)[1]:
             psutil.wait_procs(self.send(signal.SIGKILL), PATIENCE)
+
+
+def signal_group(group: int, number: int) -> None:
+    """Send a signal to a process group, unless it has ended."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
 
 
 def _children() -> list[psutil.Process]:

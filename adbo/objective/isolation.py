@@ -23,6 +23,7 @@ from optuna.trial import BaseTrial, TrialState
 
 from adbo.core.errors import UsageError, signal_name
 from adbo.core.launcher_environment import without_launcher
+from adbo.interruption.programs import signal_group
 from adbo.objective.evaluate import FailedEvaluation
 from adbo.objective.orders import Answer, Evaluate, Load
 from adbo.objective.trial import Trial
@@ -183,7 +184,7 @@ class IsolatedObjective:
     def _end_gently(self) -> None:
         """Give the evaluation time to clean up, and kill what is left of it."""
         if self._process is not None:
-            _signal_group(self._process.pid, signal.SIGTERM)
+            signal_group(self._process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_GRACE)
         self._kill()
@@ -192,7 +193,7 @@ class IsolatedObjective:
         """Kill the process and its children; the next evaluation starts another one."""
         if self._process is None:
             return
-        _signal_group(self._process.pid, signal.SIGKILL)
+        signal_group(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._guard_group(0)
         if self._connection is not None:
@@ -205,8 +206,3 @@ class IsolatedObjective:
             with contextlib.suppress(OSError):
                 self._guard.stdin.write(f"{group}\n".encode())
                 self._guard.stdin.flush()
-
-
-def _signal_group(group: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from adbo.interruption.programs import signal_group
+
 #: Seconds from SIGTERM to SIGKILL. Shorter, srun and mpiexec cannot end their ranks themselves.
 _GRACE = 5.0
 
@@ -145,8 +147,7 @@ class _Child(threading.Thread):
 
     def _signal(self, number: int) -> None:
         assert self.process is not None
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, number)
+        signal_group(self.process.pid, number)
 
 
 @contextlib.contextmanager
