@@ -9,26 +9,27 @@ Notation: ``X (m, d)`` rows of the unit cube, NaN for parameters that are absent
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from adbo.core.space import FloatArray
 from adbo.optimizer.models.boolean_rows import unique_rows
-from adbo.optimizer.regions import Region, RegionKind, is_flat
+from adbo.optimizer.regions import is_flat
+from adbo.optimizer.view import View
 
 
-def choose_branch(
-    X: FloatArray, cost: FloatArray, rng: np.random.Generator, rows_per_column: int
-) -> Region | None:
-    """Draw a branch that has not converged, uniformly.
+def enter_branch(view: View, rng: np.random.Generator, rows_per_column: int) -> View | None:
+    """Draw a branch that has not converged, uniformly, and return the view of its rows alone.
 
     A branch has converged if the costs of its best rows span no more than the difference between
     its best cost and the incumbent's.
 
     Parameters
     ----------
-    X, cost
-        The sample.
+    view
+        View of all rows.
     rng
         Source of the choice.
     rows_per_column
@@ -36,9 +37,11 @@ def choose_branch(
 
     Returns
     -------
-    Region | None
-        None if all branches have converged, or there is only one.
+    View | None
+        None if all branches have converged, or there is only one. Columns that the branch does
+        not have are fixed in its geometry.
     """
+    X, cost = view.sample.X, view.sample.cost
     order = np.argsort(cost, kind="stable")
     # Without failures, because a trial may fail before it has asked for all its parameters.
     order = order[np.isfinite(cost[order])]
@@ -47,11 +50,16 @@ def choose_branch(
         return None
     for chosen in rng.permutation(len(patterns)):
         rows = order[branch == chosen]
-        size = rows_per_column * np.count_nonzero(~np.isnan(X[rows[0]]))
+        absent = np.isnan(X[rows[0]])
+        size = rows_per_column * np.count_nonzero(~absent)
         with np.errstate(over="ignore"):
             behind = float(cost[rows[0]] - cost[order[0]])
         if len(rows) < size or not is_flat(cost[rows[:size]], behind):
-            return Region(rows, RegionKind.BRANCH)
+            sample = replace(view.sample, X=X[rows], cost=cost[rows], n_elites=len(rows))
+            levels = np.where(absent, 1.0, view.geometry.levels)
+            geometry = replace(view.geometry, levels=levels, all_points=None)
+            complete = view.complete[rows]
+            return replace(view, sample=sample, geometry=geometry, complete=complete)
     return None
 
 

@@ -7,35 +7,60 @@ Notation: ``d`` columns, ``X (m, d)`` complete rows, ``N`` candidates.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from adbo.core.space import FloatArray, IntArray
+from adbo.core.space import FloatArray
 from adbo.optimizer.sample import Geometry
-from adbo.optimizer.settings import CandidateSettings, Range
+
+if TYPE_CHECKING:
+    from adbo.optimizer.regions import Region
+
+#: Range of U in a factor 10^U.
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class CandidateSettings:
+    """Where an acquisition function is evaluated."""
+
+    n_candidates: int = 1000
+    """Candidates of an ask; more cost time."""
+    uniform_fraction: float = 0.1
+    """Fraction of the candidates that is uniform in the cube; the others are near good rows."""
+    pool_range: tuple[int, int] = (4, 128)
+    """Range of the number of best rows that candidates start from, log-uniform."""
+    step_exponents: Range = (-1.5, 0.3)
+    """Length of a candidate's step, in standard deviations of those rows."""
+
+
 
 #: Spread of a column, in the unit cube, if the pool has too few rows to estimate it.
 _UNKNOWN_SPREAD = 0.1
+
+#: Ranges of U in the length 10^U of a step: around a centre, in radii, and in a refinement.
+_AROUND, _REFINING = (-1.5, 0.0), (-1.5, 0.3)
+
+#: Points of a round around which the next round searches.
+_BEST = 8
 
 #: Number of times that a step without effect after rounding is doubled.
 _ENLARGEMENTS = 40
 
 
 def generate(
-    X: FloatArray,
-    ranking: IntArray,
-    geometry: Geometry,
-    rng: np.random.Generator,
-    settings: CandidateSettings,
+    region: Region, geometry: Geometry, rng: np.random.Generator, settings: CandidateSettings
 ) -> FloatArray:
-    """Return candidates: points near the first rows of a ranking, and uniform points.
+    """Return candidates: points near the first rows of a region, and uniform points.
 
     Parameters
     ----------
-    X
-        Complete rows ``(m, d)``; there may be none.
-    ranking
-        Numbers of the rows of the region, the most relevant first; there may be none.
+    region
+        Its rows; if its reach is finite, all points are that close to its first row.
     geometry
         Kinds of the columns.
     rng
@@ -48,29 +73,46 @@ def generate(
     FloatArray
         ``(N, d)``, snapped where values are discrete.
     """
-    n = settings.n_candidates
-    n_local = round(n * (1 - settings.uniform_fraction)) if len(ranking) else 0
-    candidates = rng.random((n, len(geometry.levels)))
-    if n_local:
-        pool = X[ranking[: log_uniform(*settings.pool_range, rng)]]
-        base = pool[rng.integers(len(pool), size=n_local)]
-        exponents = settings.step_exponents
-        candidates[:n_local] = mutate(base, _spread(pool), geometry, rng, exponents)
-    return geometry.snap(candidates) if np.isfinite(geometry.levels).any() else candidates
+    n, d = settings.n_candidates, region.X.shape[1]
+    if np.isfinite(region.reach):
+        length = region.reach * 10.0 ** rng.uniform(*_AROUND, size=(n, 1)) / np.sqrt(d)
+        base = np.tile(region.X[0], (n, 1))
+        return geometry.snap(mutate(base, np.ones(d), geometry, rng, length))
+    n_local = round(n * (1 - settings.uniform_fraction))
+    pool = region.X[: log_uniform(*settings.pool_range, rng)]
+    base = pool[rng.integers(len(pool), size=n_local)]
+    length = 10.0 ** rng.uniform(*settings.step_exponents, size=(n_local, 1))
+    near = mutate(base, _spread(pool), geometry, rng, length)
+    return geometry.snap(np.concatenate([near, rng.random((n - n_local, d))]))
 
 
-def around(
-    centre: FloatArray,
-    radius: float,
+def refine(
+    points: FloatArray,
+    ranked: Callable[[FloatArray], FloatArray],
     geometry: Geometry,
     rng: np.random.Generator,
-    settings: CandidateSettings,
+    rounds: int,
 ) -> FloatArray:
-    """Return points ``(n_around, d)`` around a centre ``(d,)``, most of them within the radius."""
-    n, d = settings.n_around, len(centre)
-    length = radius * 10.0 ** rng.uniform(*settings.around_exponents, size=(n, 1))
-    steps = length * rng.standard_normal((n, d)) / np.sqrt(d)
-    return geometry.snap(reflect(centre + steps))
+    """Search around the best points of each round, with steps that shrink as these come closer.
+
+    Parameters
+    ----------
+    points
+        Points ``(N, d)``, best first.
+    ranked
+        Orders points, the best first.
+    geometry, rng
+        Those of `generate`.
+    rounds
+        Number of rounds, each with N points.
+    """
+    for _ in range(rounds):
+        best = points[:_BEST]
+        base = best[rng.integers(len(best), size=len(points))]
+        length = 10.0 ** rng.uniform(*_REFINING, size=(len(points), 1))
+        moved = geometry.snap(mutate(base, _spread(best), geometry, rng, length))
+        points = ranked(np.concatenate([moved, best]))
+    return points
 
 
 def log_uniform(low: float, high: float, rng: np.random.Generator) -> int:
@@ -102,7 +144,7 @@ def mutate(
     spread: FloatArray,
     geometry: Geometry,
     rng: np.random.Generator,
-    step_exponents: Range,
+    length: FloatArray,
 ) -> FloatArray:
     """Change rows ``(N, d)`` in a random subset of their columns, at least one.
 
@@ -117,14 +159,13 @@ def mutate(
         Standard deviation of each column ``(d,)``.
     geometry, rng
         Those of `generate`.
-    step_exponents
-        Range of U in the length 10^U of a step, in standard deviations.
+    length
+        Length of each row's step ``(N, 1)``, in standard deviations.
     """
     n, d = base.shape
     movable = np.flatnonzero(geometry.levels > 1)
     if not movable.size:
         return base
-    length = 10.0 ** rng.uniform(*step_exponents, size=(n, 1))
     step = rng.standard_normal((n, d)) * spread * length
     rate = np.exp(rng.uniform(-np.log(d), 0.0, size=(n, 1)))
     changed = rng.random((n, d)) < rate

@@ -31,6 +31,12 @@ def embed(X: FloatArray, categories: IntArray) -> FloatArray:
     return np.concatenate(columns, axis=1)
 
 
+def embedded_columns(categories: IntArray) -> IntArray:
+    """Return the column ``(k,)`` of each embedded column, for numbers of choices ``(d,)``."""
+    numbers, choices = np.flatnonzero(categories == 0), np.flatnonzero(categories)
+    return np.concatenate([numbers, np.repeat(choices, categories[choices])])
+
+
 def squared_distances(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return the squared Euclidean distances ``(n, m)`` between the rows of two matrices.
 

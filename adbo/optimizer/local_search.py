@@ -1,8 +1,7 @@
-"""Minimization of a smooth surrogate that is fitted to a few rows.
+"""Minimization of a smooth model of a few rows, within the cube.
 
 Trees are constant between the rows they are fitted to, so they cannot locate the minimum of a
-basin; a smooth model can. Most models are radial basis functions. Some are quadratics of a few
-rows, which average over the small local minima of a basin.
+basin; a smooth model can.
 
 Notation: ``X (m, d)`` complete rows of the unit cube, ``y (m,)`` finite targets to minimize, ``z``
 coordinates along the principal axes of ``X``, in standard deviations from its mean.
@@ -18,14 +17,21 @@ from functools import partial
 import numpy as np
 
 from adbo.core.space import FloatArray
-from adbo.optimizer.candidates import log_uniform, reflect
-from adbo.optimizer.models.quadratic import fit_quadratic, n_coefficients
-from adbo.optimizer.models.rbf import fit_rbf
+from adbo.optimizer.candidates import Range, reflect
 from adbo.optimizer.sample import Geometry
-from adbo.optimizer.settings import LocalSearchSettings, Range
 
 #: Standard deviation that is assumed where all rows are equal.
 _UNKNOWN_SPREAD = 0.1
+
+#: Range of U in the distance 10^U from a face of the cube of points whose minimum is on or behind
+#: it, in spreads.
+_FACE_EXPONENTS = (-4.0, -1.0)
+
+#: Times the mean spread: the probability that points outside the cube are reflected.
+_REFLECTIONS_PER_SPREAD = 3.0
+
+#: Points of a search, how many of them the next round starts from, and its first steps in spreads.
+_SEARCH_POINTS, _SEARCH_BEST, _SEARCH_EXPONENTS = 256, 8, (-1.5, 0.3)
 
 #: Moves points ``(N, d)`` to the nearest feasible ones.
 Project = Callable[[FloatArray], FloatArray]
@@ -33,16 +39,19 @@ Project = Callable[[FloatArray], FloatArray]
 #: Predicts values ``(N,)`` at points ``(N, d)``.
 Predict = Callable[[FloatArray], FloatArray]
 
+#: Minimizes a model of ``z (m, d)`` and ``y (m,)`` among feasible points; returns points ``(N, d)``.
+Minimize = Callable[[FloatArray, FloatArray, Project, np.random.Generator], FloatArray]
+
 
 def minimize_locally(
     X: FloatArray,
     y: FloatArray,
     geometry: Geometry,
     rng: np.random.Generator,
-    settings: LocalSearchSettings,
-    radius: float = math.inf,
+    minimize: Minimize,
+    reach: float = math.inf,
 ) -> FloatArray:
-    """Return points ``(N, d)`` near the minimum of a model of the first rows, best first.
+    """Return points ``(N, d)`` near the minimum of a model of rows, best first.
 
     The model is a function of the continuous columns; the other columns are copied from the best
     row. Points whose minimum is on or behind a face of the cube are either moved close to that
@@ -56,33 +65,26 @@ def minimize_locally(
         Kinds of the columns.
     rng
         Source of all choices.
-    settings
-        Tunables.
-    radius
-        Largest distance of points from the first row. If it is finite, the model is an RBF model.
+    minimize
+        Minimizes the model.
+    reach
+        Largest distance of points from the first row.
     """
     smooth = geometry.smooth
-    is_near = math.isfinite(radius)
-    use_rbf = is_near or rng.random() < settings.rbf_probability
-    n_rows = _n_rbf_rows if use_rbf else _n_quadratic_rows
-    m = n_rows(len(X), int(smooth.sum()), rng, settings)
-    X, y = X[:m], y[:m]
+    is_near = math.isfinite(reach)
     x = X[:, smooth]
     spread = x.std(axis=0)
-    reflects = not is_near and (
-        rng.random() < settings.reflections_per_spread * float(spread.mean())
-    )
+    reflects = not is_near and rng.random() < _REFLECTIONS_PER_SPREAD * float(spread.mean())
     axes = _principal_axes(x)
     project = _identity if reflects else axes.to_cube
     if is_near:
-        project = partial(axes.to_ball, x[0], radius)
-    minimize = _minimize_rbf if use_rbf else _minimize_quadratic
-    found = axes.points(minimize(axes.coordinates(x), y, project, rng, settings))
+        project = partial(axes.to_ball, x[0], reach)
+    found = axes.points(minimize(axes.coordinates(x), y, project, rng))
     points = np.tile(X[np.argmin(y)], (len(found), 1))
     if reflects:
         points[:, smooth] = reflect(found)
     else:
-        points[:, smooth] = _off_faces(found, spread, rng, settings.face_exponents)
+        points[:, smooth] = _off_faces(found, spread, rng, _FACE_EXPONENTS)
     return geometry.snap(points)
 
 
@@ -161,68 +163,22 @@ def _principal_axes(X: FloatArray) -> _Axes:
     return _Axes(mean, directions / deviations, (directions * deviations).T)
 
 
-def _n_rbf_rows(m: int, d: int, rng: np.random.Generator, settings: LocalSearchSettings) -> int:
-    low = settings.rbf_rows_per_coefficient * (d + 1)
-    return min(m, log_uniform(low, max(low, settings.rbf_most_rows), rng))
-
-
-def _n_quadratic_rows(
-    m: int, d: int, rng: np.random.Generator, settings: LocalSearchSettings
-) -> int:
-    coefficients = n_coefficients(settings.quadratic_most_rows, d, settings.quadratic)
-    low, high = settings.quadratic_rows
-    return min(m, log_uniform(low * coefficients, high * coefficients, rng))
-
-
 def _identity(z: FloatArray) -> FloatArray:
     return z
 
 
-def _minimize_rbf(
-    z: FloatArray,
-    y: FloatArray,
-    project: Project,
-    rng: np.random.Generator,
-    settings: LocalSearchSettings,
-) -> FloatArray:
-    smoothing = 10.0 ** rng.uniform(*settings.smoothing_exponents)
-    model = fit_rbf(z, y, smoothing, settings.rbf)
-    return _random_search(model.predict, z, project, rng, settings)
-
-
-def _minimize_quadratic(
-    z: FloatArray,
-    y: FloatArray,
-    project: Project,
-    rng: np.random.Generator,
-    settings: LocalSearchSettings,
-) -> FloatArray:
-    model = fit_quadratic(z, y, settings.quadratic)
-    lowest = model.minimizer(settings.quadratic_reach)[None, :]
-    projected = project(lowest)
-    if (projected != lowest).any():
-        return _random_search(model.predict, projected, project, rng, settings)
-    n = settings.n_points
-    length = 10.0 ** rng.uniform(*settings.quadratic_exponents, size=(n, 1))
-    return lowest + length * rng.standard_normal((n, z.shape[1]))
-
-
-def _random_search(
-    predict: Predict,
-    z: FloatArray,
-    project: Project,
-    rng: np.random.Generator,
-    settings: LocalSearchSettings,
+def search(
+    predict: Predict, z: FloatArray, project: Project, rng: np.random.Generator, rounds: int
 ) -> FloatArray:
     """Return feasible points ``(N, d)`` where a model is lowest; start from rows ``z (m, d)``."""
-    n, n_best = settings.search_points, settings.search_best
+    n = _SEARCH_POINTS
     start = z[rng.integers(len(z), size=n)]
-    step = 10.0 ** rng.uniform(*settings.search_exponents, size=(n, 1))
+    step = 10.0 ** rng.uniform(*_SEARCH_EXPONENTS, size=(n, 1))
     points = np.empty((0, z.shape[1]))
-    for _ in range(settings.search_rounds):
+    for _ in range(rounds):
         moved = project(start + step * rng.standard_normal(start.shape))
-        points = np.concatenate([moved, points[:n_best]])
+        points = np.concatenate([moved, points[:_SEARCH_BEST]])
         points = points[np.argsort(predict(points), kind="stable")]
-        start = points[rng.integers(n_best, size=n)]
+        start = points[rng.integers(_SEARCH_BEST, size=n)]
         step = step / 2
-    return points[: settings.n_points]
+    return points[:64]

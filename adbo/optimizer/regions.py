@@ -1,9 +1,9 @@
-"""Regions: the rows that an ask works with, which are the elites or the rows of one basin.
+"""Regions: the rows that an ask works with.
 
-If all ranks followed the elites, they would end in the basin that was found first. Some asks
-therefore work in the basin of another centre: a row that is far from every better row
-(nearest-better clustering, Preuss, EvoApplications 2010). Once the incumbent's basin is polished,
-most asks restart elsewhere.
+They are the elites; or the rows of the basin of another centre, a row that is far from every better
+row (nearest-better clustering, Preuss, EvoApplications 2010); or, for strategies that model the
+whole space, the whole sample. If all ranks followed the elites, they would end in the basin that
+was found first. Once the elites have converged, asks that would work among them restart elsewhere.
 
 Notation: ``X (m, d)`` complete rows of the unit cube, ``embedded (m, k)`` the same as points whose
 distances are meaningful, ``cost (m,)``, NaN for failures, ``nearest_better (m,)`` the distance of
@@ -14,32 +14,41 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum, auto
 from functools import cache
 
 import numpy as np
 
 from adbo.core.space import FloatArray, IntArray
 from adbo.optimizer.distances import embed, squared_distances
-from adbo.optimizer.sample import Geometry, Sample
-from adbo.optimizer.settings import RegionSettings
+from adbo.optimizer.view import View
 
 #: Rows that are compared with all better rows at once. One matrix of 512 rows takes 1.4 times as
 #: long as blocks of 64.
 _BLOCK = 64
 
 
-class RegionKind(Enum):
-    """How a region was chosen, and what its rows are."""
+@dataclass(frozen=True)
+class RegionSettings:
+    """Where an ask works."""
 
-    ELITES = auto()
-    """The elites, best first."""
-    BASIN = auto()
-    """All rows of the sample and the auxiliary rows, by their distance to a centre."""
-    RESTART = auto()
-    """A basin whose centre is far from the polished one; there may be few rows around it."""
-    BRANCH = auto()
-    """The rows of one branch of a conditional space, best first. The ask stays in the branch."""
+    branch_probability: float = 0.5
+    """Asks in a conditional space that search one branch, drawn at random."""
+    distance_power: float = 1.5
+    """p in the probability d^p / (cumulative d^p over better rows)^q of a centre."""
+    cumulative_power: float = 3.0
+    """q in the same formula: a higher value prefers better centres."""
+    radius_fraction: float = 0.5
+    """Radius of a basin, as a fraction of its centre's nearest-better distance."""
+    least_rows: int = 8
+    """With fewer rows, a region has no model of its own, and points stay within its radius."""
+    most_rows: int = 320
+    """Rows of a basin that are used, the nearest to its centre; more cost time."""
+    rows_per_column: int = 4
+    """The k of the k * d rows that decide whether a region has converged."""
+    converged_fraction: float = 1e-8
+    """Converged: the costs span less than this fraction of the sample's range of costs."""
+    attempts: int = 30
+    """Centres of converged basins that are passed over before one of them is used."""
 
 
 @dataclass(frozen=True)
@@ -48,73 +57,68 @@ class Region:
 
     Parameters
     ----------
-    rows
-        Numbers of rows in the sample followed by the auxiliary rows ``(k,)``, most relevant first.
     kind
-        How they were chosen.
-    radius
-        Rows within this distance of the centre, the first row, belong to its basin; infinity if
-        no row is better than the centre.
+        One of `adbo.core.origins.REGIONS`.
+    X, cost
+        Complete rows ``(k, d)`` and costs ``(k,)``, the most relevant first.
+    reach
+        Largest distance of proposed points from the first row.
     """
 
-    rows: IntArray
-    kind: RegionKind
-    radius: float = math.inf
+    kind: str
+    X: FloatArray
+    cost: FloatArray
+    reach: float = math.inf
 
     @property
     def is_basin(self) -> bool:
         """Whether the rows are ordered by their distance to a centre."""
-        return self.kind in (RegionKind.BASIN, RegionKind.RESTART)
+        return self.kind in ("basin", "restart")
 
 
-def choose_region(
-    sample: Sample, geometry: Geometry, rng: np.random.Generator, settings: RegionSettings
+def make_region(
+    view: View, kind: str, rng: np.random.Generator, settings: RegionSettings
 ) -> Region:
-    """Choose the elites or a basin for this ask.
+    """Return the region of a kind; a restart in place of elites that have converged.
 
     Parameters
     ----------
-    sample
-        Complete rows.
-    geometry
-        Kinds of the columns.
+    view
+        What the ask sees; its sample has at least one complete evaluation.
+    kind
+        One of `adbo.core.origins.REGIONS`.
     rng
-        Source of all choices.
+        Source of the centre.
     settings
         Tunables.
     """
-    n_elites, cost = sample.n_elites, sample.cost
-    elites = Region(np.arange(n_elites), RegionKind.ELITES)
-    if not n_elites:
-        return elites
-    size = settings.rows_per_column * sample.X.shape[1]
-    cost_range = _cost_range(cost)
-    best = cost[: min(size, n_elites)]
-    is_polished = is_flat(best, settings.polished_fraction * cost_range)
-    restarts = is_polished and bool(rng.random() < settings.restart_probability)
-    stays = rng.random() >= settings.probability
-    if stays and not restarts and not is_flat(best, settings.converged_fraction * cost_range):
-        return elites
-    kind = RegionKind.RESTART if restarts else RegionKind.BASIN
-    return _choose_basin(sample, geometry, kind, rng, settings)
+    sample, n_elites = view.sample, view.sample.n_elites
+    if kind == "space":
+        return Region(kind, view.complete, sample.cost)
+    if kind == "elites":
+        best = sample.cost[: min(settings.rows_per_column * sample.X.shape[1], n_elites)]
+        if is_flat(best, settings.converged_fraction * _cost_range(sample.cost)):
+            kind = "restart"
+    if kind in ("elites", "branch"):
+        return Region(kind, view.complete[:n_elites], sample.cost[:n_elites])
+    return _make_basin(view, kind, rng, settings)
 
 
-def _choose_basin(
-    sample: Sample,
-    geometry: Geometry,
-    kind: RegionKind,
-    rng: np.random.Generator,
-    settings: RegionSettings,
+def _make_basin(
+    view: View, kind: str, rng: np.random.Generator, settings: RegionSettings
 ) -> Region:
     """Draw centres until the basin of one has not converged."""
+    sample, geometry = view.sample, view.geometry
     cost, size = sample.cost, settings.rows_per_column * sample.X.shape[1]
-    embedded = embed(sample.X, geometry.categories)
+    # A constant: a parameter that is absent in two rows adds nothing to their distance.
+    embedded = embed(np.nan_to_num(sample.X, nan=0.5), geometry.categories)
     nearest_better = nearest_better_distances(embedded, cost)
-    if kind is RegionKind.RESTART:
+    if kind == "restart":
         weight = _restart_weights(embedded, nearest_better, cost, size, settings)
     else:
         weight = _centre_weights(nearest_better, cost, settings)
     auxiliary = sample.auxiliary()
+    X = np.concatenate([view.complete, auxiliary.X])
     everything = np.concatenate([embedded, embed(auxiliary.X, geometry.categories)])
     all_cost = np.concatenate([cost, auxiliary.cost])
     least_tolerance = settings.converged_fraction * _cost_range(cost)
@@ -129,14 +133,18 @@ def _choose_basin(
         converged = is_flat(all_cost[around], max(least_tolerance, behind))
         # Rows beyond the nearest better row do not inform about a basin with few rows.
         is_searched = (
-            kind is RegionKind.BASIN or distance[around].max() <= nearest_better[centre] ** 2
+            kind == "basin" or distance[around].max() <= nearest_better[centre] ** 2
         )
         if not (total > 0 and is_searched and converged):
             break
         around = around[around < len(weight)]
         weight[around[cost[around] >= cost[centre]]] = 0.0
-    rows = np.argsort(distance, kind="stable")
-    return Region(rows, kind, settings.radius_fraction * float(nearest_better[centre]))
+    rows = np.argsort(distance, kind="stable")[: settings.most_rows]
+    radius = settings.radius_fraction * float(nearest_better[centre])
+    inside = rows[distance[rows] <= radius**2]
+    if len(inside) >= settings.least_rows:
+        return Region(kind, X[inside], all_cost[inside])
+    return Region(kind, X[rows], all_cost[rows], radius)
 
 
 def nearest_better_distances(embedded: FloatArray, cost: FloatArray) -> FloatArray:

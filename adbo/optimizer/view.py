@@ -6,7 +6,7 @@ Notation: ``X (m, d)`` the sample, ``N`` points, all in the unit cube.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from adbo.core.space import FloatArray
 from adbo.optimizer import candidates
 from adbo.optimizer.models import forest
-from adbo.optimizer.regions import Region
-from adbo.optimizer.sample import Sample
+from adbo.optimizer.sample import Geometry, Sample
 
-#: Tells which points ``(N, d)`` were evaluated before ``(N,)``.
-IsKnown = Callable[[FloatArray], NDArray[np.bool_]]
+#: Tells of points ``(N, d)`` something about each ``(N,)``.
+Test = Callable[[FloatArray], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,12 @@ class View:
     ----------
     sample
         The sample.
+    geometry
+        Kinds of the columns.
+    kappa
+        Weight of the standard deviation in this ask.
     complete
-        Its rows ``(m, d)``, with values for absent parameters.
+        Rows of the sample ``(m, d)``, with values for absent parameters.
     mark_absent
         Sets parameters of points ``(N, d)`` to NaN where they are predicted to be absent.
     is_known
@@ -39,62 +42,45 @@ class View:
     """
 
     sample: Sample
+    geometry: Geometry
+    kappa: float
     complete: FloatArray
     mark_absent: Callable[[FloatArray], FloatArray]
-    is_known: IsKnown
+    is_known: Test
 
 
-def make_view(sample: Sample, is_known: IsKnown | None, rng: np.random.Generator) -> View:
-    """Complete the rows of a sample; learn presence when it is needed for the first time."""
+def make_view(
+    sample: Sample,
+    geometry: Geometry,
+    kappa: float,
+    is_known: Test | None,
+    rng: np.random.Generator,
+) -> View:
+    """Complete the rows of a sample; learn presence when it is needed for the first time.
+
+    Parameters
+    ----------
+    sample, geometry, kappa
+        See `View`.
+    is_known
+        Tells which points were evaluated before; None for a continuous space.
+    rng
+        Source of the values of absent parameters.
+    """
     present = ~np.isnan(sample.X)
     if present.all():
-        return View(sample, sample.X, lambda points: points, is_known or _none_known)
+        known = is_known or _none_known
+        return View(sample, geometry, kappa, sample.X, lambda points: points, known)
     complete = candidates.impute(sample.X, sample.n_elites, rng)
     learn = cache(lambda: forest.learn_presence(complete, present))
 
     def mark_absent(points: FloatArray) -> FloatArray:
         return np.where(learn()(points), points, np.nan)
 
-    if is_known is None:
-        return View(sample, complete, mark_absent, _none_known)
-    return View(sample, complete, mark_absent, lambda points: is_known(mark_absent(points)))
+    def known(points: FloatArray) -> NDArray[np.bool_]:
+        return _none_known(points) if is_known is None else is_known(mark_absent(points))
 
-
-def enter_region(view: View, region: Region, most_rows: int) -> tuple[View, Region]:
-    """Restrict a basin to the rows within its radius, and add its auxiliary rows to the view.
-
-    Parameters
-    ----------
-    view
-        View of the sample.
-    region
-        A basin, with rows of the sample and auxiliary rows.
-    most_rows
-        Largest number of rows, the nearest to the centre, that are kept.
-
-    Returns
-    -------
-    tuple[View, Region]
-        The row numbers of the region refer to the view.
-    """
-    sample, n = view.sample, len(view.complete)
-    auxiliary = sample.auxiliary()
-    everything = np.concatenate([view.complete, auxiliary.X])
-    distance = np.sum((everything[region.rows] - everything[region.rows[0]]) ** 2, axis=1)
-    rows = region.rows[distance <= region.radius**2][:most_rows]
-    is_auxiliary = rows >= n
-    added = rows[is_auxiliary] - n
-    view = replace(
-        view,
-        sample=replace(
-            sample,
-            X=np.concatenate([sample.X, auxiliary.X[added]]),
-            cost=np.concatenate([sample.cost, auxiliary.cost[added]]),
-        ),
-        complete=np.concatenate([view.complete, auxiliary.X[added]]),
-    )
-    rows[is_auxiliary] = n + np.arange(len(added))
-    return view, replace(region, rows=rows)
+    return View(sample, geometry, kappa, complete, mark_absent, known)
 
 
 def _none_known(points: FloatArray) -> NDArray[np.bool_]:

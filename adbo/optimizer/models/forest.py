@@ -19,7 +19,12 @@ from sklearn.tree import DecisionTreeClassifier, ExtraTreeRegressor
 
 from adbo.core.space import FloatArray, IntArray
 from adbo.optimizer.models.boolean_rows import unique_rows
-from adbo.optimizer.settings import ForestSettings
+
+#: Evaluations of a choice that weigh as much as the prior that all choices are alike.
+_CATEGORY_PRIOR = 1.0
+
+#: Factor between the cube and the trees' single precision, around the incumbent.
+_SCALE = 2.0**40
 
 #: Coordinate of absent parameters: outside of the cube, so that one split separates them.
 _ABSENT = -1.0
@@ -66,7 +71,7 @@ def fit_forest(
     y: FloatArray,
     categories: IntArray,
     rng: np.random.Generator,
-    settings: ForestSettings,
+    n_trees: int,
 ) -> Forest:
     """Grow a forest.
 
@@ -79,21 +84,21 @@ def fit_forest(
         Number of choices of each column ``(d,)``, 0 for numbers.
     rng
         Source of the splits.
-    settings
-        Tunables.
+    n_trees
+        Number of trees: more make the standard deviation less noisy and cost time.
     """
     origin = np.where(np.isnan(X[0]) | (categories > 0), 0.5, X[0])
     ranks = {
-        int(j): _category_ranks(X[:, j], y, int(categories[j]), settings.category_prior)
+        int(j): _category_ranks(X[:, j], y, int(categories[j]), _CATEGORY_PRIOR)
         for j in np.flatnonzero(categories)
     }
-    rows = np.asfortranarray(_transform(X, origin, settings.scale, ranks))
+    rows = np.asfortranarray(_transform(X, origin, _SCALE, ranks))
     seed = int(rng.integers(2**32))
     try:
-        trees = grow_privately(rows, y, seed, settings.n_trees)
+        trees = grow_privately(rows, y, seed, n_trees)
     except (ImportError, AttributeError, TypeError, ValueError):
-        trees = grow_publicly(rows, y, seed, settings.n_trees)
-    return Forest(trees, origin, settings.scale, ranks)
+        trees = grow_publicly(rows, y, seed, n_trees)
+    return Forest(trees, origin, _SCALE, ranks)
 
 
 def learn_presence(

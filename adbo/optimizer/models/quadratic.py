@@ -12,7 +12,9 @@ import numpy as np
 
 from adbo.core.space import FloatArray, IntArray
 from adbo.optimizer.models.linear import fit_linear
-from adbo.optimizer.settings import QuadraticSettings
+
+#: Rows that a quadratic needs for each coefficient; with fewer, it has fewer terms.
+_ROWS_PER_COEFFICIENT = 1.2
 
 #: Ridge on the coefficients, for each point.
 _RIDGE = 1e-5
@@ -45,15 +47,18 @@ class Quadratic:
         return np.asarray(axes @ along)
 
 
-def n_coefficients(m: int, d: int, settings: QuadraticSettings) -> int:
+def n_coefficients(m: int, d: int, most: int) -> int:
     """Return the number of coefficients of the quadratic of ``m`` points in ``d`` columns."""
-    return 1 + d + len(_terms(m, d, settings)[0])
+    return 1 + d + len(_terms(m, d, most)[0])
 
 
-def fit_quadratic(z: FloatArray, y: FloatArray, settings: QuadraticSettings) -> Quadratic:
-    """Fit a quadratic to points ``(m, d)`` and finite targets ``(m,)``."""
+def fit_quadratic(z: FloatArray, y: FloatArray, most: int) -> Quadratic:
+    """Fit a quadratic to points ``(m, d)`` and finite targets ``(m,)``.
+
+    It has mixed terms if there are enough points, and not more coefficients than ``most``.
+    """
     m, d = z.shape
-    rows, columns = _terms(m, d, settings)
+    rows, columns = _terms(m, d, most)
     design = np.concatenate([np.ones((m, 1)), z, z[:, rows] * z[:, columns]], axis=1)
     ridge = m * _RIDGE * np.diag(np.arange(design.shape[1]) > 0)
     solution = np.linalg.solve(design.T @ design + ridge, design.T @ (y - y.mean()))
@@ -66,7 +71,7 @@ def draw_quadratic(
     weight: FloatArray,
     width: float,
     rng: np.random.Generator,
-    settings: QuadraticSettings,
+    most: int,
 ) -> Quadratic:
     """Draw a quadratic from its posterior, with an isotropic, a diagonal or a full Hessian.
 
@@ -82,15 +87,15 @@ def draw_quadratic(
         Factor of the draw's distance from the posterior mean.
     rng
         Source of the draw.
-    settings
-        Tunables.
+    most
+        Upper limit of the coefficients with a full Hessian.
     """
     m, d = z.shape
     total_weight = float(weight.sum())
     root = np.sqrt(weight)
     target = root * (y - np.average(y, weights=weight))
     best = None
-    for terms, tied in _hessian_kinds(total_weight, d, settings):
+    for terms, tied in _hessian_kinds(total_weight, d, most):
         products = (z[:, terms[0]] * z[:, terms[1]]) @ tied
         design = root[:, None] * np.concatenate([np.ones((m, 1)), z, products], axis=1)
         posterior = fit_linear(design, target, total_weight * _RIDGE, total_weight)
@@ -104,7 +109,7 @@ def draw_quadratic(
 
 
 def _hessian_kinds(
-    m: float, d: int, settings: QuadraticSettings
+    m: float, d: int, most: int
 ) -> Iterator[tuple[tuple[IntArray, IntArray], FloatArray]]:
     """Yield the kinds of Hessian that the weight ``m`` of all points allows.
 
@@ -113,12 +118,11 @@ def _hessian_kinds(
     """
     squares = np.arange(d), np.arange(d)
     yield squares, np.ones((d, 1))
-    per_coefficient = settings.rows_per_coefficient
-    if d > 1 and per_coefficient * (1 + 2 * d) <= m:
+    if d > 1 and _ROWS_PER_COEFFICIENT * (1 + 2 * d) <= m:
         yield squares, np.eye(d)
     pairs = np.triu_indices(d)
     n = 1 + d + len(pairs[0])
-    if d > 1 and per_coefficient * n <= m and n <= settings.most_drawn_coefficients:
+    if d > 1 and _ROWS_PER_COEFFICIENT * n <= m and n <= most:
         yield pairs, np.eye(len(pairs[0]))
 
 
@@ -130,9 +134,10 @@ def _from_coefficients(
     return Quadratic(slope, hessian + hessian.T)
 
 
-def _terms(m: int, d: int, settings: QuadraticSettings) -> tuple[IntArray, IntArray]:
+def _terms(m: int, d: int, most: int) -> tuple[IntArray, IntArray]:
     """Return the pairs of columns whose products are terms: all, or only squares if m is low."""
     rows, columns = np.triu_indices(d)
-    if settings.rows_per_coefficient * (1 + d + len(rows)) <= m:
+    n = 1 + d + len(rows)
+    if _ROWS_PER_COEFFICIENT * n <= m and n <= most:
         return rows, columns
     return np.arange(d), np.arange(d)

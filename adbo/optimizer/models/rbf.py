@@ -16,7 +16,9 @@ import numpy as np
 
 from adbo.core.space import FloatArray
 from adbo.optimizer.distances import squared_distances
-from adbo.optimizer.settings import RBFSettings
+
+#: Rows for each coefficient of its polynomial that a quintic model needs.
+_QUINTIC_ROWS = 2.0
 
 #: Ridge for each point of models that interpolate: it keeps the matrix regular where points
 #: coincide.
@@ -54,7 +56,7 @@ class RBFModel:
         return np.asarray(powers + _polynomial(q, self.quintic) @ self.weights[m:])
 
 
-def fit_rbf(z: FloatArray, y: FloatArray, smoothing: float, settings: RBFSettings) -> RBFModel:
+def fit_rbf(z: FloatArray, y: FloatArray, smoothing: float) -> RBFModel:
     """Fit up to four models and return the one with the lowest leave-one-out error.
 
     The models are cubic or, if there are enough points, quintic; and they interpolate the points
@@ -67,12 +69,10 @@ def fit_rbf(z: FloatArray, y: FloatArray, smoothing: float, settings: RBFSetting
         Points ``(m, d)`` and finite targets ``(m,)``.
     smoothing
         Ridge for each point of the smoothed models.
-    settings
-        Tunables.
     """
     m, d = z.shape
     kinds = [False]
-    if m >= settings.quintic_rows_per_coefficient * (1 + d + d * (d + 1) // 2):
+    if m >= _QUINTIC_ROWS * (1 + d + d * (d + 1) // 2):
         kinds.append(True)
     squares = squared_distances(z, z)
     fitted = []

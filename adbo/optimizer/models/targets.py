@@ -7,6 +7,25 @@ import numpy as np
 from adbo.core.space import FloatArray
 
 
+def plain_targets(cost: FloatArray) -> FloatArray:
+    """Return costs ``(m,)`` between 0 and 1; failures get the worst finite cost.
+
+    A quadratic objective stays quadratic.
+    """
+    finite = cost[np.isfinite(cost)]
+    if not finite.size:
+        return np.zeros(len(cost))
+    best, worst = float(finite.min()), float(finite.max())
+    # Halves, because the difference of the largest and the smallest float overflows.
+    gap = np.clip(np.where(np.isnan(cost), worst, cost), best, worst) / 2 - best / 2
+    return np.asarray(gap / (float(gap.max()) or 1.0))
+
+
+def draw_targets(cost: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Return plain or scaled targets ``(m,)``, each in half of the calls."""
+    return plain_targets(cost) if rng.random() < 0.5 else scale_targets(cost, len(cost))
+
+
 def scale_targets(cost: FloatArray, n_elites: int) -> FloatArray:
     """Return costs on a scale that resolves the elites, whatever their magnitude.
 

@@ -15,13 +15,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbo.core.space import FloatArray
-from adbo.optimizer.candidates import reflect
+from adbo.optimizer.candidates import Range, reflect
+from adbo.optimizer.distances import embed
 from adbo.optimizer.models.quadratic import Quadratic, draw_quadratic
+from adbo.optimizer.regions import Region, nearest_better_distances
 from adbo.optimizer.sample import Geometry
-from adbo.optimizer.settings import GlobalQuadraticSettings
+from adbo.optimizer.view import View
+
+#: Points that are returned: more than one, because some may be known.
+_N_POINTS = 64
+
+#: Rows for each column that are used even if they are farther away than the radius.
+_LEAST_ROWS_PER_COLUMN = 3
 
 #: Least divisor, and least ratio of distances, so that equal rows cause no division by zero.
 _LEAST = 1e-9
+
+
+@dataclass(frozen=True)
+class Bowl:
+    """Minimization of a quadratic that is drawn from its posterior given the whole sample."""
+
+    radius_exponents: Range = (-0.5, 0.0)
+    """Range of U: rows are used within 10^U times the distance of the farthest."""
+    crowd_fraction: float = 0.2
+    """A row has full weight if no better row is closer than this fraction of the radius."""
+    weight_power: float = 2
+    """Weight decreases with this power of the nearest-better distance; 0: equal weights."""
+    most_coefficients: int = 100
+    """A full Hessian has at most this many; time grows with the square."""
+    width_exponents: Range = (-1.0, 0.0)
+    """Range of U in the factor 10^U of the draw's distance from the posterior mean."""
+    step_exponents: Range = (-2.5, -0.5)
+    """Range of U in the distance 10^U of points from the minimum, in spreads of the rows."""
+
+    def propose(self, view: View, region: Region, rng: np.random.Generator) -> FloatArray:
+        """Return points; see `Strategy`."""
+        geometry, X, cost = view.geometry, region.X, region.cost
+        if not geometry.smooth.any():
+            return X[:0]
+        distance = nearest_better_distances(embed(X, geometry.categories), cost)
+        model = fit_global_quadratic(X, cost, distance, geometry, rng, self)
+        return minimize_global_quadratic(X, model, geometry, rng, self)
 
 
 @dataclass(frozen=True)
@@ -57,7 +92,7 @@ def fit_global_quadratic(
     nearest_better: FloatArray,
     geometry: Geometry,
     rng: np.random.Generator,
-    settings: GlobalQuadraticSettings,
+    settings: Bowl,
 ) -> GlobalQuadratic:
     """Draw a quadratic from its posterior given the rows around the incumbent.
 
@@ -82,7 +117,7 @@ def fit_global_quadratic(
     distance = np.sqrt(np.sum((x - X[0, smooth]) ** 2, axis=1))
     order = np.argsort(distance, kind="stable")
     radius = 10.0 ** rng.uniform(*settings.radius_exponents) * distance[order[-1]]
-    least = settings.least_rows_per_column * x.shape[1]
+    least = _LEAST_ROWS_PER_COLUMN * x.shape[1]
     nearest = order[: max(np.count_nonzero(distance <= radius), least)]
     x, y = x[nearest], y[nearest] / (np.abs(y[nearest]).max() or 1.0)
     crowd = max(settings.crowd_fraction * float(distance[nearest[-1]]), _LEAST)
@@ -92,7 +127,7 @@ def fit_global_quadratic(
     square = np.sum((x - mean) ** 2, axis=1)
     scale = max(float(np.sqrt(np.average(square, weights=weight) / x.shape[1])), _LEAST)
     width = 10.0 ** rng.uniform(*settings.width_exponents)
-    model = draw_quadratic((x - mean) / scale, y, weight, width, rng, settings.quadratic)
+    model = draw_quadratic((x - mean) / scale, y, weight, width, rng, settings.most_coefficients)
     return GlobalQuadratic(smooth, mean, scale, model, float(np.sqrt(square.max())) / scale)
 
 
@@ -101,13 +136,13 @@ def minimize_global_quadratic(
     model: GlobalQuadratic,
     geometry: Geometry,
     rng: np.random.Generator,
-    settings: GlobalQuadraticSettings,
+    settings: Bowl,
 ) -> FloatArray:
     """Return points ``(N, d)`` near the minimum of a global quadratic of rows ``(m, d)``.
 
     Columns that are not continuous are copied from the first row.
     """
-    n = settings.n_points
+    n = _N_POINTS
     lowest = np.clip(model.minimizer(), 0.0, 1.0)
     step = 10.0 ** rng.uniform(*settings.step_exponents, size=(n, 1))
     rows = np.tile(X[0], (n, 1))

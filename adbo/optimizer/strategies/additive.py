@@ -19,15 +19,53 @@ from dataclasses import dataclass
 import numpy as np
 
 from adbo.core.space import FloatArray, IntArray
-from adbo.optimizer.candidates import log_uniform
+from adbo.optimizer.candidates import Range, log_uniform
 from adbo.optimizer.distances import embed
 from adbo.optimizer.models.linear import Posterior, fit_linear
 from adbo.optimizer.models.targets import scale_targets
+from adbo.optimizer.regions import Region
 from adbo.optimizer.sample import Geometry
-from adbo.optimizer.settings import AdditiveSettings
+from adbo.optimizer.view import View
+
+#: Points that are returned: more than one, because some may be known.
+_N_POINTS = 8
+
+#: Rows that the model needs for each column.
+_LEAST_ROWS_PER_COLUMN = 4
+
+#: Upper limit of the cosines of all columns together, and of all features.
+_ALL_COSINES, _MOST_FEATURES = 160, 400
+
+#: Models of plain costs; the others are of costs on the scale of the forest's targets.
+_PLAIN_PROBABILITY = 0.5
+
+#: Values of each column among which the minimum is sought.
+_N_VALUES = 64
 
 #: Least range of a column's rows, so that equal rows cause no division by zero.
 _LEAST_WIDTH = 1e-12
+
+
+@dataclass(frozen=True)
+class Additive:
+    """The best value of each column by itself, if the sum of their functions predicts the costs."""
+
+    most_rows: int = 512
+    """Upper limit of its rows, whose number is log-uniform; more cost time."""
+    cosines: int = 24
+    """Cosines of each column: a higher number resolves narrower basins."""
+    attempts: int = 4
+    """Drawn pairs of length scale and noise; the one that predicts best is used."""
+    length_exponents: Range = (-1.3, 0.0)
+    """Range of U in the length scale 10^U, as a fraction of the rows' range."""
+    noise_exponents: Range = (-6.0, -1.0)
+    """Range of U in the noise variance 10^U of a row, as a fraction of the prior variance."""
+    correlation_power: float = 4
+    """The model is used with the probability r^power, r its leave-one-out correlation."""
+
+    def propose(self, view: View, region: Region, rng: np.random.Generator) -> FloatArray:
+        """Return points; see `Strategy`."""
+        return minimize_additive(region.X, region.cost, view.geometry, rng, self)
 
 
 def minimize_additive(
@@ -35,7 +73,7 @@ def minimize_additive(
     cost: FloatArray,
     geometry: Geometry,
     rng: np.random.Generator,
-    settings: AdditiveSettings,
+    settings: Additive,
 ) -> FloatArray:
     """Return points ``(N, d)`` where draws from an additive model are lowest.
 
@@ -62,7 +100,7 @@ def minimize_additive(
     columns = np.flatnonzero(geometry.levels > 1)
     finite = np.isfinite(cost)
     X, cost = X[finite], cost[finite]
-    least = settings.least_rows_per_column * (len(columns) + 1)
+    least = _LEAST_ROWS_PER_COLUMN * (len(columns) + 1)
     if not len(columns) or len(X) < least:
         return none
     m = log_uniform(least, max(least, settings.most_rows), rng)
@@ -71,20 +109,20 @@ def minimize_additive(
     distance = np.sum((embedded - embedded[0]) ** 2, axis=1)
     order = np.argsort(distance, kind="stable")[:m]
     x, cost = X[order][:, columns], cost[order]
-    n_waves = int(np.clip(settings.all_cosines // len(columns), 1, settings.cosines))
+    n_waves = int(np.clip(_ALL_COSINES // len(columns), 1, settings.cosines))
     n_features = np.where(categories, np.minimum(categories, len(x)), n_waves).sum()
-    if n_features > settings.most_features:
+    if n_features > _MOST_FEATURES:
         return none
-    y = _centred_targets(cost, rng.random() < settings.plain_probability)
+    y = _centred_targets(cost, rng.random() < _PLAIN_PROBABILITY)
     if not y.std() > 0:
         return none
-    grid = _value_grid(X[order[0]], x, columns, rng, settings.n_values)
+    grid = _value_grid(X[order[0]], x, columns, rng, _N_VALUES)
     basis = _basis(x, geometry.snap(grid)[:, columns], categories, n_waves)
     model = _best_model(basis, y / y.std(), rng, settings)
     if model is None or rng.random() >= model.correlation**settings.correlation_power:
         return none
-    points = grid[: settings.n_points].copy()
-    points[:, columns] = _minimizers(basis, model.draw(settings.n_points, rng))
+    points = grid[: _N_POINTS].copy()
+    points[:, columns] = _minimizers(basis, model.draw(_N_POINTS, rng))
     return geometry.snap(points)
 
 
@@ -176,7 +214,7 @@ class _Model:
 
 
 def _best_model(
-    basis: _Basis, y: FloatArray, rng: np.random.Generator, settings: AdditiveSettings
+    basis: _Basis, y: FloatArray, rng: np.random.Generator, settings: Additive
 ) -> _Model | None:
     """Return the model with the highest leave-one-out correlation; None if none is positive."""
     best = None

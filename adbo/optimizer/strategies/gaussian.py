@@ -1,0 +1,55 @@
+"""qUCB on a Gaussian process: with few rows it knows more than a forest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from adbo.core.space import FloatArray
+from adbo.optimizer import candidates
+from adbo.optimizer.candidates import CandidateSettings
+from adbo.optimizer.distances import embed, embedded_columns
+from adbo.optimizer.models.gaussian_process import fit_gaussian_process
+from adbo.optimizer.models.targets import scale_targets
+from adbo.optimizer.regions import Region
+from adbo.optimizer.view import View
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """The lowest confidence bound of a Gaussian process of the region's first rows."""
+
+    most_rows: int = 80
+    """Rows of the model, the most relevant; time grows with the third power."""
+    least_rows: int = 3
+    """Rows that the model needs."""
+    kappa_factor: float = 0.5
+    """Factor of kappa: the deviation of a process is wider than that of the trees."""
+    iterations: int = 8
+    """Steps in the fit of the length scales; more cost time."""
+    rounds: int = 3
+    """Rounds of the search for the minimum, each with half the steps of the one before."""
+    candidates: CandidateSettings = field(default_factory=lambda: CandidateSettings(300))
+
+    def propose(self, view: View, region: Region, rng: np.random.Generator) -> FloatArray:
+        """Return points; see `Strategy`."""
+        geometry = view.geometry
+        X, cost = region.X[: self.most_rows], region.cost[: self.most_rows]
+        finite = np.isfinite(cost)
+        if np.count_nonzero(finite) < self.least_rows:
+            return X[:0]
+        y = scale_targets(cost, len(cost))
+        if not y.std() > 0:
+            return X[:0]
+        Z = embed(X, geometry.categories)
+        groups = embedded_columns(geometry.categories)
+        model = fit_gaussian_process(Z, y, groups, self.iterations)
+        kappa = self.kappa_factor * view.kappa
+
+        def ranked(points: FloatArray) -> FloatArray:
+            mean, std = model.predict(embed(points, geometry.categories))
+            return points[np.argsort(mean - kappa * std, kind="stable")]
+
+        points = ranked(candidates.generate(region, geometry, rng, self.candidates))
+        return candidates.refine(points, ranked, geometry, rng, self.rounds)
