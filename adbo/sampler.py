@@ -21,7 +21,8 @@ from optuna.trial import FrozenTrial
 
 from adbo.core.evaluation import FINISHED_STATES, to_batch
 from adbo.core.history import History
-from adbo.core.optuna_trials import evaluation_of
+from adbo.core.optuna_trials import FIXED_PARAMS, STRATEGY, evaluation_of
+from adbo.core.origins import to_text
 from adbo.core.settings import KAPPA, check_kappa
 from adbo.core.space import SearchSpace
 from adbo.optimizer.ask import propose
@@ -94,14 +95,18 @@ class QUCBSampler(BaseSampler):
             if not search_space or not len(history):
                 return {}
             columns = {n: history.space.column(n, d) for n, d in search_space.items()}
-            point = propose(history, self._kappa, self._rng)
-            return {
-                name: search_space[name].to_external_repr(float(point[column]))
-                for name, column in columns.items()
-                if column is not None
-                and not np.isnan(point[column])
-                and search_space[name]._contains(float(point[column]))
-            }
+            point, origin = propose(history, self._kappa, self._rng)
+        text = to_text(origin)
+        if text is not None and FIXED_PARAMS not in trial.system_attrs:
+            # In the storage, since other processes must learn of it, too.
+            study._storage.set_trial_system_attr(trial._trial_id, STRATEGY, text)
+        return {
+            name: search_space[name].to_external_repr(float(point[column]))
+            for name, column in columns.items()
+            if column is not None
+            and not np.isnan(point[column])
+            and search_space[name]._contains(float(point[column]))
+        }
 
     def sample_independent(
         self,

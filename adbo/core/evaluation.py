@@ -37,6 +37,7 @@ HEADER_FIELDS: list[tuple[str, str]] = [
     ("value", "<f8"),
     ("started", "<f8"),
     ("finished", "<f8"),
+    ("origin", "<u1"),
 ]
 
 #: User attribute that holds the reason of a failed evaluation.
@@ -166,6 +167,8 @@ class Evaluation:
         The distributions, and Optuna's internal representation of each value, ``(k,)``.
     extras
         Attributes and intermediate values.
+    origin
+        The code of the strategy that proposed it, 0 if none did; see `adbo.core.origins`.
     """
 
     rank: int
@@ -177,6 +180,7 @@ class Evaluation:
     layout: Layout
     internal: tuple[float, ...]
     extras: Extras = NO_EXTRAS
+    origin: int = 0
 
     @property
     def params(self) -> dict[str, Any]:
@@ -212,6 +216,7 @@ def to_batch(evaluation: Evaluation) -> Batch:
                 evaluation.value,
                 evaluation.started,
                 evaluation.finished,
+                evaluation.origin,
                 evaluation.internal,
             )
         ],

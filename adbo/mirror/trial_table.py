@@ -16,6 +16,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection, Engine
 
+from adbo.core.optuna_trials import origin_of
 from adbo.core.trial_json import decode_distribution
 from adbo.mirror.reader import read_details
 from adbo.mirror.schema import PARAMS, TRIALS, USER_ATTRS, VALUES, connected
@@ -37,6 +38,8 @@ class TableRow:
     completed: datetime.datetime | None
     params: dict[str, Any]
     user_attrs: dict[str, Any]
+    origin: int
+    """The code of the strategy that proposed it, 0 if none did; see `adbo.core.origins`."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ def _row(trial: FrozenTrial) -> TableRow:
         trial.datetime_complete,
         trial.params,
         trial.user_attrs,
+        origin_of(trial.user_attrs, trial.system_attrs),
     )
 
 
@@ -149,6 +153,9 @@ def _read(connection: Connection, which: sa.ColumnElement[bool]) -> list[TableRo
                 for name, internal, text in details.params.get(trial_id, [])
             },
             details.user_attrs.get(trial_id, {}),
+            origin_of(
+                details.user_attrs.get(trial_id, {}), details.system_attrs.get(trial_id, {})
+            ),
         )
         for trial_id, number, state, started, completed in connection.execute(
             trials.where(which).order_by(TRIALS.c.trial_id)

@@ -12,7 +12,7 @@ sample, local candidates and further surrogates.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,12 +24,22 @@ from adbo.optimizer.strategies import propose_point
 from adbo.optimizer.threads import one_thread
 
 
+class Proposal(NamedTuple):
+    """The next point to evaluate, and what proposed it."""
+
+    point: FloatArray
+    """Internal values ``(d,)`` that the distributions can hold."""
+    origin: int
+    """The code of strategy and region; see `adbo.core.origins`."""
+
+
 def propose(
     history: History,
     kappa_mean: float,
     rng: np.random.Generator,
     settings: OptimizerSettings = DEFAULT_SETTINGS,
-) -> FloatArray:
+    part: tuple[int, int] = (0, 1),
+) -> Proposal:
     """Propose the next point to evaluate.
 
     Parameters
@@ -43,17 +53,18 @@ def propose(
         Random stream of this rank.
     settings
         Tunables of the method.
+    part
+        This rank and the number of ranks, which share out the points of a finite space.
 
     Returns
     -------
-    FloatArray
-        Internal values ``(d,)`` that the distributions can hold.
+    Proposal
     """
     space = history.space
     if len(space) == 0:
-        return np.empty(0)
+        return Proposal(np.empty(0), 0)
     if len(history) == 0:
-        return space.from_unit(rng.random((1, len(space))))[0]
+        return Proposal(space.from_unit(rng.random((1, len(space))))[0], 0)
     sample = _draw_sample(history, rng, settings.sample)
     is_small = space.levels.prod() <= settings.sample.n_enumerated
     all_points = space.all_units if is_small else None
@@ -66,7 +77,7 @@ def propose(
     check = is_known if space.has_grid else None
     with one_thread():
         point = propose_point(sample, geometry, kappa, rng, check, settings)
-    return space.from_unit(point[None, :])[0]
+    return Proposal(space.from_unit(point[None, :])[0], 0)
 
 
 def _draw_sample(history: History, rng: np.random.Generator, settings: SampleSettings) -> Sample:

@@ -15,6 +15,7 @@ from adbo.core.history import History
 from adbo.core.settings import DIRECTIONS, KAPPA, check_kappa
 from adbo.core.space import FloatArray, SearchSpace
 from adbo.optimizer.ask import propose
+from adbo.optimizer.asked import Asked
 from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings
 
 
@@ -68,14 +69,17 @@ class Optimizer:
         self._kappa = kappa
         self._settings = settings
         self._rng = np.random.default_rng(seed)
+        self._asked = Asked()
 
     def ask(self) -> dict[str, Any]:
         """Return the parameters to evaluate next."""
-        point = propose(self.history, self._kappa, self._rng, self._settings)
-        return self.history.space.decode(point)
+        proposal = propose(self.history, self._kappa, self._rng, self._settings)
+        params = self.history.space.decode(proposal.point)
+        self._asked.add(self.history.space.encode(params), proposal.origin)
+        return params
 
     def tell(self, params: Mapping[str, Any], value: float | None) -> None:
-        """Add one result.
+        """Add one result, of a point that was asked for or of any other.
 
         Parameters
         ----------
@@ -128,6 +132,8 @@ class Optimizer:
             np.isnan(values), TrialState.FAIL.value, TrialState.COMPLETE.value
         )
         rows["internal"] = internal
+        if self._asked:
+            rows["origin"] = [self._asked.take(row) for row in rows["internal"]]
         self.history.extend([Batch(self._layout, rows, {})])
 
     @property

@@ -21,20 +21,20 @@ from adbo.simulation.centralized import (
 from adbo.simulation.egele2022 import Egele2022Settings
 from adbo.simulation.events import run_asynchronous, run_synchronous
 from adbo.simulation.halving import Rungs, duration_fraction, make_trial
-from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Propose, Task
+from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Part, Propose, Task
 
 #: Runs workers until a virtual time; yields evaluations in the order in which they finish.
 RunMethod = Callable[[Task, Machine, float], Generator[LogEntry, None, None]]
 
 
-def adbo(kappa_mean: float, rng: np.random.Generator) -> Propose:
+def adbo(kappa_mean: float, rng: np.random.Generator, part: Part) -> Propose:
     """Return the optimizer of a real rank."""
-    return lambda history: ask.propose(history, kappa_mean, rng)
+    return lambda history: ask.propose(history, kappa_mean, rng, part=part)
 
 
-def random_search(kappa_mean: float, rng: np.random.Generator) -> Propose:
+def random_search(kappa_mean: float, rng: np.random.Generator, part: Part) -> Propose:
     """Return a random search, uniform in the unit cube."""
-    return lambda history: random_batch(history, 1, rng)[0]
+    return lambda history: ask.Proposal(random_batch(history, 1, rng)[0], 0)
 
 
 def random_batch(history: History, size: int, rng: np.random.Generator) -> FloatArray:

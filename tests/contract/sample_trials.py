@@ -81,6 +81,7 @@ def evaluations(number: int, ranks: int = 7) -> list[Evaluation]:
             layout=layout,
             internal=tuple(_VALUES[name][i % len(_VALUES[name])] for name in layout.names),
             extras=extras,
+            origin=i % 31,
         )
         for i, ((state, value), extras, layout) in enumerate(
             itertools.islice(combinations, number)
