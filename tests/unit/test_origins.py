@@ -87,8 +87,8 @@ def test_codes_are_bytes_of_their_own_and_have_texts() -> None:
 
 
 def test_what_is_no_code_has_no_text() -> None:
-    assert [to_text(code) for code in (0, -1, 255)] == [None] * 3
-    with pytest.raises(KeyError):
+    assert [to_text(code) for code in (0, -1, 7, 255)] == [None] * 4
+    with pytest.raises(ValueError, match="not in tuple"):
         to_code("local", "nowhere")
 
 
