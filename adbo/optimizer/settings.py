@@ -8,7 +8,10 @@ otherwise. "Spread" is the standard deviation of the rows that a model is fitted
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from adbo.core.settings import check_strategies
 
 Range = tuple[float, float]
 
@@ -239,3 +242,15 @@ class OptimizerSettings:
 
 #: The settings of every run.
 DEFAULT_SETTINGS = OptimizerSettings()
+
+
+def with_strategies(names: Sequence[str] | None) -> OptimizerSettings:
+    """Return the default settings with some of the strategies alone; None for all.
+
+    Raises
+    ------
+    ValueError
+        If there is no name, or no strategy of a name.
+    """
+    check_strategies(names)
+    return DEFAULT_SETTINGS

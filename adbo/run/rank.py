@@ -26,6 +26,7 @@ from adbo.objective.evaluate import Objective, evaluate
 from adbo.objective.trial import RankStudy
 from adbo.objective.trial_server import TrialServer
 from adbo.optimizer.ask import Proposal, propose
+from adbo.optimizer.settings import with_strategies
 from adbo.run.ends import ENDS, Ends, Pace
 from adbo.run.loop import work
 from adbo.run.state import RunState
@@ -92,6 +93,7 @@ class Rank:
         ask_seed, trial_seed = seed.spawn(2)
         self._rng = np.random.default_rng(ask_seed)
         self._trial_rng = np.random.default_rng(trial_seed)
+        self._optimizer_settings = with_strategies(state.settings.strategies)
 
     def optimize(self) -> None:
         """Ask, evaluate and broadcast until there is a reason to stop."""
@@ -196,8 +198,8 @@ class Rank:
 
     def _propose(self, history: History) -> Proposal:
         start = time.perf_counter()
-        part = (self._rank, self._state.n_ranks)
-        proposal = propose(history, self._state.settings.kappa, self._rng, part=part)
+        kappa, part = self._state.settings.kappa, (self._rank, self._state.n_ranks)
+        proposal = propose(history, kappa, self._rng, self._optimizer_settings, part)
         self._ask_seconds.append(time.perf_counter() - start)
         self._pace.begin()
         return proposal

@@ -6,7 +6,7 @@ import csv
 import json
 import pickle
 from dataclasses import replace
-from itertools import cycle, product
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,14 +15,12 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from labelled_asks import FOREST, LOCAL, label_asks
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from stored import read_evaluations
 from trial_strategies import evaluations, json_values
 
 import adbo
-import adbo.optimizer.ask_tell
-import adbo.run.rank
-import adbo.sampler
 from adbo.cli.main import main
 from adbo.comm.in_process import SingleRank
 from adbo.core.evaluation import Evaluation, to_batch
@@ -41,15 +39,12 @@ from adbo.core.wire import Decoder
 from adbo.mirror.study import open_study
 from adbo.mirror.trial_writer import TrialWriter
 from adbo.objective.trial import RankStudy
-from adbo.optimizer.ask import Proposal, propose
+from adbo.optimizer.ask import Proposal
 from adbo.optimizer.asked import MOST, Asked
 from adbo.run.execute import Silence, execute
 from adbo.run.groups import GroupLeader, _MemberKnowledge
 from adbo.simulation.events import run_asynchronous
 from adbo.simulation.virtual_ranks import Machine, Method, Task
-
-LOCAL = to_code("local", "elites")
-FOREST = to_code("forest", "branch")
 
 
 def _square(trial: optuna.trial.BaseTrial) -> float:
@@ -57,16 +52,8 @@ def _square(trial: optuna.trial.BaseTrial) -> float:
 
 
 @pytest.fixture
-def origins(monkeypatch: pytest.MonkeyPatch) -> cycle[int]:
-    """Let every ask propose what it does, with these origins in turn."""
-    drawn = cycle([LOCAL, FOREST])
-
-    def labelled(*arguments, **options) -> Proposal:
-        return propose(*arguments, **options)._replace(origin=next(drawn))
-
-    for module in (adbo.run.rank, adbo.optimizer.ask_tell, adbo.sampler):
-        monkeypatch.setattr(module, "propose", labelled)
-    return drawn
+def _labelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    label_asks(monkeypatch)
 
 
 def _origins(history: History) -> list[int]:
@@ -155,7 +142,8 @@ def test_a_storage_of_any_kind_keeps_them() -> None:
     assert [evaluation_of(trial).origin for trial in study.trials] == [LOCAL, 0, FOREST]
 
 
-def test_a_run_stores_them_and_its_continuation_reads_them(tmp_path: Path, origins) -> None:
+@pytest.mark.usefixtures("_labelled")
+def test_a_run_stores_them_and_its_continuation_reads_them(tmp_path: Path) -> None:
     settings = Settings(
         n_trials=6,
         storage=f"sqlite:///{tmp_path}/s.db",
@@ -177,8 +165,9 @@ def test_a_run_stores_them_and_its_continuation_reads_them(tmp_path: Path, origi
     assert [e.origin for e in read_evaluations(study)] == _origins(second.history)
 
 
+@pytest.mark.usefixtures("_labelled")
 def test_the_table_of_a_study_has_a_column_for_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origins
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     adbo.optimize(_square, 4, seed=0, study_name="s", enqueue=[{"x": 2.0}])
@@ -193,7 +182,8 @@ def test_the_table_of_a_study_has_a_column_for_them(
 # Ask and tell
 
 
-def test_told_points_have_the_origin_of_their_ask(origins) -> None:
+@pytest.mark.usefixtures("_labelled")
+def test_told_points_have_the_origin_of_their_ask() -> None:
     optimizer = adbo.Optimizer({"x": FloatDistribution(-5, 5), "n": IntDistribution(-3, 3)})
     asked = [optimizer.ask() for _ in range(4)]  # local, forest, local, forest
     optimizer.tell({"x": 0.5, "n": 1}, 1.0)
@@ -203,7 +193,8 @@ def test_told_points_have_the_origin_of_their_ask(origins) -> None:
     assert _origins(optimizer.history) == [0, FOREST, LOCAL, FOREST, 0]
 
 
-def test_a_point_that_was_asked_for_twice_may_be_told_twice(origins) -> None:
+@pytest.mark.usefixtures("_labelled")
+def test_a_point_that_was_asked_for_twice_may_be_told_twice() -> None:
     optimizer = adbo.Optimizer({"k": CategoricalDistribution(["only"])})
     for _ in range(2):
         optimizer.ask()
@@ -211,7 +202,8 @@ def test_a_point_that_was_asked_for_twice_may_be_told_twice(origins) -> None:
     assert _origins(optimizer.history) == [LOCAL, FOREST, 0]
 
 
-def test_absent_parameters_of_a_told_point_match_any_proposed_value(origins) -> None:
+@pytest.mark.usefixtures("_labelled")
+def test_absent_parameters_of_a_told_point_match_any_proposed_value() -> None:
     space = {"kind": CategoricalDistribution(["a", "b"]), "x": FloatDistribution(0, 1)}
     optimizer = adbo.Optimizer(space, seed=0)
     asked = [optimizer.ask() for _ in range(8)]
@@ -240,7 +232,8 @@ def test_zeros_of_both_signs_are_equal() -> None:
 # The sampler
 
 
-def test_trials_of_the_sampler_have_their_origin_in_all_processes(tmp_path: Path, origins) -> None:
+@pytest.mark.usefixtures("_labelled")
+def test_trials_of_the_sampler_have_their_origin_in_all_processes(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/s.db"
     study = optuna.create_study(storage=storage, study_name="s", sampler=adbo.QUCBSampler(seed=0))
 
