@@ -53,6 +53,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     patience: int | None = None,
     max_failures: int | None = None,
     enqueue: Sequence[Mapping[str, Any]] = (),
+    strategies: Sequence[str] | None = None,
     comm: Any = None,
 ) -> optuna.Study:
     """Optimize an objective with asynchronous decentralized Bayesian optimization.
@@ -111,6 +112,9 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     enqueue
         Points to evaluate first, dictionaries of parameter values; what a point leaves out is left
         to the optimizer. A point that was enqueued in the study before is skipped.
+    strategies
+        Names of the strategies of the optimizer that are used, such as ``["forest"]``; None for
+        all.
     comm
         An mpi4py communicator; None for all ranks of the job.
 
@@ -153,6 +157,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         patience=patience,
         max_failures=max_failures,
         enqueue=enqueue,
+        strategies=strategies,
     )
     check_trial_timeout(trial_timeout)
     with contextlib.ExitStack() as stack:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,10 +22,12 @@ from optuna.trial import FrozenTrial
 
 from adbo.core.evaluation import FINISHED_STATES, to_batch
 from adbo.core.history import History
-from adbo.core.optuna_trials import evaluation_of
+from adbo.core.optuna_trials import FIXED_PARAMS, STRATEGY, evaluation_of
+from adbo.core.origins import to_text
 from adbo.core.settings import KAPPA, check_kappa
 from adbo.core.space import SearchSpace
 from adbo.optimizer.ask import propose
+from adbo.optimizer.settings import with_strategies
 
 
 class QUCBSampler(BaseSampler):
@@ -40,11 +43,14 @@ class QUCBSampler(BaseSampler):
         Seed of the random stream; None for a fresh one.
     kappa
         Mean of the exponential distribution of kappa, the weight of the uncertainty.
+    strategies
+        Names of the strategies that are used; None for all.
 
     Raises
     ------
     ValueError
-        If kappa is negative or infinite; when sampling, if the study has several directions.
+        If kappa is negative or infinite, or a strategy is unknown; when sampling, if the study has
+        several directions.
 
     Examples
     --------
@@ -56,9 +62,17 @@ class QUCBSampler(BaseSampler):
     True
     """
 
-    def __init__(self, *, seed: int | None = None, kappa: float = KAPPA) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int | None = None,
+        kappa: float = KAPPA,
+        strategies: Sequence[str] | None = None,
+    ) -> None:
         check_kappa(kappa)
         self._kappa = kappa
+        self._strategies = strategies
+        self._settings = with_strategies(strategies)
         self._rng = np.random.default_rng(seed)
         self._lock = threading.Lock()
         self._known: weakref.WeakKeyDictionary[Any, dict[int, _Known]]
@@ -66,10 +80,10 @@ class QUCBSampler(BaseSampler):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs; it reads the history from the study itself."""
-        return {"kappa": self._kappa, "rng": self._rng}
+        return {"kappa": self._kappa, "strategies": self._strategies, "rng": self._rng}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(kappa=state["kappa"])  # type: ignore[misc]
+        self.__init__(kappa=state["kappa"], strategies=state["strategies"])  # type: ignore[misc]
         self._rng = state["rng"]
 
     def reseed_rng(self) -> None:
@@ -94,14 +108,18 @@ class QUCBSampler(BaseSampler):
             if not search_space or not len(history):
                 return {}
             columns = {n: history.space.column(n, d) for n, d in search_space.items()}
-            point = propose(history, self._kappa, self._rng)
-            return {
-                name: search_space[name].to_external_repr(float(point[column]))
-                for name, column in columns.items()
-                if column is not None
-                and not np.isnan(point[column])
-                and search_space[name]._contains(float(point[column]))
-            }
+            point, origin = propose(history, self._kappa, self._rng, self._settings)
+        text = to_text(origin)
+        if text is not None and FIXED_PARAMS not in trial.system_attrs:
+            # In the storage, since other processes must learn of it, too.
+            study._storage.set_trial_system_attr(trial._trial_id, STRATEGY, text)
+        return {
+            name: search_space[name].to_external_repr(float(point[column]))
+            for name, column in columns.items()
+            if column is not None
+            and not np.isnan(point[column])
+            and search_space[name]._contains(float(point[column]))
+        }
 
     def sample_independent(
         self,

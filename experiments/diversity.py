@@ -76,7 +76,7 @@ def ask_all(
     history = History()
     history.extend(to_batch(evaluation) for evaluation in run.history.evaluations(0, n))
     streams = np.random.default_rng([seed, n]).spawn(ranks)
-    points = np.array([propose(history, KAPPA, rng) for rng in streams])
+    points = np.array([propose(history, KAPPA, rng).point for rng in streams])
     return history.space.to_unit(points), history.space.to_unit(history.values(history.elites))[0]
 
 

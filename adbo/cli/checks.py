@@ -52,6 +52,7 @@ def check_run(options: argparse.Namespace) -> Settings:
         target=options.target,
         patience=options.patience,
         max_failures=options.max_failures,
+        strategies=options.strategies,
     )
     check_isolation(options)
     if options.on_exit is not None and not options.on_exit.strip():
@@ -82,6 +83,7 @@ def check_simulate(options: argparse.Namespace) -> SimulationSettings:
         processes=options.processes,
         jobs=options.jobs,
         job_latency=options.job_latency,
+        strategies=options.strategies,
     )
     check_test_function(options.objective)
     check_files(options)

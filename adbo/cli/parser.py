@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import adbo
 from adbo.benchmark_functions.names import NAMES
 from adbo.core.errors import UsageError
+from adbo.core.origins import STRATEGIES
 from adbo.core.settings import DEFAULT_STORAGE, DIRECTIONS, FAILURES, FAILURES_PER_RANK, KAPPA
 
 #: Number of trials of a test function if neither --trials nor --timeout is given.
@@ -283,6 +284,17 @@ def _add_optimizer(parser: argparse.ArgumentParser) -> None:
         help="mean of the exponential distribution of kappa, the weight of the uncertainty"
         f" (default: {KAPPA})",
     )
+    parser.add_argument(
+        "--strategies",
+        type=_names,
+        metavar="NAME,...",
+        help=f"strategies that are used, separated by commas: some of {', '.join(STRATEGIES)}"
+        " (default: all)",
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
 
 
 _STUDY_NAME = "name of the study (default: objective, start time and a random suffix)"

@@ -10,8 +10,9 @@ Notation: ``k`` parameters in a layout, ``n`` records in a batch.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -37,6 +38,7 @@ HEADER_FIELDS: list[tuple[str, str]] = [
     ("value", "<f8"),
     ("started", "<f8"),
     ("finished", "<f8"),
+    ("origin", "<u1"),
 ]
 
 #: User attribute that holds the reason of a failed evaluation.
@@ -166,6 +168,8 @@ class Evaluation:
         The distributions, and Optuna's internal representation of each value, ``(k,)``.
     extras
         Attributes and intermediate values.
+    origin
+        The code of the strategy that proposed it, 0 if none did; see `adbo.core.origins`.
     """
 
     rank: int
@@ -177,6 +181,7 @@ class Evaluation:
     layout: Layout
     internal: tuple[float, ...]
     extras: Extras = NO_EXTRAS
+    origin: int = 0
 
     @property
     def params(self) -> dict[str, Any]:
@@ -201,20 +206,22 @@ class Batch(NamedTuple):
 
 def to_batch(evaluation: Evaluation) -> Batch:
     """Return a batch that holds one evaluation."""
-    extras = evaluation.extras
-    row = np.array(
-        [
-            (
-                evaluation.layout.key,
-                evaluation.rank,
-                evaluation.seq,
-                evaluation.state.value,
-                evaluation.value,
-                evaluation.started,
-                evaluation.finished,
-                evaluation.internal,
-            )
-        ],
-        dtype=evaluation.layout.dtype,
-    )
-    return Batch(evaluation.layout, row, {0: extras} if extras else {})
+    return _batch(evaluation.layout, [evaluation])
+
+
+def to_batches(evaluations: Iterable[Evaluation]) -> list[Batch]:
+    """Return evaluations, in their order, in as few batches as there are changes of the layout."""
+    runs = itertools.groupby(evaluations, key=lambda evaluation: evaluation.layout.key)
+    groups = [list(group) for _, group in runs]
+    return [_batch(group[0].layout, group) for group in groups]
+
+
+def _batch(layout: Layout, evaluations: Sequence[Evaluation]) -> Batch:
+    """Return evaluations of one layout as a batch."""
+    key = layout.key
+    records = [
+        (key, e.rank, e.seq, e.state.value, e.value, e.started, e.finished, e.origin, e.internal)
+        for e in evaluations
+    ]
+    extras = {i: e.extras for i, e in enumerate(evaluations) if e.extras}
+    return Batch(layout, np.array(records, dtype=layout.dtype), extras)

@@ -101,7 +101,13 @@ class History:
         return self._values[: self._n][rows]
 
     def column(self, name: str) -> NDArray[Any]:
-        """Return ``rank``, ``seq``, ``state``, ``value``, ``started`` or ``finished`` ``(n,)``."""
+        """Return ``rank``, ``seq``, ``state``, ``value``, ``started``, ``finished`` or ``origin``.
+
+        Returns
+        -------
+        NDArray
+            ``(n,)``; origins are codes of `adbo.core.origins`.
+        """
         return self._header[name][: self._n]
 
     def sample(
@@ -165,6 +171,7 @@ class History:
             layout=layout,
             internal=tuple(internal.tolist()),
             extras=self._extras.get(row, NO_EXTRAS),
+            origin=int(header["origin"]),
         )
 
     def evaluations(self, start: int = 0, stop: int | None = None) -> Sequence[Evaluation]:

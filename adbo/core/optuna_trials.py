@@ -14,9 +14,14 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from adbo.core.evaluation import Evaluation, Extras, Layout
+from adbo.core.origins import from_text, to_text
 
 #: The user attributes that hold a trial's name.
 RANK, SEQ = "adbo:rank", "adbo:seq"
+
+#: The attribute that holds the origin of a trial that the optimizer proposed, as text: a user
+#: attribute of a trial with a name, a system attribute of one that `adbo.QUCBSampler` sampled.
+STRATEGY = "adbo:strategy"
 
 #: The system attribute of a trial that somebody enqueued and adbo is evaluating. Its value is the
 #: id of the trial and the number of the job; a finished trial does not have it.
@@ -75,8 +80,14 @@ def has_value(evaluation: Evaluation) -> bool:
 
 
 def user_attrs(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the user attributes of the trial: those of the evaluation, then its name."""
-    return {**evaluation.extras.user_attrs, RANK: evaluation.rank, SEQ: evaluation.seq}
+    """Return the user attributes of the trial: those of the evaluation, its name, its origin."""
+    attrs = {**evaluation.extras.user_attrs, RANK: evaluation.rank, SEQ: evaluation.seq}
+    text = to_text(evaluation.origin)
+    if text is None:
+        attrs.pop(STRATEGY, None)  # of a trial that was enqueued with the attributes of another
+    else:
+        attrs[STRATEGY] = text
+    return attrs
 
 
 def system_attrs(evaluation: Evaluation) -> dict[str, Any]:
@@ -106,16 +117,25 @@ def name_of(user_attrs: Mapping[str, Any]) -> tuple[int, int] | None:
     return (rank, seq) if is_name(rank, seq) else None  # type: ignore[return-value]
 
 
+def origin_of(user_attrs: Mapping[str, Any], system_attrs: Mapping[str, Any]) -> int:
+    """Return the code of the origin that the attributes of a trial hold; 0 if there is none."""
+    attrs = system_attrs if name_of(user_attrs) is None else user_attrs
+    return from_text(attrs.get(STRATEGY))
+
+
 def named(evaluation: Evaluation) -> Evaluation:
-    """Return a trial that was read, under the name in its user attributes if they hold one."""
+    """Return a trial that was read, under the name and with the origin in its attributes."""
     extras = evaluation.extras
     name = name_of(extras.user_attrs)
     if name is None:
-        return evaluation
-    others = {key: value for key, value in extras.user_attrs.items() if key not in (RANK, SEQ)}
+        origin = from_text(extras.system_attrs.get(STRATEGY))
+        return replace(evaluation, origin=origin) if origin else evaluation
+    own = (RANK, SEQ, STRATEGY)
+    others = {key: value for key, value in extras.user_attrs.items() if key not in own}
     return replace(
         evaluation,
         rank=name[0],
         seq=name[1],
         extras=Extras(others, extras.system_attrs, extras.intermediate_values),
+        origin=from_text(extras.user_attrs.get(STRATEGY)),
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from adbo.core.errors import UsageError
+from adbo.core.origins import STRATEGIES
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -49,6 +50,18 @@ def check_kappa(kappa: float) -> None:
     """Raise UsageError, a ValueError, unless kappa is a finite non-negative number."""
     if not 0 <= kappa < math.inf:
         raise UsageError(f"kappa is {kappa!r}: it must be a finite non-negative number")
+
+
+def check_strategies(names: Sequence[str] | None) -> None:
+    """Raise UsageError, a ValueError, unless these are names of strategies, or None for all."""
+    known = ", ".join(STRATEGIES)
+    if names is None:
+        return
+    if isinstance(names, str) or not names:
+        raise UsageError(f"strategies is {names!r}: it must be a list with some of {known}")
+    for name in names:
+        if name not in STRATEGIES:
+            raise UsageError(f"strategy is {name!r}: it must be one of {known}")
 
 
 def check_not_in_memory(url: str) -> None:
@@ -111,6 +124,7 @@ class Settings:
     max_failures: int | None = None
     """None for `default_max_failures`."""
     enqueue: Sequence[Mapping[str, Any]] = ()
+    strategies: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
@@ -126,6 +140,7 @@ class Settings:
             raise UsageError(f"seed is {self.seed}: it must be a non-negative integer")
         if not self.study_name:
             raise UsageError("the study name is empty: it must have at least one character")
+        check_strategies(self.strategies)
         self._check_ends()
         _check_points(self.enqueue)
 

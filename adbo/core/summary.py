@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
+from adbo.core.strategy_counts import StrategyCounts
+
 if TYPE_CHECKING:
     from adbo.core.history import History
 
@@ -27,6 +29,12 @@ class Summary:
         Of a simulation.
     best_value, best_params
         Of the incumbent; None before the first complete evaluation.
+    recommended_value, recommended_params
+        The predicted value and the parameters of what the model believes best: on a noisy
+        objective, the incumbent is the luckiest evaluation.
+    strategies
+        Name of each strategy that was asked to its numbers of ``asks`` and ``improvements``, over
+        the whole study; see `adbo.core.strategy_counts`.
     n_complete, n_pruned, n_fail
         Finished trials by state, including those of earlier runs.
     n_running, n_waiting
@@ -61,6 +69,9 @@ class Summary:
     method: str | None = None
     best_value: float | None
     best_params: dict[str, Any] | None
+    recommended_value: float | None = None
+    recommended_params: dict[str, Any] | None = None
+    strategies: StrategyCounts | None = None
     n_complete: int
     n_pruned: int
     n_fail: int

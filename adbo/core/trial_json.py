@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json, json_to
 from optuna.trial import FrozenTrial, TrialState
 
 from adbo.core.evaluation import NO_EXTRAS, Evaluation, Extras, Layout
+from adbo.core.origins import from_text, to_text
 
 
 def encode_distribution(distribution: BaseDistribution) -> str:
@@ -69,6 +70,7 @@ def encode_evaluation(evaluation: Evaluation) -> dict[str, Any]:
         "params": evaluation.params,
         "started": evaluation.started,
         "finished": evaluation.finished,
+        "strategy": to_text(evaluation.origin),
         "user_attrs": user_attrs,
         "system_attrs": system_attrs,
         "intermediate_values": steps,
@@ -100,6 +102,7 @@ def decode_evaluation(fields: dict[str, Any]) -> Evaluation:
         layout=decode_layout(tuple((name, json.dumps(d)) for name, d in distributions)),
         internal=tuple(float(value) for value in fields["internal"]),
         extras=Extras(**_decode_extras(*extras)),
+        origin=from_text(fields.get("strategy")),
     )
 
 

@@ -28,7 +28,7 @@ from adbo.core.trial_json import decode_extras, encode_extras
 T = TypeVar("T")
 
 MAGIC = b"adbo"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 _LAYOUT, _RECORD, _FAREWELL, _DEATH_NOTICE, _CHANGE = 1, 2, 3, 4, 5
 _FRAME = struct.Struct("<BI")
 _PREFIX = MAGIC + bytes([FORMAT_VERSION])

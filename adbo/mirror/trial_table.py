@@ -12,10 +12,12 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
+from optuna.distributions import BaseDistribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection, Engine
 
+from adbo.core.optuna_trials import origin_of
 from adbo.core.trial_json import decode_distribution
 from adbo.mirror.reader import read_details
 from adbo.mirror.schema import PARAMS, TRIALS, USER_ATTRS, VALUES, connected
@@ -36,7 +38,11 @@ class TableRow:
     started: datetime.datetime | None
     completed: datetime.datetime | None
     params: dict[str, Any]
+    distributions: dict[str, BaseDistribution]
+    """Those of the parameters."""
     user_attrs: dict[str, Any]
+    origin: int
+    """The code of the strategy that proposed it, 0 if none did; see `adbo.core.origins`."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,9 @@ def _row(trial: FrozenTrial) -> TableRow:
         trial.datetime_start,
         trial.datetime_complete,
         trial.params,
+        trial.distributions,
         trial.user_attrs,
+        origin_of(trial.user_attrs, trial.system_attrs),
     )
 
 
@@ -137,23 +145,27 @@ def _read(connection: Connection, which: sa.ColumnElement[bool]) -> list[TableRo
         TRIALS.c.datetime_start,
         TRIALS.c.datetime_complete,
     )
-    return [
-        TableRow(
+    rows = []
+    for trial_id, number, state, started, completed in connection.execute(
+        trials.where(which).order_by(TRIALS.c.trial_id)
+    ):
+        params = details.params.get(trial_id, [])
+        distributions = {name: decode_distribution(text) for name, _, text in params}
+        user_attrs = details.user_attrs.get(trial_id, {})
+        system_attrs = details.system_attrs.get(trial_id, {})
+        row = TableRow(
             number,
             state,
             values.get(trial_id, []),
             _local(started),
             _local(completed),
-            {
-                name: decode_distribution(text).to_external_repr(internal)
-                for name, internal, text in details.params.get(trial_id, [])
-            },
-            details.user_attrs.get(trial_id, {}),
+            {name: distributions[name].to_external_repr(value) for name, value, _ in params},
+            distributions,
+            user_attrs,
+            origin_of(user_attrs, system_attrs),
         )
-        for trial_id, number, state, started, completed in connection.execute(
-            trials.where(which).order_by(TRIALS.c.trial_id)
-        )
-    ]
+        rows.append(row)
+    return rows
 
 
 def _local(time: datetime.datetime | None) -> datetime.datetime | None:

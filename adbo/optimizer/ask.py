@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adbo.core.history import History
-from adbo.core.origins import NO_ORIGIN, codes_of, to_code
+from adbo.core.origins import NO_ORIGIN, to_code
 from adbo.core.space import FloatArray, IntArray
 from adbo.optimizer.branches import enter_branch, is_in_branch
 from adbo.optimizer.distances import squared_distances
@@ -136,8 +136,8 @@ def _draw_arms(
 def _codes(strategies: Sequence[str] | Mapping[str, Strategy], kind: str) -> IntArray:
     """Return the codes ``(n, 2)`` of each strategy in a kind of region and in its restarts."""
     other = "restart" if kind == "elites" else kind
-    codes = [codes_of(strategies, kind), codes_of(strategies, other)]
-    return np.stack(codes, axis=1)
+    codes = [[to_code(name, kind), to_code(name, other)] for name in strategies]
+    return np.array(codes, dtype=np.int64)
 
 
 def _draw(shares: FloatArray, rng: np.random.Generator) -> int:

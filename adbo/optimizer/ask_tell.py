@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,11 @@ from adbo.core.history import History
 from adbo.core.settings import DIRECTIONS, KAPPA, check_kappa
 from adbo.core.space import FloatArray, SearchSpace
 from adbo.optimizer.ask import propose
-from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings
+from adbo.optimizer.asked import Asked
+from adbo.optimizer.recommend import recommend
+from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings, with_strategies
+
+_NOTHING_COMPLETE = "no evaluation is complete yet"
 
 
 class Optimizer:
@@ -34,11 +39,14 @@ class Optimizer:
         Mean of the exponential distribution of kappa, the weight of the standard deviation.
     settings
         Tunables of the method.
+    strategies
+        Names of the strategies that are used; None for all.
 
     Raises
     ------
     ValueError
-        If the direction is neither of the two, or kappa is negative or not finite.
+        If the direction is neither of the two, kappa is negative or not finite, or a strategy is
+        unknown.
 
     Examples
     --------
@@ -59,6 +67,7 @@ class Optimizer:
         seed: int | None = None,
         kappa: float = KAPPA,
         settings: OptimizerSettings = DEFAULT_SETTINGS,
+        strategies: Sequence[str] | None = None,
     ) -> None:
         if direction not in DIRECTIONS:
             raise ValueError(f"direction is {direction!r}: it must be 'minimize' or 'maximize'")
@@ -67,15 +76,20 @@ class Optimizer:
         self._layout = Layout(dict(space))
         self._kappa = kappa
         self._settings = settings
+        if strategies is not None:
+            self._settings = replace(settings, strategies=with_strategies(strategies).strategies)
         self._rng = np.random.default_rng(seed)
+        self._asked = Asked()
 
     def ask(self) -> dict[str, Any]:
         """Return the parameters to evaluate next."""
-        point = propose(self.history, self._kappa, self._rng, self._settings)
-        return self.history.space.decode(point)
+        proposal = propose(self.history, self._kappa, self._rng, self._settings)
+        params = self.history.space.decode(proposal.point)
+        self._asked.add(self.history.space.encode(params), proposal.origin)
+        return params
 
     def tell(self, params: Mapping[str, Any], value: float | None) -> None:
-        """Add one result.
+        """Add one result, of a point that was asked for or of any other.
 
         Parameters
         ----------
@@ -128,7 +142,24 @@ class Optimizer:
             np.isnan(values), TrialState.FAIL.value, TrialState.COMPLETE.value
         )
         rows["internal"] = internal
+        if self._asked:
+            rows["origin"] = [self._asked.take(row) for row in rows["internal"]]
         self.history.extend([Batch(self._layout, rows, {})])
+
+    def recommend(self) -> dict[str, Any]:
+        """Return the parameters that the model believes best.
+
+        On a noisy objective, `best_params` are those of the luckiest evaluation.
+
+        Raises
+        ------
+        ValueError
+            If no evaluation is complete yet.
+        """
+        recommendation = recommend(self.history, self._settings)
+        if recommendation is None:
+            raise ValueError(_NOTHING_COMPLETE)
+        return self._params(recommendation.row)
 
     @property
     def best_params(self) -> dict[str, Any]:
@@ -139,7 +170,7 @@ class Optimizer:
         ValueError
             If no evaluation is complete yet.
         """
-        return self.history.space.decode(self.history.values(np.array([self._incumbent()]))[0])
+        return self._params(self._incumbent())
 
     @property
     def best_value(self) -> float:
@@ -149,5 +180,8 @@ class Optimizer:
     def _incumbent(self) -> int:
         row = self.history.best
         if row is None:
-            raise ValueError("no evaluation is complete yet")
+            raise ValueError(_NOTHING_COMPLETE)
         return row
+
+    def _params(self, row: int) -> dict[str, Any]:
+        return self.history.space.decode(self.history.values(np.array([row]))[0])

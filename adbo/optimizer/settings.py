@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from adbo.core.settings import check_strategies
 from adbo.optimizer.regions import RegionSettings
 from adbo.optimizer.sample import SampleSettings
 from adbo.optimizer.shares import ShareSettings
@@ -41,12 +42,7 @@ def with_strategies(names: Sequence[str] | None) -> OptimizerSettings:
     ValueError
         If there is no name, or no strategy of a name.
     """
+    check_strategies(names)
     if names is None:
         return DEFAULT_SETTINGS
-    known = ", ".join(DEFAULT_STRATEGIES)
-    for name in names:
-        if name not in DEFAULT_STRATEGIES:
-            raise ValueError(f"strategy is {name!r}: it must be one of {known}")
-    if not names:
-        raise ValueError(f"strategies are empty: name at least one of {known}")
     return replace(DEFAULT_SETTINGS, strategies={n: DEFAULT_STRATEGIES[n] for n in names})

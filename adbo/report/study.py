@@ -9,15 +9,25 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import TrialState
 
+from adbo.core.evaluation import Evaluation, Layout, to_batches
+from adbo.core.history import History
 from adbo.core.job import job_of
 from adbo.core.optuna_trials import name_of
+from adbo.core.settings import DIRECTIONS
+from adbo.core.strategy_counts import strategies_of
 from adbo.core.summary import Summary
 from adbo.mirror.study import table_of
 from adbo.mirror.trial_table import TableRow
+from adbo.run.recommended import with_recommendation
+
+#: Trials that are added to the history at once; one by one is slower.
+_CHUNK = 1000
 
 
 def summarize_study(study: optuna.Study, storage: str) -> Summary:
-    """Return the summary of a stored study; it reads one page of trials after the other.
+    """Return the summary of a stored study.
+
+    It reads one page of trials after the other, and keeps their numbers only.
 
     Parameters
     ----------
@@ -31,6 +41,8 @@ def summarize_study(study: optuna.Study, storage: str) -> Summary:
     adbo.mirror.storage_errors.DatabaseError
         If the database fails.
     """
+    history = History(DIRECTIONS[study.direction.name.lower()])
+    finished: list[Evaluation] = []
     states: Counter[TrialState] = Counter()
     ranks: Counter[tuple[int, int]] = Counter()
     jobs: defaultdict[int, _Times] = defaultdict(_Times)
@@ -39,22 +51,28 @@ def summarize_study(study: optuna.Study, storage: str) -> Summary:
         states[row.state] += 1
         if not row.state.is_finished():
             continue
+        finished.append(_evaluation(row))
+        if len(finished) == _CHUNK:
+            history.extend(to_batches(finished))
+            finished.clear()
         name = name_of(row.user_attrs)
         job = -1 if name is None else job_of(name[1])
         if name is not None:
             ranks[job, name[0]] += 1
         jobs[job].add(row)
         whole.add(row)
+    history.extend(to_batches(finished))
     available = sum(
         times.seconds * max(1, sum(of == job for of, _ in ranks)) for job, times in jobs.items()
     )
     best = study.best_trial if states[TrialState.COMPLETE] else None
-    return Summary(
+    summary = Summary(
         study_name=study.study_name,
         storage=storage,
         direction=study.direction.name.lower(),
         best_value=None if best is None else best.value,
         best_params=None if best is None else best.params,
+        strategies=strategies_of(history),
         n_complete=states[TrialState.COMPLETE],
         n_pruned=states[TrialState.PRUNED],
         n_fail=states[TrialState.FAIL],
@@ -65,6 +83,25 @@ def summarize_study(study: optuna.Study, storage: str) -> Summary:
         wall_seconds=whole.seconds,
         utilization=whole.busy / available if available > 0 else 0.0,
         evaluations_per_rank=[ranks[rank] for rank in sorted(ranks)],
+    )
+    return with_recommendation(summary, history)
+
+
+def _evaluation(row: TableRow) -> Evaluation:
+    """Return a finished trial without its times and attributes, named by its number."""
+    return Evaluation(
+        rank=-1,
+        seq=row.number,
+        state=row.state,
+        value=row.values[0] if row.values else math.nan,
+        started=0.0,
+        finished=0.0,
+        layout=Layout.of(row.distributions),
+        internal=tuple(
+            distribution.to_internal_repr(row.params[name])
+            for name, distribution in row.distributions.items()
+        ),
+        origin=row.origin,
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any, TextIO
 
 from adbo.core.cells import cell_of
 from adbo.core.job import job_of
-from adbo.core.optuna_trials import RANK, SEQ, name_of
+from adbo.core.optuna_trials import RANK, SEQ, STRATEGY, name_of
+from adbo.core.origins import to_text
 from adbo.mirror.trial_table import TableRow, TrialTable
 
 
@@ -17,17 +18,19 @@ def write_table(file: TextIO, table: TrialTable) -> None:
     """Write one line for each trial, under the names of Optuna's ``trials_dataframe``.
 
     ``duration`` is in seconds. ``rank``, ``job`` and ``seq`` say who made the trial; they are
-    empty for a trial that adbo did not make. Parameters and attributes are written as
-    `adbo.core.cells` describes, floats with all their digits.
+    empty for a trial that adbo did not make. ``strategy`` says which strategy proposed it, and in
+    which region. Parameters and attributes are written as `adbo.core.cells` describes, floats with
+    all their digits.
     """
     writer = csv.writer(file, lineterminator="\n")
     n_values = table.n_objectives
     values = ["value"] if n_values == 1 else [f"values_{i}" for i in range(n_values)]
-    user_attrs = [name for name in table.user_attrs if name not in (RANK, SEQ)]
+    user_attrs = [name for name in table.user_attrs if name not in (RANK, SEQ, STRATEGY)]
     writer.writerow(
         [
             *("number", "state", *values),
-            *("datetime_start", "datetime_complete", "duration", "rank", "job", "seq"),
+            *("datetime_start", "datetime_complete", "duration"),
+            *("rank", "job", "seq", "strategy"),
             *(f"params_{name}" for name in table.params),
             *(f"user_attrs_{name}" for name in user_attrs),
         ]
@@ -36,7 +39,7 @@ def write_table(file: TextIO, table: TrialTable) -> None:
         writer.writerow(
             [
                 *(row.number, row.state.name, *_values(row, n_values), *_times(row)),
-                *_maker(row),
+                *(*_maker(row), to_text(row.origin)),
                 *_cells(row.params, table.params),
                 *_cells(row.user_attrs, user_attrs),
             ]

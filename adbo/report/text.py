@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from adbo.core.evaluation import FAIL_REASON
 from adbo.core.history import History
 from adbo.core.settings import DEFAULT_STORAGE
+from adbo.core.strategy_counts import StrategyCounts
 from adbo.core.summary import Summary
 from adbo.interruption.stopping import StopReason
 from adbo.run.ends import ENDS
@@ -39,6 +40,7 @@ def describe_run(summary: Summary, reason: StopReason | None) -> list[str]:
     elif reason is not None:
         how = "stopped" if reason in ENDS else "stopped early"
         lines.append(f"{how}: {summary.reason}")
+    lines += _of_the_model(summary)
     if summary.storage != "none":
         lines.append(f"study {summary.study_name} in {summary.storage}")
         lines.append(f"see it:      optuna-dashboard {summary.storage}")
@@ -57,6 +59,7 @@ def describe_study(summary: Summary) -> list[str]:
         f"{_counts(summary)}, {summary.n_running} running, {summary.n_waiting} waiting",
         f"{_ranks(summary)}{_of_jobs(summary)}, {summary.wall_seconds:.1f} s from the first start"
         f" to the last result, utilization {summary.utilization:.0%}",
+        *_of_the_model(summary),
     ]
 
 
@@ -67,6 +70,7 @@ def describe_simulation(summary: Summary) -> list[str]:
         f"{summary.n_finished} evaluations ({_counts(summary)}) on {summary.n_workers} virtual"
         f" workers in {summary.wall_seconds:.0f} virtual seconds by {summary.method},"
         f" utilization {summary.utilization:.1%} of {summary.utilization_attainable:.1%}",
+        *_of_the_model(summary),
     ]
 
 
@@ -75,6 +79,34 @@ def describe_best(summary: Summary) -> str:
     if summary.best_value is None or summary.best_params is None:
         return "no evaluation is complete"
     return f"best value {summary.best_value:.10g} at {params_text(summary.best_params)}"
+
+
+def describe_strategies(counts: StrategyCounts) -> str:
+    """Return each strategy's part of the asks and of the improvements, most asks first."""
+    n_asks, n_improvements = (
+        sum(count[what] for count in counts.values()) for what in ("asks", "improvements")
+    )
+    parts = [
+        (count["asks"] / n_asks, count["improvements"] / max(n_improvements, 1), name)
+        for name, count in sorted(counts.items(), key=lambda item: -item[1]["asks"])
+    ]
+    (asks, improvements, name), *others = parts
+    first = f"{name} {asks:.0%} of asks and {improvements:.0%} of improvements"
+    return ", ".join([first, *(f"{name} {a:.0%} and {i:.0%}" for a, i, name in others)])
+
+
+def _of_the_model(summary: Summary) -> list[str]:
+    """Return lines about the recommendation, if it is not the best value, and the strategies."""
+    lines = []
+    if summary.recommended_params not in (None, summary.best_params):
+        assert summary.recommended_params is not None
+        lines.append(
+            f"recommended: {params_text(summary.recommended_params)}, where the model expects"
+            f" {summary.recommended_value:.6g}"
+        )
+    if summary.strategies is not None:
+        lines.append(f"strategies: {describe_strategies(summary.strategies)}")
+    return lines
 
 
 def params_text(params: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from adbo.core.history import History
 from adbo.core.job import Job, job_of
 from adbo.core.optuna_trials import FIXED_PARAMS
 from adbo.core.settings import DIRECTIONS, Settings
+from adbo.core.strategy_counts import strategies_of
 from adbo.core.summary import Summary, best_of, counts_of
 from adbo.core.wire import Decoder, Encoder, message
 from adbo.interruption.stopping import Interruption, StopReason
@@ -41,6 +42,7 @@ from adbo.mirror.study import access_to, accessed, enter, open_study
 from adbo.mirror.waiting import told_of_waiting
 from adbo.objective.evaluate import Objective, describe_error
 from adbo.run.rank import Rank
+from adbo.run.recommended import with_recommendation
 from adbo.run.state import RunState, StartInfo
 
 T = TypeVar("T")
@@ -190,9 +192,12 @@ def execute(
             raise
         finally:
             reporter.end()
+    summary = summarize(state, transport.farewells)
+    if owner.is_owner:
+        summary = with_recommendation(summary, history)
     return Outcome(
         state,
-        summarize(state, transport.farewells),
+        summary,
         owner.study,
         rank.stopped_early,
         owner.n_unwritten,
@@ -302,6 +307,7 @@ def summarize(state: RunState, farewells: Mapping[int, Mapping[str, Any]]) -> Su
         direction=state.settings.direction,
         best_value=best_value,
         best_params=best_params,
+        strategies=strategies_of(history),
         n_complete=n_complete,
         n_pruned=n_pruned,
         n_fail=n_fail,

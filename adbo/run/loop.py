@@ -12,15 +12,15 @@ from collections.abc import Callable, Generator
 from adbo.comm.protocols import Exchange
 from adbo.core.evaluation import Evaluation, to_batch
 from adbo.core.history import History
-from adbo.core.space import FloatArray
+from adbo.optimizer.ask import Proposal
 
 
 def work(
     history: History,
-    propose: Callable[[History], FloatArray],
+    propose: Callable[[History], Proposal],
     exchange: Exchange,
     stop: Callable[[], bool],
-) -> Generator[FloatArray, Evaluation, None]:
+) -> Generator[Proposal, Evaluation, None]:
     """Ask, evaluate and broadcast until told to stop.
 
     Parameters
@@ -28,7 +28,7 @@ def work(
     history
         What this rank knows. Before each ask, everything that has arrived is added.
     propose
-        Returns the next point, as internal values ``(d,)``, from the history.
+        Returns the next point from the history.
     exchange
         The way to the peers.
     stop
@@ -36,7 +36,7 @@ def work(
 
     Yields
     ------
-    FloatArray
+    Proposal
         A point to evaluate; the driver sends back its evaluation.
     """
     while True:

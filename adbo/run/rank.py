@@ -7,6 +7,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,13 @@ from adbo.comm.protocols import Transport
 from adbo.core.enqueued import OWN
 from adbo.core.evaluation import Batch, Evaluation, to_batch
 from adbo.core.history import History
-from adbo.core.space import FloatArray
 from adbo.interruption.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.mirror.owner import MirrorOwner
 from adbo.objective.evaluate import Objective, evaluate
 from adbo.objective.trial import RankStudy
 from adbo.objective.trial_server import TrialServer
-from adbo.optimizer.ask import propose
+from adbo.optimizer.ask import Proposal, propose
+from adbo.optimizer.settings import with_strategies
 from adbo.run.ends import ENDS, Ends, Pace
 from adbo.run.loop import work
 from adbo.run.state import RunState
@@ -92,14 +93,15 @@ class Rank:
         ask_seed, trial_seed = seed.spawn(2)
         self._rng = np.random.default_rng(ask_seed)
         self._trial_rng = np.random.default_rng(trial_seed)
+        self._optimizer_settings = with_strategies(state.settings.strategies)
 
     def optimize(self) -> None:
         """Ask, evaluate and broadcast until there is a reason to stop."""
         loop = work(self._history, self._propose, self, self._should_stop)
         try:
-            point = next(loop)
+            proposal = next(loop)
             while True:
-                point = loop.send(self._evaluate(point))
+                proposal = loop.send(self._evaluate(proposal))
         except (StopIteration, EvaluationAbandoned):
             pass
         except KeyboardInterrupt:
@@ -194,19 +196,21 @@ class Rank:
         self._too_late = left is not None and left < usual_duration(self._history)
         return self._too_late
 
-    def _propose(self, history: History) -> FloatArray:
+    def _propose(self, history: History) -> Proposal:
         start = time.perf_counter()
-        point = propose(history, self._state.settings.kappa, self._rng)
+        kappa, part = self._state.settings.kappa, (self._rank, self._state.n_ranks)
+        proposal = propose(history, kappa, self._rng, self._optimizer_settings, part)
         self._ask_seconds.append(time.perf_counter() - start)
         self._pace.begin()
-        return point
+        return proposal
 
-    def _evaluate(self, point: FloatArray) -> Evaluation:
+    def _evaluate(self, proposal: Proposal) -> Evaluation:
         job = self._state.start.job
         seq = job.first_seq + self._n_evaluations
         number = job.trial_number(self._rank, seq)
         self._enqueued.extend(self._study.take_enqueued())
         enqueued = self._enqueued.popleft() if self._enqueued else self._owner.next_enqueued()
+        point, origin = proposal if enqueued is None else (proposal.point, 0)
         trial = self._study.begin(point, number, time.time(), self._trial_rng, enqueued or OWN)
         with contextlib.nullcontext() if self._background is None else self._background.lent():
             evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
@@ -220,7 +224,7 @@ class Rank:
             self._contradict(trial.contradiction)
             raise EvaluationAbandoned
         self._n_evaluations += 1
-        return evaluation
+        return replace(evaluation, origin=origin)
 
     def _call_back(self, evaluation: Evaluation) -> None:
         """Call the callbacks with the study and the trial, as Optuna does."""

@@ -25,8 +25,9 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from adbo.core.history import History
 from adbo.core.space import FloatArray
+from adbo.optimizer.ask import Proposal
 from adbo.simulation.shared_history import n_published
-from adbo.simulation.virtual_ranks import Propose
+from adbo.simulation.virtual_ranks import Part, Propose
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ def training_data(history: History, n: int | None = None) -> tuple[FloatArray, F
     return X, np.where(finite, cost, worst)
 
 
-def adbo_2022(kappa_mean: float, rng: np.random.Generator, forest: SharedForest) -> Propose:
+def adbo_2022(
+    kappa_mean: float, rng: np.random.Generator, part: Part, forest: SharedForest
+) -> Propose:
     """Return the optimizer of a rank of ADBO (2022), which draws its kappa once.
 
     The first point is random; each later one has the lowest confidence bound of the candidates.
@@ -150,37 +153,37 @@ def adbo_2022(kappa_mean: float, rng: np.random.Generator, forest: SharedForest)
     kappa = float(rng.exponential(kappa_mean))
     n_asks = 0
 
-    def propose(history: History) -> FloatArray:
+    def propose(history: History) -> Proposal:
         nonlocal n_asks
         n_asks += 1
         C = _candidates(history, rng, forest.settings.n_candidates)
         surrogate = forest.fitted_to(history)
         if n_asks == 1 or surrogate is None:
-            return _internal(history, C[0])
+            return _proposal(history, C[0])
         mean, std = surrogate.predict(C)
-        return _internal(history, C[np.argmin(mean - kappa * std)])
+        return _proposal(history, C[np.argmin(mean - kappa * std)])
 
     return propose
 
 
-def sdbo(kappa: float, rng: np.random.Generator, forest: SharedForest) -> Propose:
+def sdbo(kappa: float, rng: np.random.Generator, part: Part, forest: SharedForest) -> Propose:
     """Return the optimizer of a rank of SDBO with bUCB, which draws one of the candidates.
 
     The probability is proportional to ``exp(beta * acquisition)`` with
     ``beta = ln(t) / (max - min)`` for ``t`` known evaluations.
     """
 
-    def propose(history: History) -> FloatArray:
+    def propose(history: History) -> Proposal:
         C = _candidates(history, rng, forest.settings.n_candidates)
         surrogate = forest.fitted_to(history)
         if surrogate is None:
-            return _internal(history, C[0])
+            return _proposal(history, C[0])
         mean, std = surrogate.predict(C)
         acquisition = kappa * std - mean
         spread = float(np.ptp(acquisition))
         beta = np.log(len(history)) / spread if spread > 0 else 0.0
         weight = np.exp(beta * (acquisition - acquisition.max()))
-        return _internal(history, C[rng.choice(len(C), p=weight / weight.sum())])
+        return _proposal(history, C[rng.choice(len(C), p=weight / weight.sum())])
 
     return propose
 
@@ -253,5 +256,6 @@ def _candidates(history: History, rng: np.random.Generator, n: int) -> FloatArra
     return rng.random((n, len(history.space)))
 
 
-def _internal(history: History, unit: FloatArray) -> FloatArray:
-    return np.asarray(history.space.from_unit(unit[None, :])[0])
+def _proposal(history: History, unit: FloatArray) -> Proposal:
+    """Return a point of the unit cube ``(d,)`` as a proposal of no strategy of adbo."""
+    return Proposal(history.space.from_unit(unit[None, :])[0], 0)

@@ -11,6 +11,7 @@ import numpy as np
 from adbo.core.history import History
 from adbo.core.space import FloatArray
 from adbo.optimizer import ask
+from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings
 from adbo.simulation import egele2022
 from adbo.simulation.centralized import (
     BatchManager,
@@ -21,20 +22,25 @@ from adbo.simulation.centralized import (
 from adbo.simulation.egele2022 import Egele2022Settings
 from adbo.simulation.events import run_asynchronous, run_synchronous
 from adbo.simulation.halving import Rungs, duration_fraction, make_trial
-from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Propose, Task
+from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Part, Propose, Task
 
 #: Runs workers until a virtual time; yields evaluations in the order in which they finish.
 RunMethod = Callable[[Task, Machine, float], Generator[LogEntry, None, None]]
 
 
-def adbo(kappa_mean: float, rng: np.random.Generator) -> Propose:
+def adbo(
+    kappa_mean: float,
+    rng: np.random.Generator,
+    part: Part,
+    settings: OptimizerSettings = DEFAULT_SETTINGS,
+) -> Propose:
     """Return the optimizer of a real rank."""
-    return lambda history: ask.propose(history, kappa_mean, rng)
+    return lambda history: ask.propose(history, kappa_mean, rng, settings, part)
 
 
-def random_search(kappa_mean: float, rng: np.random.Generator) -> Propose:
+def random_search(kappa_mean: float, rng: np.random.Generator, part: Part) -> Propose:
     """Return a random search, uniform in the unit cube."""
-    return lambda history: random_batch(history, 1, rng)[0]
+    return lambda history: ask.Proposal(random_batch(history, 1, rng)[0], 0)
 
 
 def random_batch(history: History, size: int, rng: np.random.Generator) -> FloatArray:
@@ -44,7 +50,7 @@ def random_batch(history: History, size: int, rng: np.random.Generator) -> Float
 
 @dataclass(frozen=True)
 class MethodSettings:
-    """Settings of the methods that adbo is compared with.
+    """Settings of adbo and of the methods that it is compared with.
 
     Parameters
     ----------
@@ -55,11 +61,14 @@ class MethodSettings:
     storage_seconds
         Virtual seconds for which the shared storage is busy with one trial: its creation, its
         parameters and its value.
+    optimizer
+        Settings of adbo.
     """
 
     egele: Egele2022Settings = field(default_factory=Egele2022Settings)
     reduction_factor: int = 4
     storage_seconds: float = 0.05
+    optimizer: OptimizerSettings = DEFAULT_SETTINGS
 
 
 def make_methods(settings: MethodSettings) -> Mapping[str, RunMethod]:
@@ -69,7 +78,9 @@ def make_methods(settings: MethodSettings) -> Mapping[str, RunMethod]:
     liar = partial(_liar_manager, n_candidates=egele.n_candidates)
     sdbo = partial(_sdbo, settings=egele)
     return {
-        "adbo": partial(run_asynchronous, method=Method(adbo)),
+        "adbo": partial(
+            run_asynchronous, method=Method(partial(adbo, settings=settings.optimizer))
+        ),
         "adbo-2022": partial(_adbo_2022, settings=egele),
         "sdbo": partial(sdbo, evaluations=1),
         "sdbo-10": partial(sdbo, evaluations=10),

@@ -6,13 +6,13 @@ The command line reports a wrong one before numpy, Optuna or scikit-learn are lo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from adbo.core.errors import UsageError
-from adbo.core.settings import DIRECTIONS, KAPPA
+from adbo.core.settings import DIRECTIONS, KAPPA, check_strategies
 from adbo.simulation.durations import parse_duration
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class SimulationSettings:
     job_latency
         Seconds until a finished evaluation is known to the workers of other jobs, at least
         `latency`; without effect if there is one job.
+    strategies
+        Names of the strategies that the method adbo uses; None for all, and for other methods.
 
     Raises
     ------
@@ -91,6 +93,7 @@ class SimulationSettings:
     processes: int = 1
     jobs: int = 1
     job_latency: float = 1.0
+    strategies: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         parse_duration(self.duration)
@@ -115,6 +118,9 @@ class SimulationSettings:
             "job_latency": (0 <= self.job_latency < math.inf, _DELAY),
         }
         self._check(checks)
+        check_strategies(self.strategies)
+        if self.strategies is not None:
+            self._check({"method": (self.method == "adbo", "adbo with strategies")})
         if self.jobs > 1:
             self._check_jobs()
         if self.n_trials is None and self.seconds is None:

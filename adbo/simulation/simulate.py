@@ -26,12 +26,15 @@ from optuna.trial import TrialState
 from adbo.core.history import History
 from adbo.core.settings import DIRECTIONS
 from adbo.core.space import FloatArray
+from adbo.core.strategy_counts import strategies_of
 from adbo.core.summary import Summary, best_of, counts_of
 from adbo.core.wire import Decoder
 from adbo.interruption.stopping import signals_ignored
 from adbo.objective.evaluate import Objective
+from adbo.optimizer.settings import with_strategies
+from adbo.run.recommended import with_recommendation
 from adbo.simulation.events import ProcessDied
-from adbo.simulation.methods import METHODS, RunMethod
+from adbo.simulation.methods import MethodSettings, RunMethod, make_methods
 from adbo.simulation.settings import SimulationSettings
 from adbo.simulation.virtual_ranks import LogEntry, Task
 
@@ -133,13 +136,14 @@ class Simulation:
         history, settings = self.history, self.settings
         best_value, best_params = best_of(history)
         n_complete, n_pruned, n_fail = counts_of(history)
-        return Summary(
+        summary = Summary(
             study_name=study_name,
             storage=storage,
             direction=settings.direction,
             method=settings.method,
             best_value=best_value,
             best_params=best_params,
+            strategies=strategies_of(history),
             n_complete=n_complete,
             n_pruned=n_pruned,
             n_fail=n_fail,
@@ -154,6 +158,7 @@ class Simulation:
             ).tolist(),
             seed=settings.seed,
         )
+        return with_recommendation(summary, history)
 
 
 def simulate(
@@ -161,7 +166,7 @@ def simulate(
     settings: SimulationSettings,
     progress: ProgressCallback | None = None,
     *,
-    methods: Mapping[str, RunMethod] = METHODS,
+    methods: Mapping[str, RunMethod] | None = None,
 ) -> Simulation:
     """Run an objective on virtual workers.
 
@@ -176,8 +181,8 @@ def simulate(
         Called after each evaluation. If Ctrl-C or the death of a process ends the simulation,
         the evaluations so far are kept.
     methods
-        Methods by name, to simulate with settings other than the default ones; see
-        `adbo.simulation.methods.make_methods`.
+        Methods by name, to simulate with settings other than the default ones and those of
+        `settings`; see `adbo.simulation.methods.make_methods`.
 
     Returns
     -------
@@ -194,6 +199,9 @@ def simulate(
     8
     """
     task = Task(objective, DIRECTIONS[settings.direction], settings.kappa)
+    if methods is None:
+        optimizer = with_strategies(settings.strategies)
+        methods = make_methods(MethodSettings(optimizer=optimizer))
     until = math.inf if settings.seconds is None else settings.seconds
     entries: list[LogEntry] = []
     interrupted, failure, best = False, None, math.nan

@@ -36,10 +36,14 @@ from adbo.core.space import FloatArray
 from adbo.core.wire import Decoder, Encoder, message
 from adbo.objective.evaluate import Objective, evaluate
 from adbo.objective.trial import RankStudy, Trial
+from adbo.optimizer.ask import Proposal
 from adbo.run.loop import work
 from adbo.simulation.shared_history import SharedHistory
 
-Propose = Callable[[History], FloatArray]
+Propose = Callable[[History], Proposal]
+
+#: A rank and the number of ranks, which share out the points of a finite space.
+Part = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class Method:
     Parameters
     ----------
     make_propose
-        Makes the optimizer of a rank from the mean of kappa and the rank's random stream.
+        Makes the optimizer of a rank from the mean of kappa, the rank's random stream, and the
+        rank among those of its job.
     make_trial
         Makes the trial of a point from the history, the point, the trial's number, its start time,
         and the rank's random stream for parameters that are not yet in the search space.
@@ -60,7 +65,7 @@ class Method:
         an ``ask_cost`` of its own; None to measure them.
     """
 
-    make_propose: Callable[[float, np.random.Generator], Propose]
+    make_propose: Callable[[float, np.random.Generator, Part], Propose]
     make_trial: Callable[[History, FloatArray, int, float, np.random.Generator], Trial] = (
         lambda history, *rest: RankStudy(history).begin(*rest)
     )
@@ -116,6 +121,11 @@ class Machine:
     def job(self, rank: int) -> int:
         """Return the job of a rank, from 0 on."""
         return rank // (self.workers // self.jobs)
+
+    def part(self, rank: int) -> Part:
+        """Return the number of a rank within its job, and the number of ranks of a job."""
+        size = self.workers // self.jobs
+        return rank % size, size
 
     def streams(self, rank: int) -> list[np.random.Generator]:
         """Return a rank's random streams: asks and trials, as in a real run, and durations."""
@@ -181,7 +191,7 @@ class _NullTransport:
 class _RankState:
     """The state of one rank between two asks."""
 
-    loop: Generator[FloatArray, Evaluation, None]
+    loop: Generator[Proposal, Evaluation, None]
     rng: np.random.Generator
     encoder: Encoder
     seq: int = 0
@@ -214,10 +224,11 @@ class VirtualRanks:
         own = [to_batch(e) for e in rank.unpublished]
         with self._history.overlaid(self._heard_in_job(request) + own):
             began = time.thread_time()
-            point = next(rank.loop) if rank.newest is None else rank.loop.send(rank.newest)
+            proposal = next(rank.loop) if rank.newest is None else rank.loop.send(rank.newest)
             ask_seconds = self._charge(rank, time.thread_time() - began)
             started = request.now + ask_seconds
             number = rank.seq * self._machine.workers + request.rank
+            point, origin = proposal
             trial = self._method.make_trial(self._history, point, number, started, rank.rng)
             evaluation = evaluate(
                 self._task.objective,
@@ -225,6 +236,7 @@ class VirtualRanks:
                 (request.rank, rank.seq),
                 lambda: started + request.seconds * self._method.duration_fraction(trial),
             )
+        evaluation = replace(evaluation, origin=origin)
         rank.unpublished.append(evaluation)
         rank.newest = evaluation
         rank.seq += 1
@@ -254,7 +266,7 @@ class VirtualRanks:
 
     def _begin(self, number: int) -> _RankState:
         ask_rng, trial_rng, _ = self._machine.streams(number)
-        propose = self._method.make_propose(self._task.kappa, ask_rng)
+        propose = self._method.make_propose(self._task.kappa, ask_rng, self._machine.part(number))
         loop = work(self._history, propose, _NullTransport(), lambda: False)
         rank = self._ranks[number] = _RankState(loop, trial_rng, Encoder())
         return rank

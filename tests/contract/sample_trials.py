@@ -14,6 +14,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from adbo.core.evaluation import Evaluation, Extras, Layout
+from adbo.core.origins import REGIONS, STRATEGIES, to_code
 
 DISTRIBUTIONS: dict[str, BaseDistribution] = {
     "float": FloatDistribution(-5.0, 5.0),
@@ -63,6 +64,8 @@ _EXTRAS = [
     Extras({"adbo:fail_reason": "ValueError: no"}, {}, {7: math.nan, 2**31 - 1: 1e-300}),
 ]
 
+_ORIGINS = [0, *(to_code(s, region) for s in STRATEGIES for region in REGIONS)]
+
 #: The number of combinations of outcome, extras and layout.
 TRIALS = len(_OUTCOMES) * len(_EXTRAS) * len(_LAYOUTS)
 
@@ -81,6 +84,7 @@ def evaluations(number: int, ranks: int = 7) -> list[Evaluation]:
             layout=layout,
             internal=tuple(_VALUES[name][i % len(_VALUES[name])] for name in layout.names),
             extras=extras,
+            origin=_ORIGINS[i % len(_ORIGINS)],
         )
         for i, ((state, value), extras, layout) in enumerate(
             itertools.islice(combinations, number)

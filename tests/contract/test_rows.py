@@ -71,6 +71,7 @@ def test_evaluations_come_back_as_they_were(url: str) -> None:
     second = 1.0 if url.startswith("mysql") else 1e-5
     for e, wanted in zip(found, batch, strict=True):
         assert (e.rank, e.seq, e.state) == (wanted.rank, wanted.seq, wanted.state)
+        assert e.origin == wanted.origin
         assert e.params == wanted.params
         assert e.layout.text == wanted.layout.text
         assert abs(e.started - wanted.started) <= second

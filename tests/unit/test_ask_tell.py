@@ -204,7 +204,7 @@ class TestAsk:
     def test_empty_space(self):
         optimizer = Optimizer({}, seed=0)
         assert optimizer.ask() == {}
-        assert propose(History(), 1.0, np.random.default_rng(0)).shape == (0,)
+        assert propose(History(), 1.0, np.random.default_rng(0)).point.shape == (0,)
 
     def test_thousands_of_asks_on_one_history_differ(self):
         optimizer = run(Optimizer(SQUARE, seed=0), square, 40)

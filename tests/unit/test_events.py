@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from adbo.optimizer.ask import Proposal
 from adbo.simulation.events import run_asynchronous, run_synchronous
 from adbo.simulation.virtual_ranks import Machine, Method, Task
 
@@ -16,13 +17,13 @@ def sphere(trial):
 def recording_method(known):
     """Return a method whose ranks record the names that they know at each ask."""
 
-    def method(kappa, rng):
+    def method(kappa, rng, part):
         me = len(known)
         known[me] = []
 
         def propose(history):
             known[me].append(sorted((e.rank, e.seq) for e in history.evaluations()))
-            return np.empty(0)
+            return Proposal(np.empty(0), 0)
 
         return propose
 
@@ -75,7 +76,7 @@ def test_ranks_know_only_their_own_records_until_the_barrier():
 
 
 def test_a_bug_in_a_process_is_raised():
-    def method(kappa, rng):
+    def method(kappa, rng, part):
         def propose(history):
             raise ZeroDivisionError("a bug")
 

@@ -49,6 +49,13 @@ ARGUMENTS: list[tuple[list[str], str]] = [
     (["run", "ackley", "--ranks-per-trial", "0"], "'0' is not a positive integer"),
     (["run", "ackley", "--ranks-per-trial", "2"], "it must divide the number of ranks, 1"),
     (["run", "ackley", "--gpus-per-node", "x"], "'x' is not a positive integer"),
+    (["run", "ackley", "--strategies", "forest,tree"], "strategy is 'tree': it must be one of ex"),
+    (
+        ["run", "ackley", "--strategies", ""],
+        "strategy is '': it must be one of exploration, forest",
+    ),
+    ([*SIMULATE, "--strategies", "trees"], "strategy is 'trees': it must be one of exploration, "),
+    ([*SIMULATE, "--strategies", "forest", "--method", "tpe"], "it must be adbo with strategies"),
     (["run", "akley"], "no objective 'akley'"),
     (["run", "ackley:0"], "the dimension of ackley is '0': it must be an integer from 1"),
     (["run", "gone.py:objective"], "no file 'gone.py'"),

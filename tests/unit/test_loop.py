@@ -9,10 +9,11 @@ from optuna.trial import TrialState
 from adbo.comm.in_process import InProcessTransport, network
 from adbo.core.evaluation import Batch, Evaluation, Layout, to_batch
 from adbo.core.history import History
-from adbo.optimizer.ask import propose
+from adbo.optimizer.ask import Proposal, propose
 from adbo.run.loop import work
 
 LAYOUT = Layout({"x": FloatDistribution(-5, 5)})
+NOWHERE = Proposal(np.zeros(1), 0)
 
 
 def _evaluation(rank: int, seq: int, x: float = 0.0) -> Evaluation:
@@ -48,7 +49,7 @@ def test_everything_that_arrived_is_known_before_each_ask() -> None:
     transport = Script([[_evaluation(1, 0)], [], [_evaluation(1, 1), _evaluation(2, 0)]])
     history = History()
     sizes: list[int] = []
-    loop = work(history, lambda h: sizes.append(len(h)) or np.zeros(1), transport, lambda: False)
+    loop = work(history, lambda h: sizes.append(len(h)) or NOWHERE, transport, lambda: False)
     next(loop)
     for seq in range(2):
         loop.send(_evaluation(0, seq))
@@ -60,7 +61,7 @@ def test_everything_that_arrived_is_known_before_each_ask() -> None:
 def test_stop_is_called_after_receiving_and_before_each_ask() -> None:
     transport = Script([[], [_evaluation(1, 0)]])
     history = History()
-    loop = work(history, lambda h: np.zeros(1), transport, lambda: len(history) >= 2)
+    loop = work(history, lambda h: NOWHERE, transport, lambda: len(history) >= 2)
     next(loop)
     try:
         loop.send(_evaluation(0, 0))
@@ -84,7 +85,8 @@ def test_a_network_of_ranks_agrees_in_the_end() -> None:
     order = np.random.default_rng(0)
     while points:
         rank = int(order.choice(list(points)))
-        x = float(points[rank][0]) if len(points[rank]) else 1.0
+        point = points[rank].point
+        x = float(point[0]) if len(point) else 1.0
         try:
             points[rank] = loops[rank].send(_evaluation(rank, seqs[rank], x))
         except StopIteration:

@@ -115,7 +115,7 @@ def test_it_runs_after_a_signal(tmp_path: Path, number: signal.Signals, reason: 
 
 
 def test_it_runs_after_a_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr("adbo.run.rank.propose", fail)

@@ -193,8 +193,8 @@ def test_the_table_has_what_optuna_has(capsys: pytest.CaptureFixture[str]) -> No
     assert err == ""
     rows = list(csv.DictReader(io.StringIO(out)))
     study = optuna.load_study(study_name="a", storage="sqlite:///adbo.db")
-    named = {"user_attrs_adbo:rank", "user_attrs_adbo:seq"}
-    columns = set(study.trials_dataframe().columns) - named | {"rank", "job", "seq"}
+    named = {"user_attrs_adbo:rank", "user_attrs_adbo:seq", "user_attrs_adbo:strategy"}
+    columns = set(study.trials_dataframe().columns) - named | {"rank", "job", "seq", "strategy"}
     assert rows[0].keys() == columns
     for row, trial in zip(rows, trials, strict=True):
         assert int(row["number"]) == trial.number
@@ -204,6 +204,7 @@ def test_the_table_has_what_optuna_has(capsys: pytest.CaptureFixture[str]) -> No
         assert float(row["duration"]) == trial.duration.total_seconds()
         assert (row["rank"], row["job"]) == ("0", "0")
         assert int(row["seq"]) == trial.user_attrs["adbo:seq"]
+        assert row["strategy"] == trial.user_attrs.get("adbo:strategy", "")
         assert float(row["params_x"]) == trial.params["x"]
         assert row["user_attrs_note"] == trial.user_attrs.get("note", "")
     frame = pd.read_csv(io.StringIO(out))

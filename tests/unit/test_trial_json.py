@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -15,6 +16,7 @@ from trial_strategies import evaluations
 from adbo.core import trial_json
 from adbo.core.evaluation import NO_EXTRAS, Evaluation, Extras, Layout
 from adbo.core.optuna_trials import trial_of
+from adbo.core.origins import to_code
 
 EXTRAS = Extras({"note": "Größe", "n": [1, None]}, {"constraints:c": -1.0}, {0: 1.5, 7: math.inf})
 EVALUATION = Evaluation(
@@ -29,12 +31,14 @@ EVALUATION = Evaluation(
     ),
     internal=(0.25, 1.0),
     extras=EXTRAS,
+    origin=to_code("local", "elites"),
 )
 
-#: `EVALUATION` in a rescue file of version 1.
+#: `EVALUATION` in a rescue file.
 RESCUED = r"""
 {"rank": 3, "seq": 2, "state": "COMPLETE", "value": 0.5, "params": {"x": 0.25, "kind": null},
- "started": 1.0, "finished": 2.25, "user_attrs": {"note": "Gr\u00f6\u00dfe", "n": [1, null]},
+ "started": 1.0, "finished": 2.25, "strategy": "local/elites",
+ "user_attrs": {"note": "Gr\u00f6\u00dfe", "n": [1, null]},
  "system_attrs": {"constraints:c": -1.0}, "intermediate_values": [[0, 1.5], [7, Infinity]],
  "internal": [0.25, 1.0], "distributions": {
  "x": {"name": "FloatDistribution",
@@ -52,6 +56,12 @@ SENT = (
 def test_the_form_of_an_evaluation() -> None:
     assert trial_json.encode_evaluation(EVALUATION) == json.loads(RESCUED)
     assert trial_json.decode_evaluation(json.loads(RESCUED)) == EVALUATION
+
+
+def test_an_evaluation_of_an_earlier_version_has_no_origin() -> None:
+    fields = json.loads(RESCUED)
+    del fields["strategy"]
+    assert trial_json.decode_evaluation(fields) == dataclasses.replace(EVALUATION, origin=0)
 
 
 def test_the_form_of_extras() -> None:

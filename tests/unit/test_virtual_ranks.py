@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,8 +51,8 @@ def grid(trial):
     return trial.suggest_int("a", 0, 7) * trial.suggest_int("b", 0, 7)
 
 
-def adbo(kappa, rng):
-    return lambda known: ask.propose(known, kappa, rng, SMALL_SAMPLE)
+def adbo(kappa, rng, part):
+    return lambda known: ask.propose(known, kappa, rng, SMALL_SAMPLE, part)
 
 
 def draw(rng):
@@ -103,13 +104,16 @@ class PrivateRank:
         known = History(self.task.sign)
         known.extend(batch for *_, batch in sorted(self.heard, key=lambda h: self.place(h, now)))
         known.extend([to_batch(e) for e in self.own if e.finished <= now])
-        point = ask.propose(known, self.task.kappa, self.ask_rng, SMALL_SAMPLE)
+        size = self.machine.workers // self.machine.jobs
+        part = (self.rank % size, size)
+        point, origin = ask.propose(known, self.task.kappa, self.ask_rng, SMALL_SAMPLE, part)
         started = now + self.machine.ask_cost(len(known))
         finished = started + next(self.durations)
         number = len(self.own) * self.machine.workers + self.rank
         trial = RankStudy(known).begin(point, number, started, self.trial_rng)
         name = (self.rank, len(self.own))
-        self.own.append(evaluate(self.task.objective, trial, name, lambda: finished))
+        evaluation = evaluate(self.task.objective, trial, name, lambda: finished)
+        self.own.append(replace(evaluation, origin=origin))
         return self.own[-1]
 
     def place(self, heard: tuple[float, int, Batch], now: float) -> tuple[bool, float, int]:
@@ -160,14 +164,14 @@ def test_ranks_with_a_shared_log_ask_as_with_private_histories(
     assert repr(shared(task, machine, 150.0)) == repr(expected)
 
 
-def sorted_qucb(kappa, rng):
+def sorted_qucb(kappa, rng, part):
     """Return a qUCB that does not depend on the order in which records were received."""
 
     def propose(known):
         evaluations = sorted(known.evaluations(), key=lambda e: (e.rank, e.seq))
         ordered = History(known.sign)
         ordered.extend([to_batch(e) for e in evaluations])
-        return ask.propose(ordered, kappa, rng)
+        return ask.propose(ordered, kappa, rng, part=part)
 
     return propose
 
@@ -179,7 +183,7 @@ def test_the_log_is_that_of_real_workers_on_a_real_network():
     known = [History() for _ in range(5)]
     for rank, transport in enumerate(in_process.network(5)):
         ask_rng, trial_rng, _ = machine.streams(rank)
-        propose = sorted_qucb(task.kappa, ask_rng)
+        propose = sorted_qucb(task.kappa, ask_rng, (rank, 5))
         exchange = SimpleNamespace(
             broadcast=transport.broadcast,
             receive=lambda transport=transport: transport.receive().batches,
@@ -188,13 +192,14 @@ def test_the_log_is_that_of_real_workers_on_a_real_network():
         trial_rngs.append(trial_rng)
         durations.append(machine.durations(rank))
 
-    def begin(rank, now, point):
+    def begin(rank, now, proposal):
         finished = now + next(durations[rank])
         number = counts[rank] * 5 + rank
-        trial = RankStudy(known[rank]).begin(point, number, now, trial_rngs[rank])
+        trial = RankStudy(known[rank]).begin(proposal.point, number, now, trial_rngs[rank])
         name = (rank, counts[rank])
         counts[rank] += 1
-        return finished, rank, evaluate(sphere, trial, name, lambda: finished)
+        evaluation = evaluate(sphere, trial, name, lambda: finished)
+        return finished, rank, replace(evaluation, origin=proposal.origin)
 
     running = [begin(rank, 0.0, next(loop)) for rank, loop in enumerate(loops)]
     heapq.heapify(running)

@@ -35,6 +35,7 @@ def _flat(evaluation: Evaluation) -> tuple:
         struct.pack(f"{len(floats)}d", *floats),
         evaluation.layout.text,
         evaluation.extras,
+        evaluation.origin,
     )
 
 
@@ -54,6 +55,7 @@ def _evaluations(batches) -> list[Evaluation]:
                     layout=layout,
                     internal=tuple(float(v) for v in row["internal"]),
                     extras=extras.get(i, Extras()),
+                    origin=int(row["origin"]),
                 )
             )
     return found

@@ -14,10 +14,12 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from adbo.core.evaluation import Evaluation, Extras, Layout
+from adbo.core.origins import REGIONS, STRATEGIES, to_code
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 bounds = finite.map(lambda value: value + 0.0)  # -0.0 is no bound of its own
 times = st.floats(0, 2e9)
+origins = st.sampled_from([0, *(to_code(s, r) for s in STRATEGIES for r in REGIONS)])
 
 
 @st.composite
@@ -109,4 +111,5 @@ def evaluations(draw: st.DrawFn, layout: Layout | None = None) -> Evaluation:
             draw(attributes),
             draw(st.dictionaries(st.integers(0, 2**31), st.floats(allow_nan=False), max_size=2)),
         ),
+        origin=draw(origins),
     )

@@ -1,0 +1,58 @@
+"""How often each strategy of the optimizer was asked, and how often it found a new best value.
+
+Notation: ``n`` evaluations in the order in which they were added to the history.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import TrialState
+
+from adbo.core.origins import STRATEGIES, strategy_indices
+
+if TYPE_CHECKING:
+    from adbo.core.history import History
+    from adbo.core.space import FloatArray
+
+#: Name of a strategy to its numbers of ``asks`` and ``improvements``.
+StrategyCounts = dict[str, dict[str, int]]
+
+
+def count_strategies(cost: FloatArray, origins: NDArray[np.integer]) -> StrategyCounts | None:
+    """Return the asks and improvements of each strategy that was asked.
+
+    Parameters
+    ----------
+    cost
+        Values to minimize ``(n,)``; NaN where an evaluation is not complete.
+    origins
+        Codes of `adbo.core.origins` ``(n,)``.
+
+    Returns
+    -------
+    dict
+        In the order of `STRATEGIES`. An improvement is an evaluation that was better than all
+        before it, or the first complete one. None if no strategy was asked.
+    """
+    best_before = np.fmin.accumulate(np.concatenate([[np.inf], cost]))[:-1]
+    improves = cost < best_before
+    strategies = strategy_indices(origins)
+    known = strategies >= 0
+    asks = np.bincount(strategies[known], minlength=len(STRATEGIES)).tolist()
+    improvements = np.bincount(strategies[known & improves], minlength=len(STRATEGIES)).tolist()
+    counts = {
+        name: {"asks": n, "improvements": k}
+        for name, n, k in zip(STRATEGIES, asks, improvements, strict=True)
+        if n
+    }
+    return counts or None
+
+
+def strategies_of(history: History) -> StrategyCounts | None:
+    """Return the asks and improvements of each strategy in a history; see `count_strategies`."""
+    is_complete = history.column("state") == TrialState.COMPLETE.value
+    cost = np.where(is_complete, history.cost(slice(None)), np.nan)
+    return count_strategies(cost, history.column("origin"))
