@@ -19,6 +19,7 @@ from adbo.comm.protocols import Ranks
 from adbo.core.errors import UsageError
 from adbo.core.settings import Settings
 from adbo.core.summary import Summary
+from adbo.interruption.exits import ENDED_BY, exit_forbidden
 from adbo.interruption.stopping import Interruption, StopReason
 from adbo.mirror.connection import absolute
 from adbo.objective.evaluate import Objective
@@ -85,10 +86,12 @@ def _objective(
     """Load the objective on every rank; an error on any rank is raised on all."""
     objective: Objective | None = isolated
     problem = None
+    vanished = f"{process_name()} vanished: the objective's file, or a library that it imports,"
     try:
         check_files(options)
         if isolated is None:
-            objective = load(options.objective)
+            with exit_forbidden(f"{vanished} {ENDED_BY}"):
+                objective = load(options.objective)
         else:
             isolated.load({name: os.environ[name] for name in OF_NODE if name in os.environ})
     except UsageError as error:
@@ -136,7 +139,7 @@ def _status(outcome: Outcome) -> int:
         return USAGE
     if outcome.reason is not None and outcome.reason.is_signal:
         return INTERRUPTED
-    if outcome.n_unwritten or _failure(outcome) is not None:
+    if outcome.missing or outcome.n_unwritten or _failure(outcome) is not None:
         return FAILED
     return DONE
 

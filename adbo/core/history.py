@@ -82,6 +82,20 @@ class History:
             self._append(batch)
         return self._n - before
 
+    def sort(self) -> None:
+        """Put all rows in the order in which their evaluations finished.
+
+        Messages group records by layout, so a stored study arrives in another order. Row numbers
+        change: sort before anything refers to them.
+        """
+        order = np.argsort(self.column("finished"), kind="stable")
+        self._header[: self._n] = self._header[order]
+        self._values[: self._n] = self._values[order]
+        row_of = {old: new for new, old in enumerate(order.tolist())} if self._extras else {}
+        self._extras = {row_of[row]: extras for row, extras in self._extras.items()}
+        self._elites, self._elite_cost = np.empty(0, dtype=np.int64), np.empty(0)
+        self._select_elites(0, self._n)
+
     @property
     def best(self) -> int | None:
         """Row number of the incumbent; None before the first complete evaluation."""

@@ -11,14 +11,23 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import NoReturn
 
 #: The exit status of a process that ended in user code.
 _FAILED = 1
 
 _Handler = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+#: What messages say of the code that has ended a process.
+ENDED_BY = "has ended it by os._exit, exit in C or STOP in Fortran"
+
+#: `os._exit` itself.
+_exit = os._exit
+
+#: The guards that watch, the innermost last.
+_watching: list[ExitGuard] = []
 
 
 class ExitGuard:
@@ -33,7 +42,6 @@ class ExitGuard:
     def __init__(self, complaint: Callable[[], str | None]) -> None:
         self._complaint = complaint
         self._pid = os.getpid()
-        self._exit = os._exit
         self._libc: ctypes.CDLL | None = None
         self._handler = _Handler(self._at_c_exit)
         # Its address tells our handler from those of others.
@@ -41,8 +49,8 @@ class ExitGuard:
 
     def install(self) -> None:
         """Watch from now on."""
-        self._exit = os._exit
-        os._exit = self._at_python_exit
+        _watching.append(self)
+        os._exit = _at_python_exit
         if _can_unregister():
             self._libc = ctypes.CDLL(None)
             # See "Linux Standard Base Core Specification", __cxa_atexit and __cxa_finalize.
@@ -51,25 +59,24 @@ class ExitGuard:
 
     def remove(self) -> None:
         """Watch no longer."""
-        os._exit = self._exit
+        _watching.remove(self)
+        if not _watching:
+            os._exit = _exit
         if self._libc is not None:
             # Calls the handler and forgets it; C's exit must not call it without an interpreter.
             getattr(self._libc, "__cxa_finalize")(ctypes.byref(self._key))
-
-    def _at_python_exit(self, status: int) -> Any:
-        self._complain()
-        self._exit(status)
 
     def runs(self, frame: FrameType | None) -> bool:
         """Return whether a frame, from which a signal is handled, is that of C's exit."""
         return frame is not None and frame.f_code in _CODES
 
     def _at_c_exit(self, _: object) -> None:
-        self._complain()
+        self.complain()
 
-    def _complain(self) -> None:
+    def complain(self) -> None:
         """End the process if user code is what ends it."""
-        text = self._complaint() if os.getpid() == self._pid else None
+        watches = self in _watching and os.getpid() == self._pid
+        text = self._complaint() if watches else None
         # In adbo's threads it is MPI that calls exit, when another rank has ended the job.
         if text is None or threading.current_thread().name.startswith("adbo-"):
             return
@@ -77,10 +84,28 @@ class ExitGuard:
             sys.stdout.flush()
         with contextlib.suppress(OSError):
             os.write(2, f"adbo: {text}\n".encode(errors="replace"))
-        self._exit(_FAILED)
+        _exit(_FAILED)
 
 
-_CODES = (ExitGuard._at_c_exit.__code__, ExitGuard._complain.__code__)
+@contextlib.contextmanager
+def exit_forbidden(text: str) -> Iterator[None]:
+    """End this process with a message and status 1 if the code in this context ends it."""
+    guard = ExitGuard(lambda: text)
+    guard.install()
+    try:
+        yield
+    finally:
+        guard.remove()
+
+
+def _at_python_exit(status: int) -> NoReturn:
+    """Replace `os._exit`, also for code that has imported it while a guard watched."""
+    for guard in reversed(_watching):
+        guard.complain()
+    _exit(status)
+
+
+_CODES = (ExitGuard._at_c_exit.__code__, ExitGuard.complain.__code__)
 
 
 def _can_unregister() -> bool:

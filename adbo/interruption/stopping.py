@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from adbo.interruption import forks
 from adbo.interruption.alarm import INTERVAL, Alarm
-from adbo.interruption.exits import ExitGuard
+from adbo.interruption.exits import ENDED_BY, ExitGuard
 from adbo.interruption.programs import PATIENCE, Programs
 from adbo.interruption.unwinding import Unwinding
 
@@ -288,6 +288,6 @@ class Interruption:
         if not self._calls_user_code:
             return None
         return (
-            f"{self._name} vanished: the objective, or a library that it calls, has ended it by"
-            " os._exit, exit in C or STOP in Fortran; with --isolate it would be a FAIL trial"
+            f"{self._name} vanished: the objective, or a library that it calls, {ENDED_BY};"
+            " with --isolate it would be a FAIL trial"
         )

@@ -165,6 +165,7 @@ def execute(
     start = ranks.share(begin)
     history = History(DIRECTIONS[settings.direction])
     history.extend(Decoder().decode(start.known).batches)
+    history.sort()
     state = RunState(history, settings, start, ranks.size, len(history), time.time())
     url = settings.storage
     storage = absolute(url) if isinstance(url, str) else url

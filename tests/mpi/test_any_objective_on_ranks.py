@@ -81,6 +81,24 @@ def test_a_rank_that_the_objective_ends_is_an_error(adbo, launcher, name: str) -
     assert "best value" not in out
 
 
+def test_open_mpi_takes_a_rank_that_ends_at_once_for_an_error(adbo, open_mpi) -> None:
+    """MPICH does not: mpiexec ends with the status of the rank, 0."""
+    status, out, err = adbo(2, *_options("ends_in_c_at_once", "--trials", "30"), launcher=open_mpi)
+    assert status not in (0, 130), err
+    assert "best value" not in out
+
+
+@pytest.mark.slow  # it waits for the end of rank 0's patience
+def test_a_rank_that_does_not_answer_at_the_end_is_an_error(adbo, tmp_path: Path) -> None:
+    status, out, err = adbo(2, *_options("never_comes_back_on_rank_1", "--timeout", "3"))
+    assert status == 1
+    assert "stopped early: the time was up" in out
+    assert "adbo: ranks [1] did not answer" in err
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["status"], summary["reason"]) == (1, "the time was up")
+    assert len(check_sound(load(tmp_path, "s"))) == summary["n_own"]
+
+
 def test_a_working_directory_that_is_deleted(adbo, tmp_path: Path) -> None:
     status, _, err = adbo(2, *_options("deletes_its_directory", "--trials", "10"))
     assert status == 0, err

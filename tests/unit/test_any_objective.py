@@ -108,11 +108,26 @@ def test_whatever_is_raised_is_a_failure(start) -> None:
     assert reasons == [None] * GOOD + expected
 
 
-@pytest.mark.parametrize("name", ["ends_in_python", "ends_in_c", "ends_in_c_with_the_lock"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ends_in_python", "ends_by_what_was_imported"),
+        *("ends_in_c", "ends_in_c_with_the_lock"),
+    ],
+)
 def test_a_process_that_the_objective_ends_is_an_error(start, name) -> None:
     run = start(name, "--trials", "20").end(1)
     assert run.err.startswith(b"adbo: the process vanished: the objective, or a library")
     assert run.err.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "ctypes.CDLL(None).exit(0)"])
+def test_a_process_that_ends_while_the_objective_is_loaded_is_an_error(tmp_path, end) -> None:
+    (tmp_path / "ends.py").write_text(f"import ctypes, os\n{end}\n")
+    run = Run(tmp_path, "run", "ends.py:objective").end(1)
+    assert run.err.startswith(b"adbo: the process vanished: the objective's file, or a library")
+    assert run.err.count(b"\n") == 1
+    assert not (tmp_path / "adbo.db").exists()
 
 
 def test_children_that_are_told_to_end_do_so_in_silence(start) -> None:

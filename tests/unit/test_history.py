@@ -95,6 +95,27 @@ def test_elites_are_those_of_a_full_sort(batches: list[list[float]], sign: int) 
     assert len(set(history.elites.tolist())) == len(expected)
 
 
+@settings(max_examples=50)
+@given(
+    st.lists(evaluations(), max_size=8, unique_by=lambda e: (e.rank, e.seq)),
+    st.sampled_from([1, -1]),
+)
+def test_sorted_rows_are_as_if_appended_in_the_order_of_their_ends(
+    appended: list[Evaluation], sign: int
+) -> None:
+    history, expected = History(sign), History(sign)
+    history.extend(map(to_batch, appended))
+    history.sort()
+    expected.extend(map(to_batch, sorted(appended, key=lambda e: e.finished)))
+    assert [_without_order(e) for e in history.evaluations()] == [
+        _without_order(e) for e in expected.evaluations()
+    ]
+    assert history.elites.tolist() == expected.elites.tolist()
+    assert history.best == expected.best
+    history.extend([to_batch(_evaluation(0, rank=2**20))])
+    assert history.evaluation(len(appended)).rank == 2**20
+
+
 @pytest.mark.parametrize("state", [TrialState.FAIL, TrialState.PRUNED])
 def test_only_complete_evaluations_are_elites(state: TrialState) -> None:
     history = History()

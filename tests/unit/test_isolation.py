@@ -23,6 +23,7 @@ MISBEHAVIOUR = {
     "crashes": ("ctypes.string_at(0)", "the process of the evaluation was killed by SIGSEGV"),
     "exits": ("os._exit(0)", "the evaluation ended its process with exit status 0"),
     "exits in C": ("ctypes.CDLL(None).exit(3)", "ended its process with exit status 3"),
+    "exits in C at once": ("ctypes.CDLL(None)._exit(0)", "its process with exit status 0"),
     "hangs": ("time.sleep(600)", "no result after 2 s"),
     "hangs with the interpreter's lock": ("ctypes.PyDLL(None).sleep(600)", "no result after 2 s"),
     "raises": ("raise GeneratorExit", "GeneratorExit"),

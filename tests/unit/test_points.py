@@ -240,6 +240,21 @@ def test_all_storages_give_the_same_table(monkeypatch: pytest.MonkeyPatch) -> No
     assert rows[1]["datetime_start"] == rows[1]["duration"] == rows[6]["rank"] == ""
 
 
+def test_of_a_study_with_several_objectives_only_the_trials_are_reported(capsys) -> None:
+    study = optuna.create_study(
+        study_name="s", storage="sqlite:///adbo.db", directions=["minimize", "maximize"]
+    )
+    study.add_trial(create_trial(values=[1.0, 2.0]))
+    assert main(["report", "--csv", "s.csv"]) == 0
+    assert len(Path("s.csv").read_text().splitlines()) == 2
+    assert main(["report"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "adbo: study 's' has 2 objectives: a report describes one objective;"
+        " use --csv PATH for the trials\n",
+    )
+
+
 def test_a_reader_may_end_early() -> None:
     study = optuna.create_study(study_name="a", storage="sqlite:///adbo.db")
     study.add_trial(create_trial(value=1.0, user_attrs={"long": 300_000 * "x"}))

@@ -72,6 +72,21 @@ def test_a_rank_that_left_before_its_process_ended_did_not_die() -> None:
     assert outcome.missing == []
 
 
+def test_a_continued_study_of_two_branches_keeps_the_order_of_its_trials(tmp_path: Path) -> None:
+    """So the best value is as old as it was, although messages group trials by their branch."""
+
+    def objective(trial: optuna.trial.BaseTrial) -> float:
+        trial.suggest_float(f"x{trial.number % 2}", 0, 1)
+        return -float(trial.number) if trial.number < 11 else 0.0
+
+    where = {"storage": f"sqlite:///{tmp_path}/s.db", "study_name": "s"}
+    _run(objective, n_trials=12, **where)
+    outcome = _run(objective, n_trials=14, resume=True, patience=5, **where)
+    assert outcome.history.column("seq")[:12].tolist() == list(range(12))
+    assert outcome.reason is None
+    assert len(outcome.history) == 14
+
+
 def test_a_seed_determines_the_run() -> None:
     first, second, other = (_points(_run(n_trials=40, seed=seed)) for seed in (1, 1, 2))
     assert first == second
