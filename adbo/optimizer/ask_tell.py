@@ -156,7 +156,7 @@ class Optimizer:
         ValueError
             If no evaluation is complete yet.
         """
-        recommendation = recommend(self.history, self._settings)
+        recommendation = recommend(self.history)
         if recommendation is None:
             raise ValueError(_NOTHING_COMPLETE)
         return self._params(recommendation.row)

@@ -16,8 +16,8 @@ from adbo.optimizer.models.linear import fit_linear
 #: Rows that a quadratic needs for each coefficient; with fewer, it has fewer terms.
 _ROWS_PER_COEFFICIENT = 1.2
 
-#: Ridge on the coefficients, for each point.
-_RIDGE = 1e-5
+#: Ridges on the coefficients that are tried, for each point.
+_RIDGES = (1e-5, 1e-10)
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,13 @@ class Quadratic:
         return np.asarray(axes @ along)
 
 
-def n_coefficients(m: int, d: int, most: int) -> int:
-    """Return the number of coefficients of the quadratic of ``m`` points in ``d`` columns."""
-    return 1 + d + len(_terms(m, d, most)[0])
+def most_coefficients(d: int, most: int) -> int:
+    """Return the number of coefficients of the largest quadratic in ``d`` columns.
 
-
-def fit_quadratic(z: FloatArray, y: FloatArray, most: int) -> Quadratic:
-    """Fit a quadratic to points ``(m, d)`` and finite targets ``(m,)``.
-
-    It has mixed terms if there are enough points, and not more coefficients than ``most``.
+    Without mixed terms, if it had more than ``most`` with them.
     """
-    m, d = z.shape
-    rows, columns = _terms(m, d, most)
-    design = np.concatenate([np.ones((m, 1)), z, z[:, rows] * z[:, columns]], axis=1)
-    ridge = m * _RIDGE * np.diag(np.arange(design.shape[1]) > 0)
-    solution = np.linalg.solve(design.T @ design + ridge, design.T @ (y - y.mean()))
-    return _from_coefficients(solution[1 : d + 1], solution[d + 1 :], (rows, columns))
+    full = (d + 1) * (d + 2) // 2
+    return full if full <= most else 1 + 2 * d
 
 
 def draw_quadratic(
@@ -75,7 +66,7 @@ def draw_quadratic(
 ) -> Quadratic:
     """Draw a quadratic from its posterior, with an isotropic, a diagonal or a full Hessian.
 
-    The kind of Hessian is that with the lowest leave-one-out error.
+    The kind of Hessian and the ridge are those with the lowest leave-one-out error.
 
     Parameters
     ----------
@@ -94,16 +85,15 @@ def draw_quadratic(
     total_weight = float(weight.sum())
     root = np.sqrt(weight)
     target = root * (y - np.average(y, weights=weight))
-    best = None
+    fitted = []
     for terms, tied in _hessian_kinds(total_weight, d, most):
         products = (z[:, terms[0]] * z[:, terms[1]]) @ tied
         design = root[:, None] * np.concatenate([np.ones((m, 1)), z, products], axis=1)
-        posterior = fit_linear(design, target, total_weight * _RIDGE, total_weight)
-        error = float(np.sum((posterior.left_out - target) ** 2))
-        if best is None or error < best[0]:
-            best = error, posterior, terms, tied
-    assert best is not None
-    _, posterior, terms, tied = best
+        for ridge in _RIDGES:
+            posterior = fit_linear(design, target, total_weight * ridge, total_weight)
+            error = float(np.sum((posterior.left_out - target) ** 2))
+            fitted.append((error, posterior, terms, tied))
+    _, posterior, terms, tied = min(fitted, key=lambda fit: fit[0])
     solution = posterior.draw(1, rng, width)[:, 0]
     return _from_coefficients(solution[1 : d + 1], tied @ solution[d + 1 :], terms)
 
@@ -132,12 +122,3 @@ def _from_coefficients(
     hessian = np.zeros((len(slope),) * 2)
     hessian[terms] = products
     return Quadratic(slope, hessian + hessian.T)
-
-
-def _terms(m: int, d: int, most: int) -> tuple[IntArray, IntArray]:
-    """Return the pairs of columns whose products are terms: all, or only squares if m is low."""
-    rows, columns = np.triu_indices(d)
-    n = 1 + d + len(rows)
-    if _ROWS_PER_COEFFICIENT * n <= m and n <= most:
-        return rows, columns
-    return np.arange(d), np.arange(d)

@@ -52,7 +52,7 @@ class Bowl:
     def propose(self, view: View, region: Region, rng: np.random.Generator) -> FloatArray:
         """Return points; see `Strategy`."""
         geometry, X, cost = view.geometry, region.X, region.cost
-        if not geometry.smooth.any():
+        if not geometry.smooth.any() or not np.isfinite(cost).any():
             return X[:0]
         distance = nearest_better_distances(embed(X, geometry.categories), cost)
         model = fit_global_quadratic(X, cost, distance, geometry, rng, self)

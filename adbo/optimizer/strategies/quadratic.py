@@ -12,8 +12,8 @@ import numpy as np
 from adbo.core.space import FloatArray
 from adbo.optimizer import local_search
 from adbo.optimizer.candidates import Range, log_uniform
-from adbo.optimizer.models.quadratic import fit_quadratic, n_coefficients
-from adbo.optimizer.models.targets import draw_targets
+from adbo.optimizer.models.quadratic import draw_quadratic, most_coefficients
+from adbo.optimizer.models.targets import plain_targets
 from adbo.optimizer.regions import Region
 from adbo.optimizer.view import View
 
@@ -23,22 +23,23 @@ class Quadratic:
     """Minimization of a quadratic with all terms, or without mixed ones if rows are few."""
 
     rows: Range = (1.2, 3.0)
-    """Range of the rows for each coefficient, log-uniform."""
+    """The rows, log-uniform: at least so many for each coefficient of a quadratic without mixed
+    terms, at most so many for each coefficient of the largest."""
     most_coefficients: int = 55
     """A quadratic has mixed terms if these are not more; time grows with the square."""
     reach: float = 2.0
     """Distance from the mean within which the minimum is sought, in spreads of the rows."""
-    step_exponents: Range = (-3.0, -0.3)
+    step_exponents: Range = (-5.0, -0.3)
     """Range of U in the distance 10^U of points from the minimum, in spreads."""
 
     def propose(self, view: View, region: Region, rng: np.random.Generator) -> FloatArray:
         """Return points; see `Strategy`."""
         d = int(view.geometry.smooth.sum())
-        coefficients = n_coefficients(len(region.X), d, self.most_coefficients)
-        low, high = self.rows
-        if not d or len(region.X) < low * coefficients:
+        least = self.rows[0] * (1 + 2 * d)
+        if not d or len(region.X) < least:
             return region.X[:0]
-        m = log_uniform(low * coefficients, high * coefficients, rng)
+        most = self.rows[1] * most_coefficients(d, self.most_coefficients)
+        m = log_uniform(least, most, rng)
         X, cost = region.X[:m], region.cost[:m]
 
         def minimize(
@@ -47,7 +48,7 @@ class Quadratic:
             project: local_search.Project,
             rng: np.random.Generator,
         ) -> FloatArray:
-            model = fit_quadratic(z, y, self.most_coefficients)
+            model = draw_quadratic(z, y, np.ones(len(z)), 0.0, rng, self.most_coefficients)
             lowest = model.minimizer(self.reach)[None, :]
             projected = project(lowest)
             if (projected != lowest).any():
@@ -55,5 +56,5 @@ class Quadratic:
             length = 10.0 ** rng.uniform(*self.step_exponents, size=(64, 1))
             return lowest + length * rng.standard_normal((64, z.shape[1]))
 
-        y = draw_targets(cost, rng)
+        y = plain_targets(cost)
         return local_search.minimize_locally(X, y, view.geometry, rng, minimize, region.reach)
