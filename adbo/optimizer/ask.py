@@ -1,17 +1,17 @@
 """One ask: from the history to the next point to evaluate.
 
-An ask reads a bounded sample of the history, its best evaluations and a draw of the others, so that
-its cost does not depend on the length of the history. It chooses a region (`regions`: the elites,
-the basin of another centre, or the whole space), then a strategy (`strategies`), and takes the
-first point of the strategy that is new. Region and strategy are drawn by shares that follow what
-each has brought lately (`shares`). Every rank asks by itself; ranks that know the same evaluations
-propose different points because each has its own random stream.
+An ask reads a bounded sample of the history, its best evaluations and a draw of the others, so
+that its cost does not depend on the length of the history. It chooses a region (`regions`: the
+elites, the basin of another centre, or the whole space), then a strategy (`strategies`), and takes
+the first point of the strategy that is new. Both are drawn by shares that follow what each has
+brought lately (`shares`). Every rank asks by itself; ranks that know the same evaluations propose
+different points because each has its own random stream.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from adbo.optimizer.regions import make_region
 from adbo.optimizer.sample import Geometry, draw_sample
 from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings
 from adbo.optimizer.shares import Credits, learn_credits
-from adbo.optimizer.strategies import GLOBAL, Strategy
+from adbo.optimizer.strategies import GLOBAL
 from adbo.optimizer.threads import one_thread
 from adbo.optimizer.view import View, make_view
 
@@ -90,87 +90,67 @@ def _propose_unit(
 ) -> tuple[FloatArray, int]:
     """Return a point of the unit cube ``(d,)`` and its origin."""
     known: tuple[FloatArray, int] | None = None
-    for name, strategy, kind in _draw_arms(view, credits, rng, settings):
-        points, kind = _points(view, strategy, kind, rng, settings)
-        origin = to_code(name, kind)
-        if not len(points):
-            continue
-        new = np.flatnonzero(~view.is_known(points))
-        if len(new):
-            return points[_own(points, new, view.geometry, part)], origin
-        known = known or (points[0], origin)
+    for inner, kind, names in _draw_regions(view, credits, rng, settings):
+        region = make_region(inner, kind, rng, settings.regions)
+        for i in credits.draw_order(_codes(names, kind), rng):
+            points = settings.strategies[names[i]].propose(inner, region, rng)
+            points = _without_failures(_inside(points, view, inner), view)
+            if not len(points):
+                continue
+            origin = to_code(names[i], region.kind)
+            new = np.flatnonzero(~view.is_known(points))
+            if len(new):
+                return points[_own(points, new, view.geometry, part)], origin
+            known = known or (points[0], origin)
     if known is None:
-        units = view.geometry.snap(rng.random((1, len(view.geometry.levels))))
-        known = units[0], NO_ORIGIN
+        known = view.geometry.snap(rng.random((1, len(view.geometry.levels))))[0], NO_ORIGIN
     return known
 
 
-def _draw_arms(
+def _draw_regions(
     view: View, credits: Credits, rng: np.random.Generator, settings: OptimizerSettings
-) -> Iterator[tuple[str, Strategy, str]]:
-    """Yield names, strategies and kinds of region in the order in which an ask tries them."""
-    all_strategies = settings.strategies
-    if "exploration" in all_strategies and view.sample.n_elites < settings.initial:
-        yield "exploration", all_strategies["exploration"], "space"
+) -> Iterator[tuple[View, str, list[str]]]:
+    """Yield views, kinds of region, and names of strategies in the order an ask tries them."""
+    spatial = [name for name in settings.strategies if name in GLOBAL]
+    regional = [name for name in settings.strategies if name not in GLOBAL]
+    if view.sample.n_elites < settings.initial and "exploration" in spatial:
+        yield view, "space", ["exploration"]
     if not view.sample.n_elites:
         return
-    spatial = {name: s for name, s in all_strategies.items() if name in GLOBAL}
-    regional = {name: s for name, s in all_strategies.items() if name not in GLOBAL}
-    arms = {"space": spatial, "elites": regional, "basin": regional}
     if np.isnan(view.sample.X).any() and rng.random() < settings.regions.branch_probability:
-        arms["branch"] = all_strategies
-    arms = {kind: dict(strategies) for kind, strategies in arms.items() if strategies}
-    codes = {kind: _codes(strategies, kind) for kind, strategies in arms.items()}
-    while arms:
-        kinds = list(arms)
-        kind = "branch"
-        if kind not in arms:
-            kind = kinds[_draw(credits.shares([codes[k].ravel() for k in kinds]), rng)]
-        names = list(arms[kind])
-        name = names[_draw(credits.shares(list(_codes(names, kind))), rng)]
-        yield name, arms[kind].pop(name), kind
-        if not arms[kind]:
-            del arms[kind]
+        branch = enter_branch(view, rng, settings.regions.rows_per_column)
+        if branch is not None:
+            yield branch, "branch", list(settings.strategies)
+    kinds = {"space": spatial, "elites": regional, "basin": regional}
+    arms = [(kind, names) for kind, names in kinds.items() if names]
+    codes = [np.concatenate(_codes(names, kind)) for kind, names in arms]
+    for i in credits.draw_order(codes, rng):
+        kind, names = arms[i]
+        yield view, kind, names
 
 
-def _codes(strategies: Sequence[str] | Mapping[str, Strategy], kind: str) -> IntArray:
-    """Return the codes ``(n, 2)`` of each strategy in a kind of region and in its restarts."""
-    other = "restart" if kind == "elites" else kind
-    codes = [[to_code(name, kind), to_code(name, other)] for name in strategies]
-    return np.array(codes, dtype=np.int64)
+def _codes(names: Sequence[str], kind: str) -> list[IntArray]:
+    """Return the codes of each strategy in a kind of region; restarts are in place of elites."""
+    kinds = ("elites", "restart") if kind == "elites" else (kind,)
+    return [np.array([to_code(name, k) for k in kinds]) for name in names]
 
 
-def _draw(shares: FloatArray, rng: np.random.Generator) -> int:
-    return int(rng.choice(len(shares), p=shares))
+def _inside(points: FloatArray, view: View, inner: View) -> FloatArray:
+    """Return the points ``(N, d)`` that are predicted to be in the branch of the inner view."""
+    if inner is view or not len(points):
+        return points
+    return points[is_in_branch(view.mark_absent(points), inner.sample.X[0])]
 
 
-def _points(
-    view: View, strategy: Strategy, kind: str, rng: np.random.Generator, settings: OptimizerSettings
-) -> tuple[FloatArray, str]:
-    """Return the points ``(N, d)`` of a strategy, without those that would fail, and the region."""
-    inner = None
-    if kind == "branch":
-        inner = enter_branch(view, rng, settings.regions.rows_per_column)
-        if inner is None:
-            kind = "elites"
-    seen = view if inner is None else inner
-    if not seen.sample.n_elites:
-        return strategy.propose(seen, None, rng), kind
-    region = make_region(seen, kind, rng, settings.regions)
-    points = strategy.propose(seen, region, rng)
-    if inner is not None and len(points):
-        points = points[is_in_branch(view.mark_absent(points), inner.sample.X[0])]
+def _without_failures(points: FloatArray, view: View) -> FloatArray:
+    """Return the points ``(N, d)`` whose nearest row did not fail: most models ignore failures."""
     failed = ~np.isfinite(view.sample.cost)
-    if failed.any() and len(points):
-        # Most models do not know failures: drop points whose nearest row failed.
-        nearest = np.argmin(squared_distances(points, view.complete), axis=1)
-        points = points[~failed[nearest]]
-    return points, region.kind
+    if not failed.any() or not len(points):
+        return points
+    return points[~failed[np.argmin(squared_distances(points, view.complete), axis=1)]]
 
 
-def _own(
-    points: FloatArray, new: IntArray, geometry: Geometry, part: tuple[int, int]
-) -> int:
+def _own(points: FloatArray, new: IntArray, geometry: Geometry, part: tuple[int, int]) -> int:
     """Return the first of the new points, and in a finite space the first that is dealt to a rank.
 
     Ranks that ask before they know of each other's points would otherwise take the same.

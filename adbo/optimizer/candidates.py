@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adbo.core.space import FloatArray
+from adbo.optimizer.regions import Region
 from adbo.optimizer.sample import Geometry
-
-if TYPE_CHECKING:
-    from adbo.optimizer.regions import Region
 
 #: Range of U in a factor 10^U.
 Range = tuple[float, float]
@@ -36,7 +33,6 @@ class CandidateSettings:
     """Range of the number of best rows that candidates start from, log-uniform."""
     step_exponents: Range = (-1.5, 0.3)
     """Length of a candidate's step, in standard deviations of those rows."""
-
 
 
 #: Spread of a column, in the unit cube, if the pool has too few rows to estimate it.
@@ -118,19 +114,6 @@ def refine(
 def log_uniform(low: float, high: float, rng: np.random.Generator) -> int:
     """Draw an integer whose logarithm is uniform."""
     return round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
-
-
-def impute(X: FloatArray, n_elites: int, rng: np.random.Generator) -> FloatArray:
-    """Replace each absent value with that of a random elite, or row, in which it is present."""
-    filled = X.copy()
-    for column in np.flatnonzero(np.isnan(X).any(axis=0)):
-        absent = np.isnan(X[:, column])
-        source = X[:n_elites, column][~absent[:n_elites]]
-        if not source.size:
-            source = X[:, column][~absent]
-        n = int(absent.sum())
-        filled[absent, column] = rng.choice(source, n) if source.size else rng.random(n)
-    return filled
 
 
 def reflect(X: FloatArray) -> FloatArray:

@@ -132,9 +132,7 @@ def _make_basin(
         # A basin whose costs span less than its centre is behind cannot reach the incumbent.
         converged = is_flat(all_cost[around], max(least_tolerance, behind))
         # Rows beyond the nearest better row do not inform about a basin with few rows.
-        is_searched = (
-            kind == "basin" or distance[around].max() <= nearest_better[centre] ** 2
-        )
+        is_searched = kind == "basin" or distance[around].max() <= nearest_better[centre] ** 2
         if not (total > 0 and is_searched and converged):
             break
         around = around[around < len(weight)]

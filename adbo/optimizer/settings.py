@@ -15,7 +15,8 @@ from adbo.core.settings import check_strategies
 from adbo.optimizer.regions import RegionSettings
 from adbo.optimizer.sample import SampleSettings
 from adbo.optimizer.shares import ShareSettings
-from adbo.optimizer.strategies import DEFAULT_STRATEGIES, Strategy
+from adbo.optimizer.strategies import DEFAULT_STRATEGIES
+from adbo.optimizer.strategies.protocol import Strategy
 
 
 @dataclass(frozen=True)

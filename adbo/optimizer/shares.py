@@ -51,12 +51,12 @@ class Credits:
     count: FloatArray
     settings: ShareSettings
 
-    def shares(self, arms: Sequence[IntArray]) -> FloatArray:
-        """Return the share of each arm ``(n,)``; an arm is an array of codes without repetitions.
+    def draw_order(self, arms: Sequence[IntArray], rng: np.random.Generator) -> IntArray:
+        """Return the numbers of all arms ``(n,)`` in an order drawn by their shares."""
+        return rng.choice(len(arms), size=len(arms), replace=False, p=self.shares(arms))
 
-        They add up to 1.
-        """
-        arms = [np.unique(codes) for codes in arms]
+    def shares(self, arms: Sequence[IntArray]) -> FloatArray:
+        """Return the share of each arm ``(n,)``, an array of different codes; their sum is 1."""
         total = np.array([self.total[codes].sum() for codes in arms])
         count = np.array([self.count[codes].sum() for codes in arms])
         n, prior = len(arms), self.settings.prior_asks
@@ -75,6 +75,7 @@ def learn_credits(history: History, settings: ShareSettings) -> Credits:
     position[np.argsort(cost, kind="stable")] = np.arange(len(cost))
     credit = np.exp(-position / (settings.best_fraction * max(len(cost), 1)))
     is_own = origin != NO_ORIGIN
-    total = np.bincount(origin[is_own], weights=credit[is_own], minlength=256)
-    count = np.bincount(origin[is_own], minlength=256).astype(np.float64)
+    total, count = np.zeros(256), np.zeros(256)
+    np.add.at(total, origin[is_own], credit[is_own])
+    np.add.at(count, origin[is_own], 1.0)
     return Credits(total, count, settings)

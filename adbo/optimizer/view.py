@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbo.core.space import FloatArray
-from adbo.optimizer import candidates
 from adbo.optimizer.models import forest
 from adbo.optimizer.sample import Geometry, Sample
 
@@ -68,21 +67,35 @@ def make_view(
         Source of the values of absent parameters.
     """
     present = ~np.isnan(sample.X)
+    if is_known is None:
+        is_known = _none_known
     if present.all():
-        known = is_known or _none_known
-        return View(sample, geometry, kappa, sample.X, lambda points: points, known)
-    complete = candidates.impute(sample.X, sample.n_elites, rng)
+        return View(sample, geometry, kappa, sample.X, lambda points: points, is_known)
+    complete = _impute(sample.X, sample.n_elites, rng)
     learn = cache(lambda: forest.learn_presence(complete, present))
 
     def mark_absent(points: FloatArray) -> FloatArray:
         return np.where(learn()(points), points, np.nan)
 
-    def known(points: FloatArray) -> NDArray[np.bool_]:
-        return _none_known(points) if is_known is None else is_known(mark_absent(points))
+    def is_known_if_marked(points: FloatArray) -> NDArray[np.bool_]:
+        return is_known(mark_absent(points))
 
-    return View(sample, geometry, kappa, complete, mark_absent, known)
+    return View(sample, geometry, kappa, complete, mark_absent, is_known_if_marked)
 
 
 def _none_known(points: FloatArray) -> NDArray[np.bool_]:
     """Return False for all points: in a continuous space no two points are equal."""
     return np.zeros(len(points), dtype=bool)
+
+
+def _impute(X: FloatArray, n_elites: int, rng: np.random.Generator) -> FloatArray:
+    """Replace each absent value with that of a random elite, or row, in which it is present."""
+    filled = X.copy()
+    for column in np.flatnonzero(np.isnan(X).any(axis=0)):
+        absent = np.isnan(X[:, column])
+        source = X[:n_elites, column][~absent[:n_elites]]
+        if not source.size:
+            source = X[:, column][~absent]
+        n = int(absent.sum())
+        filled[absent, column] = rng.choice(source, n) if source.size else rng.random(n)
+    return filled

@@ -114,7 +114,7 @@ def fit_gaussian_process(
     scaled = Z / lengths
     matrix = _matern(squared_distances(scaled, scaled))[0]
     matrix[np.diag_indices_from(matrix)] = 1.0 + noise
-    root = np.linalg.cholesky(matrix)
+    root = np.asarray(np.linalg.cholesky(matrix), np.float64)
     half = solve_triangular(root, targets, lower=True, check_finite=False)
     weights = solve_triangular(root, half, lower=True, trans=1, check_finite=False)
     amplitude = float(np.sqrt(half @ half / len(y)))

@@ -121,7 +121,7 @@ def minimize_additive(
     model = _best_model(basis, y / y.std(), rng, settings)
     if model is None or rng.random() >= model.correlation**settings.correlation_power:
         return none
-    points = grid[: _N_POINTS].copy()
+    points = grid[:_N_POINTS].copy()
     points[:, columns] = _minimizers(basis, model.draw(_N_POINTS, rng))
     return geometry.snap(points)
 

@@ -27,7 +27,7 @@ class Quadratic:
     terms, at most so many for each coefficient of the largest."""
     most_coefficients: int = 55
     """A quadratic has mixed terms if these are not more; time grows with the square."""
-    reach: float = 2.0
+    reach: float = 4.0
     """Distance from the mean within which the minimum is sought, in spreads of the rows."""
     step_exponents: Range = (-5.0, -0.3)
     """Range of U in the distance 10^U of points from the minimum, in spreads."""
