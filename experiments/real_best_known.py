@@ -43,20 +43,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         entries = stored.setdefault(name, {})
         for seed in options.seeds:
             problem = make_problem(name, seed)
-            known = entries.get(str(seed))
-            points = [search(problem, options.evaluations, start) for start in options.starts]
-            if known is not None:
-                points.append(known["point"])
+            known = [entry["point"] for entry in entries.values()]
+            guess = min(known, key=problem.value) if known else None
+            points = [
+                search(problem, options.evaluations, start, guess) for start in options.starts
+            ]
+            points += known
             values = [bounded(problem.value(point)) for point in points]
             best = int(np.argmin(values))
             entries[str(seed)] = {"value": values[best], "point": points[best]}
-            print(name, seed, " ".join(f"{value:.10g}" for value in values), flush=True)
+            print(
+                name,
+                seed,
+                " ".join(f"{v:.10g}" for v in values[: len(options.starts)]),
+                flush=True,
+            )
             BEST_KNOWN.write_text(_as_text(stored))
     return 0
 
 
-def search(problem: Problem, evaluations: int, seed: int) -> list[Any]:
-    """Return a point with a low value, in the order of the space."""
+def search(
+    problem: Problem, evaluations: int, seed: int, guess: Sequence[Any] | None
+) -> list[Any]:
+    """Return a point with a low value, in the order of the space.
+
+    The guess, a good point of another seed, takes the place of one point of the population.
+    """
     distributions = list(problem.space.values())
     n = len(distributions)
 
@@ -74,6 +86,7 @@ def search(problem: Problem, evaluations: int, seed: int) -> list[Any]:
         rng=seed,
         polish=False,
         init="sobol",
+        x0=None if guess is None else _to_unit(guess, distributions),
     )
     floats = np.array([isinstance(d, FloatDistribution) for d in distributions])
     unit = _polished(value, result.x, floats)
@@ -123,6 +136,22 @@ def _of_unit(u: float, distribution: BaseDistribution) -> Any:
     assert isinstance(distribution, CategoricalDistribution)
     count = len(distribution.choices)
     return distribution.choices[min(int(u * count), count - 1)]
+
+
+def _to_unit(point: Sequence[Any], distributions: Sequence[BaseDistribution]) -> FloatArray:
+    """Return the places of parameters between 0 and 1."""
+    places = []
+    for value, d in zip(point, distributions, strict=True):
+        if isinstance(d, FloatDistribution) and d.log:
+            places.append(np.log(value / d.low) / np.log(d.high / d.low))
+        elif isinstance(d, FloatDistribution):
+            places.append((value - d.low) / (d.high - d.low))
+        elif isinstance(d, IntDistribution):
+            places.append((value - d.low + 0.5) / (d.high - d.low + 1))
+        else:
+            assert isinstance(d, CategoricalDistribution)
+            places.append((d.choices.index(value) + 0.5) / len(d.choices))
+    return np.clip(places, 0, 1)
 
 
 def _as_text(stored: dict[str, dict[str, Any]]) -> str:

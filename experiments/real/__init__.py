@@ -21,13 +21,17 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.trial import BaseTrial
 
 from adbo.core.errors import UsageError
-from real import curve_fits, designs, ode_fits
+from real import control, curve_fits, designs, ode_fits, optics, paths, plants
 from real.problem import MakeProblem, Problem, bounded
 
 FAMILIES: tuple[tuple[MakeProblem, ...], ...] = (
     curve_fits.PROBLEMS,
     ode_fits.PROBLEMS,
     designs.PROBLEMS,
+    optics.PROBLEMS,
+    control.PROBLEMS,
+    paths.PROBLEMS,
+    plants.PROBLEMS,
 )
 
 PROBLEMS: Mapping[str, MakeProblem] = {
