@@ -21,13 +21,14 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.trial import BaseTrial
 
 from adbo.core.errors import UsageError
-from real import control, curve_fits, designs, ode_fits, optics, paths, plants
+from real import control, curve_fits, designs, ode_fits, optics, paths, plants, structures
 from real.problem import MakeProblem, Problem, bounded
 
 FAMILIES: tuple[tuple[MakeProblem, ...], ...] = (
     curve_fits.PROBLEMS,
     ode_fits.PROBLEMS,
     designs.PROBLEMS,
+    structures.PROBLEMS,
     optics.PROBLEMS,
     control.PROBLEMS,
     paths.PROBLEMS,
