@@ -28,7 +28,7 @@ from real.problem import FloatArray, Problem, bounded
 from scipy.optimize import differential_evolution, minimize
 
 #: Rounds of local searches at most; each but the last lowers the value by this fraction or more.
-POLISHING, GAIN = 30, 1e-10
+POLISHING, GAIN = 10, 1e-8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,7 +106,7 @@ def _polished(value: Callable[[FloatArray], float], unit: FloatArray, floats: An
         before = lowest
         for method, options in (
             ("L-BFGS-B", {"eps": 10.0 ** -(7 + i % 3)}),
-            ("Nelder-Mead", {"maxfev": 400 * len(best), "xatol": 1e-12, "fatol": 1e-14}),
+            ("Nelder-Mead", {"maxfev": 200 * len(best), "xatol": 1e-12, "fatol": 1e-14}),
         ):
             found = minimize(
                 of_floats, best, method=method, bounds=[(0, 1)] * len(best), options=options

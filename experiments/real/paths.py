@@ -80,7 +80,7 @@ def robot_pushing(rng: np.random.Generator) -> Problem:
     distance of the disc from the goal, which most starts leave unchanged. The seed moves the goal.
     """
     goal_x, goal_y = (float(g) for g in np.array([3.0, 2.5]) + rng.uniform(-0.5, 0.5, 2))
-    contact, step = 0.3 + 0.5, 0.04
+    contact, step = 0.5 + 0.7, 0.04
 
     def value(x: Sequence[Any]) -> float:
         robot_x, robot_y, heading, steps = x

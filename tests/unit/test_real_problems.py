@@ -33,7 +33,7 @@ def test_every_problem_is_finite_and_deterministic(real: Any, seed: int) -> None
     assert len(real.NAMES) == len(set(real.NAMES)) >= 22
     for name in real.NAMES:
         case, again = real.make_case(name, seed), real.make_case(name, seed)
-        points = _random_points(case, 10)
+        points = _random_points(case, 30)
         regrets = [case.regret(FixedTrial(params)) for params in points]
         assert all(math.isfinite(regret) for regret in regrets), name
         assert len(set(regrets)) > 1, name
