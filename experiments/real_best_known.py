@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stored: dict[str, dict[str, Any]] = (
         json.loads(BEST_KNOWN.read_text()) if BEST_KNOWN.exists() else {}
     )
-    for name in options.problems:
-        if make_problem(name, 0).best is not None:
-            continue
+    searched = [name for name in NAMES if make_problem(name, 0).best is None]
+    stored = {name: stored[name] for name in searched if name in stored}
+    for name in [name for name in options.problems if name in searched]:
         entries = stored.setdefault(name, {})
         for seed in options.seeds:
             problem = make_problem(name, seed)
