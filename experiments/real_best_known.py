@@ -3,9 +3,9 @@
     python experiments/real_best_known.py --seeds 1 2 3 4 5
     python experiments/real_best_known.py --problems rover well_field --starts 2 3 4
 
-Local searches over the floats, by L-BFGS-B and Nelder-Mead, start from the best point of each run of
-differential evolution, and from the points stored for all seeds of the problem. A second call thus
-hands good points on. `real/best_known.json` keeps the best point found by all calls.
+Local searches over the floats, by L-BFGS-B and Nelder-Mead, start from the best point of each
+run of differential evolution, and from the points stored for all seeds of the problem, so that a
+second call hands good points on. `real/best_known.json` keeps the best point found by all calls.
 """
 
 from __future__ import annotations
