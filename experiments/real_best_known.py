@@ -28,8 +28,11 @@ from real import BEST_KNOWN, NAMES, make_problem
 from real.problem import FloatArray, Problem, bounded
 from scipy.optimize import differential_evolution, minimize
 
-#: Rounds of local searches at most; each but the last lowers the value by this fraction or more.
-POLISHING, GAIN = 10, 1e-8
+#: Rounds of local searches at most: after differential evolution, and from stored points.
+POLISHING, IMPROVING = 10, 3
+
+#: A round that lowers the value by less than this fraction is the last one, after the first three.
+GAIN = 1e-8
 
 #: The value of a point that fails, for the search.
 FAILED = 2e9
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # A good point for one seed is near one for another, where a search may miss it.
             known = [entry["point"] for entry in entries.values()]
             points = [search(problem, options.evaluations, start) for start in options.starts]
-            points += known + [improve(problem, point) for point in known]
+            points += known + [improve(problem, point, IMPROVING) for point in known]
             values = [bounded(problem.value(point)) for point in points]
             best = int(np.argmin(values))
             entries[str(seed)] = {"value": values[best], "point": points[best]}
@@ -78,10 +81,10 @@ def search(problem: Problem, evaluations: int, seed: int) -> list[Any]:
         polish=False,
         init="sobol",
     )
-    return improve(problem, _of_units(problem, result.x))
+    return improve(problem, _of_units(problem, result.x), POLISHING)
 
 
-def improve(problem: Problem, point: Sequence[Any]) -> list[Any]:
+def improve(problem: Problem, point: Sequence[Any], rounds: int) -> list[Any]:
     """Return the end of local searches over the floats, which begin at a point."""
     distributions = list(problem.space.values())
     unit = _to_unit(point, distributions)
@@ -93,7 +96,7 @@ def improve(problem: Problem, point: Sequence[Any]) -> list[Any]:
 
     best = unit[floats]
     lowest = value(best)
-    for i in range(POLISHING if floats.any() else 0):
+    for i in range(rounds if floats.any() else 0):
         before = lowest
         for method, options in (
             ("L-BFGS-B", {"eps": 10.0 ** -(7 + i % 3)}),
