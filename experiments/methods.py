@@ -1,8 +1,8 @@
 """The methods that `compare.py` compares, by name.
 
-Asynchronous are random search, the samplers of Optuna, NGOpt, DeepHyper and adbo: a worker that is
-idle asks at once. TuRBO and pycma are synchronous, in batches of one point for each worker. COBYQA
-and lq-CMA-ES are sequential: they have one worker only.
+Asynchronous are random search, the samplers of Optuna, NGOpt, SMAC, DeepHyper and adbo: a worker
+that is idle asks at once. TuRBO, pycma and HEBO are synchronous, in batches of one point for each
+worker. COBYQA and lq-CMA-ES are sequential: they have one worker only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib import metadata
 import minimizers
 import optuna
 from runs import Run, Searcher, Space, asynchronously, in_unit_cube
-from searchers import Adbo, DeepHyper, Nevergrad, Optuna
+from searchers import Adbo, DeepHyper, Nevergrad, Optuna, Smac
 from versions import METHOD_VERSION
 
 
@@ -83,6 +83,8 @@ METHODS: Mapping[str, Method] = {
     "turbo": Method(in_unit_cube(minimizers.turbo), "turbo", ("turbo", "gpytorch")),
     "pycma": Method(in_unit_cube(minimizers.pycma), "cma", ("cma",)),
     "ngopt": Method(asynchronously(Nevergrad), "nevergrad", ("nevergrad",)),
+    "smac": Method(asynchronously(Smac), "smac", ("smac",)),
+    "hebo": Method(in_unit_cube(minimizers.hebo), "HEBO", ("hebo",)),
     "cobyqa": Method(in_unit_cube(minimizers.cobyqa), "scipy", sequential=True),
     "lq-cma": Method(in_unit_cube(minimizers.lq_cma), "cma", ("cma",), sequential=True),
     "deephyper": Method(_searcher(DeepHyper), "deephyper", ("deephyper",)),

@@ -44,6 +44,27 @@ def turbo(objective: Objective, d: int, seed: int, budget: Budget) -> None:
     ).optimize()
 
 
+def hebo(objective: Objective, d: int, seed: int, budget: Budget) -> None:
+    """Run HEBO with its defaults, synchronously in batches of one point for each worker.
+
+    Cowen-Rivers et al. (2022), HEBO: pushing the limits of sample-efficient hyperparameter
+    optimisation.
+    """
+    import torch
+    from hebo.design_space.design_space import DesignSpace
+    from hebo.optimizers.hebo import HEBO
+
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    axes = [{"name": f"x{i:03d}", "type": "num", "lb": 0, "ub": 1} for i in range(d)]
+    optimizer = HEBO(DesignSpace().parse(axes), scramble_seed=seed)
+    while True:
+        points = optimizer.suggest(n_suggestions=budget.workers)
+        costs = [objective(point) for point in points.to_numpy(dtype=float)]
+        optimizer.observe(points, np.array(costs)[:, np.newaxis])
+
+
 def cobyqa(objective: Objective, d: int, seed: int, budget: Budget) -> None:
     """Run COBYQA of SciPy one evaluation after the other, from random points.
 

@@ -23,9 +23,6 @@ from adbo.core.space import SearchSpace
 #: Virtual seconds of an evaluation: mean and standard deviation of a normal distribution, minimum.
 DURATION = (60.0, 10.0, 1.0)
 
-#: What a minimizer is told of a failed evaluation before it knows a value; later the worst one.
-FAILED = 1e6
-
 FloatArray = NDArray[np.float64]
 Space = Mapping[str, BaseDistribution]
 
@@ -123,6 +120,23 @@ class Evaluations:
         self.regrets.append(self._best[1])
 
 
+class Penalty:
+    """Replaces failed evaluations by the worst value so far, for methods that need a value."""
+
+    #: The value of a failed evaluation before any other is known.
+    FIRST = 1e6
+
+    def __init__(self) -> None:
+        self._worst = -np.inf
+
+    def __call__(self, observed: float | None) -> float:
+        """Return a value for an observed one, or for None."""
+        if observed is None:
+            return self._worst if np.isfinite(self._worst) else self.FIRST
+        self._worst = max(self._worst, observed)
+        return observed
+
+
 MakeSearcher = Callable[[Space, int, Budget], Searcher]
 Minimizer = Callable[[Callable[[FloatArray], float], int, int, Budget], None]
 
@@ -168,7 +182,7 @@ def in_unit_cube(minimize: Minimizer) -> Run:
 
     It gets the objective, the dimension, the seed and the budget, and goes on until the objective
     raises `BudgetSpent`. Points are rounded to the nearest valid ones, and a choice is the cell
-    of the unit interval that a coordinate is in. A failed evaluation has the worst value so far.
+    of the unit interval that a coordinate is in. Failed evaluations have the value of `Penalty`.
 
     Raises
     ------
@@ -178,20 +192,16 @@ def in_unit_cube(minimize: Minimizer) -> Run:
 
     def run(evaluations: Evaluations, seed: int) -> None:
         space = SearchSpace(evaluations.case.space)
-        worst = -np.inf
+        penalty = Penalty()
 
         def objective(units: FloatArray) -> float:
-            nonlocal worst
             (values,) = space.from_unit(np.clip(units, 0.0, 1.0)[np.newaxis])
             trial = FixedTrial(space.decode(values))
             evaluation = evaluations.start(trial)
             evaluations.end(evaluation)
             if len(trial.params) < len(space):
                 raise ConditionalSpace
-            if evaluation.observed is None:
-                return worst if np.isfinite(worst) else FAILED
-            worst = max(worst, evaluation.observed)
-            return evaluation.observed
+            return penalty(evaluation.observed)
 
         try:
             minimize(objective, len(space), seed, evaluations.budget)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.trial import BaseTrial, FixedTrial, TrialState
-from runs import Budget, Space
+from runs import Budget, Penalty, Space
 
 from adbo.core.settings import KAPPA
 from adbo.core.space import SearchSpace
@@ -72,6 +74,7 @@ class Nevergrad:
         self._optimizer = nevergrad.optimizers.NGOpt(
             parameters, budget=budget.evaluations, num_workers=budget.workers
         )
+        self._penalty = Penalty()
         self._asked: dict[int, Any] = {}
 
     def ask(self) -> BaseTrial:
@@ -82,9 +85,9 @@ class Nevergrad:
         return trial
 
     def tell(self, trial: BaseTrial, value: float | None) -> None:
-        """Tell the value, or infinity for a failure, which nevergrad replaces by a large value."""
+        """Tell the value, or the worst one so far: some of its algorithms hang on infinity."""
         _, candidate = self._asked.pop(id(trial))
-        self._optimizer.tell(candidate, np.inf if value is None else value)
+        self._optimizer.tell(candidate, self._penalty(value))
 
 
 def _as_nevergrad(distribution: BaseDistribution) -> Any:
@@ -102,10 +105,74 @@ def _as_nevergrad(distribution: BaseDistribution) -> Any:
     return scale(lower=distribution.low, upper=distribution.high)
 
 
-def _grid(distribution: FloatDistribution | IntDistribution) -> list[float]:
-    """Return all values of a number with a step."""
+def _grid(distribution: BaseDistribution) -> list[Any]:
+    """Return all choices, or all values of a number with a step."""
     space = SearchSpace({"x": distribution})
     return [space.decode(space.from_unit(row[np.newaxis])[0])["x"] for row in space.all_units()]
+
+
+class Smac:
+    """SMAC with its defaults for hyperparameters, where absent parameters have values, too."""
+
+    def __init__(self, space: Space, seed: int, budget: Budget) -> None:
+        from ConfigSpace import ConfigurationSpace
+        from smac import HyperparameterOptimizationFacade, Scenario
+
+        self._values = {name: _grid(d) for name, d in space.items() if _is_listed(d)}
+        configurations = ConfigurationSpace(seed=seed)
+        configurations.add([_as_config_space(name, d) for name, d in space.items()])
+        self._folder = TemporaryDirectory()  # it writes its state
+        scenario = Scenario(
+            configurations,
+            n_trials=budget.evaluations,
+            seed=seed,
+            deterministic=True,  # it asks for each point once
+            output_directory=Path(self._folder.name),
+        )
+        self._facade = HyperparameterOptimizationFacade(
+            scenario, lambda config, seed=0: 0.0, logging_level=False
+        )
+        self._asked: dict[int, Any] = {}
+        self._penalty = Penalty()
+
+    def ask(self) -> BaseTrial:
+        """Return a trial whose parameters are all known."""
+        info = self._facade.ask()
+        params = {
+            name: self._values[name][int(value)] if name in self._values else value
+            for name, value in dict(info.config).items()
+        }
+        trial = FixedTrial(params)
+        self._asked[id(trial)] = trial, info
+        return trial
+
+    def tell(self, trial: BaseTrial, value: float | None) -> None:
+        """Tell the value, or the worst one so far: its forest cannot use an infinite cost."""
+        from smac.runhistory import TrialValue
+
+        _, info = self._asked.pop(id(trial))
+        self._facade.tell(info, TrialValue(cost=self._penalty(value)))
+
+
+def _is_listed(distribution: BaseDistribution) -> bool:
+    """Return whether SMAC gets the index of a value: choices, and numbers with a step."""
+    if isinstance(distribution, FloatDistribution):
+        return distribution.step is not None
+    return not isinstance(distribution, IntDistribution) or distribution.step != 1
+
+
+def _as_config_space(name: str, distribution: BaseDistribution) -> Any:
+    import ConfigSpace
+
+    if isinstance(distribution, CategoricalDistribution):
+        return ConfigSpace.Categorical(name, range(len(distribution.choices)))
+    if _is_listed(distribution):
+        return ConfigSpace.OrdinalHyperparameter(name, range(len(_grid(distribution))))
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    kind: Any = (
+        ConfigSpace.Float if isinstance(distribution, FloatDistribution) else ConfigSpace.Integer
+    )
+    return kind(name, (distribution.low, distribution.high), log=distribution.log)
 
 
 class DeepHyper:
