@@ -351,7 +351,7 @@ TASKS: Mapping[str, Task] = {
         180,
         _random_forest,
         {
-            "n_estimators": _log_int(1, 20),
+            "n_estimators": _log_int(1, 12),
             "criterion": _choice("gini", "entropy"),
             "max_depth": IntDistribution(1, 15),
             "max_features": _linear(0.02, 1),
@@ -367,7 +367,7 @@ TASKS: Mapping[str, Task] = {
         {
             "loss": _choice("squared_error", "absolute_error"),
             "learning_rate": _log(0.01, 1),
-            "max_iter": _log_int(2, 30),
+            "max_iter": _log_int(2, 20),
             "max_leaf_nodes": _log_int(2, 31),
             "min_samples_leaf": _log_int(1, 50),
             "l2_regularization": _log(1e-4, 1e2),
@@ -439,7 +439,7 @@ TASKS: Mapping[str, Task] = {
         240,
         _extra_trees,
         {
-            "n_estimators": _log_int(1, 20),
+            "n_estimators": _log_int(1, 12),
             "max_depth": IntDistribution(1, 15),
             "max_features": _linear(0.05, 1),
             "min_samples_leaf": _log_int(1, 40),
