@@ -13,7 +13,7 @@ out.
 
 The folder has a file for each method with a row for each run: the regret after each of
 `rows.CHECKPOINTS` and at the end, and the seconds of CPU time. A run that exists is not
-repeated. The table compares the methods that were named, see `comparison.py`.
+repeated. The tables compare the methods that were named, see `comparison.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Protocol
 import optuna
 import pandas as pd
 from cases import Case
-from comparison import report
+from comparison import report, score
 from methods import METHODS
 from rows import Part, append, load, parts_of
 from runs import Budget, ConditionalSpace, regrets_of
@@ -62,11 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"compare.py: {error}", file=sys.stderr)
         return 2
-    rows = pd.concat([load(path) for path in _files(parts, options.output).values()])
-    wanted = set(parts)
-    rows = rows[[part in wanted for part in parts_of(rows)]]
-    if not rows.empty:
-        print(report(rows))
+    rows = [load(path) for path in sorted(options.output.glob("*.csv"))]
+    if rows:
+        values, wanted = score(pd.concat(rows)), set(parts)
+        shown = values[[part in wanted for part in parts_of(values)]]
+        if not shown.empty:
+            print(report(shown))
     return 0
 
 

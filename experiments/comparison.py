@@ -5,7 +5,8 @@ problems and seeds that all of them have run. Regrets below `FLOOR` count as equ
 
 - ``targets``, of BBOB: the share of `TARGETS` that the regret has reached. Larger is better.
 - ``regret``, of all other suites: the regret divided by the median of random search on the same
-  problem after as many evaluations, clipped to [0, 2]. 0 is the best known value.
+  problem after as many evaluations, clipped to [0, 2]. 0 is the best known value, which for a
+  scikit-learn task is the best value of all runs with the same seed.
 - ``rank``: the mean rank of the method; equal methods share the mean of their ranks.
 - ``wins``, ``ties``, ``losses``: the runs in which adbo is better than, equal to or worse than it.
 """
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from rows import CHECKPOINTS
+from tuning_tables import TABLES
 
 #: The targets of BBOB: 10^2, 10^1.8, ..., 10^-8.
 TARGETS = 10.0 ** np.linspace(2, -8, 51)
@@ -33,13 +35,39 @@ SETTING = ["suite", "dimension", "workers", "evaluations"]
 _RUN = ["problem", "seed"]
 
 
-def summarize(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the means of each method in each setting after each checkpoint.
+def score(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each run and checkpoint, with its regret and its score.
 
     Parameters
     ----------
     rows
-        Rows of `compare.py`.
+        Rows of `compare.py`. Those of random search set the scale of the others.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns: those of the rows, ``dimension``, ``checkpoint``, the regret itself as ``plain``,
+        and the scores ``targets`` and ``regret``, of which one is missing.
+    """
+    values = checkpoints(rows).rename(columns={"regret": "plain"})
+    is_bbob = values["suite"] == "bbob"
+    is_task = (values["suite"] == "tuning") & ~values["problem"].isin(TABLES)
+    best = values.groupby(["suite", "problem", "seed"])["plain"].transform("min")
+    values["plain"] -= best.where(is_task, 0.0)
+    reached = (values["plain"].to_numpy()[:, np.newaxis] <= TARGETS).mean(axis=1)
+    return values.assign(
+        targets=pd.Series(reached, values.index).where(is_bbob),
+        regret=_normalized(values).where(~is_bbob),
+    )
+
+
+def summarize(values: pd.DataFrame) -> pd.DataFrame:
+    """Return the means of each method in each setting after each checkpoint.
+
+    Parameters
+    ----------
+    values
+        Rows of `score`.
 
     Returns
     -------
@@ -47,7 +75,6 @@ def summarize(rows: pd.DataFrame) -> pd.DataFrame:
         Columns: those of `SETTING`, ``checkpoint``, ``method``, ``targets`` or ``regret``,
         ``rank``, ``wins``, ``ties``, ``losses``, ``runs``, ``problems``, ``seeds``, ``version``.
     """
-    values = normalized(checkpoints(rows))
     found = []
     for setting, group in values.groupby([*SETTING, "checkpoint"], sort=False, dropna=False):
         for method in _means(common(group)):
@@ -73,21 +100,15 @@ def checkpoints(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def normalized(values: pd.DataFrame) -> pd.DataFrame:
-    """Add the score of each row, ``targets`` or ``regret``; ``plain`` is the regret itself."""
-    values = values.rename(columns={"regret": "plain"})
-    is_bbob = values["suite"] == "bbob"
-    reached = (values["plain"].to_numpy()[:, np.newaxis] <= TARGETS).mean(axis=1)
+def _normalized(values: pd.DataFrame) -> pd.Series:
+    """Return the regrets as parts of that of random search; none where that was not run."""
     keys = ["suite", "problem", "checkpoint"]
     random = values[values["method"] == "random"].groupby(keys)["plain"].median()
     median = values[keys].join(random.rename("random"), on=keys)["random"]
     # Where random search is at the optimum, every other regret is the worst.
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = (values["plain"] / median).clip(0, WORST)
-    ratio = ratio.mask(values["plain"] <= 0, 0.0).where(median.notna())
-    return values.assign(
-        targets=pd.Series(reached, values.index).where(is_bbob), regret=ratio.where(~is_bbob)
-    )
+    return ratio.mask(values["plain"] <= 0, 0.0).where(median.notna())
 
 
 def common(values: pd.DataFrame) -> pd.DataFrame:
@@ -126,10 +147,10 @@ def _wins(runs: pd.DataFrame, method: str) -> dict[str, object]:
     }
 
 
-def report(rows: pd.DataFrame) -> str:
+def report(values: pd.DataFrame) -> str:
     """Return tables for people: problems, then means by method and checkpoint."""
-    parts = [f"Regret at the end: median [lowest, highest]\n{problems(rows)}"]
-    for setting, summary in summarize(rows).groupby(SETTING, sort=False, dropna=False):
+    parts = [f"Regret at the end: median [lowest, highest]\n{problems(values)}"]
+    for setting, summary in summarize(values).groupby(SETTING, sort=False, dropna=False):
         name = " ".join(
             f"{key} {value}"
             for key, value in zip(SETTING, setting, strict=True)
@@ -141,9 +162,10 @@ def report(rows: pd.DataFrame) -> str:
     return "\n\n".join(parts)
 
 
-def problems(rows: pd.DataFrame) -> str:
+def problems(values: pd.DataFrame) -> str:
     """Return median [lowest, highest] over the seeds: problems as rows, methods as columns."""
-    cells = rows.groupby(["problem", "method"], sort=False)["regret"].agg(
+    ends = values[values["checkpoint"] == values["evaluations"]]
+    cells = ends.groupby(["problem", "method"], sort=False)["plain"].agg(
         lambda r: f"{r.median():.2g} [{r.min():.2g}, {r.max():.2g}]"
     )
     return cells.unstack().fillna("").to_string()

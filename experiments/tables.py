@@ -77,6 +77,12 @@ SCALING = (
 #: Rows of `compare.py` and `ablation.py`.
 QUALITY = (("problem", "method", "workers", "evaluations"), ("regret",))
 
+
+def means_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the means of `compare.py` on a suite with a common scale."""
+    return comparison.summarize(comparison.score(rows))
+
+
 #: All tables by name.
 TABLES: Mapping[str, Table] = {
     "scaling": Table(
@@ -87,9 +93,9 @@ TABLES: Mapping[str, Table] = {
     "scaling_baselines": Table(*SCALING, figures={"scaling_baselines_best.png": "best.png"}),
     "scaling_published": Table(*SCALING),
     "quality": Table("*.csv", *QUALITY),
-    "bbob": Table("*.csv", means=comparison.summarize),
-    "real": Table("*.csv", means=comparison.summarize),
-    "tuning": Table("*.csv", means=comparison.summarize),
+    "bbob": Table("*.csv", means=means_of),
+    "real": Table("*.csv", means=means_of),
+    "tuning": Table("*.csv", means=means_of),
     "ablation": Table("ablation.csv", *QUALITY, figures={"ablation.png": "ablation.png"}),
     "ask_cost": Table(
         "ask_cost.csv",

@@ -49,7 +49,7 @@ def test_share_of_targets_and_ranks_with_ties(comparison: ModuleType) -> None:
             "random": {"f1:5": [1e3, 1.0]},
         },
     )
-    end = _at_the_end(comparison.summarize(rows))
+    end = _at_the_end(comparison.summarize(comparison.score(rows)))
     assert end["adbo"]["targets"] == pytest.approx((1 + 11 / 51) / 2)  # 10^2 ... 10^0 of 51
     assert end["tpe"]["targets"] == pytest.approx(1 / 2)
     assert end["random"]["targets"] == pytest.approx(11 / 51 / 2)
@@ -66,16 +66,29 @@ def test_regrets_are_divided_by_the_median_of_random_search(comparison: ModuleTy
             "random": {"a": [1.0, 3.0], "b": [0.0, 0.0]},
         },
     )
-    end = _at_the_end(comparison.summarize(rows))
+    end = _at_the_end(comparison.summarize(comparison.score(rows)))
     assert end["adbo"]["regret"] == pytest.approx((1 / 2 + 0 + 0 + 2) / 4)
     assert end["random"]["regret"] == pytest.approx((1 / 2 + 3 / 2) / 4)
 
 
+def test_the_best_run_is_the_best_known_value_of_a_task(comparison: ModuleType) -> None:
+    rows = _rows(
+        "tuning",
+        {
+            "adbo": {"svc": [0.2, 0.1], "protein": [0.2, 0.2]},
+            "random": {"svc": [0.4, 0.3], "protein": [0.4, 0.4]},
+        },
+    )
+    end = _at_the_end(comparison.summarize(comparison.score(rows)))
+    assert end["adbo"]["regret"] == pytest.approx((0 + 0 + 1 / 2 + 1 / 2) / 4)
+    assert end["random"]["regret"] == pytest.approx(1)
+
+
 def test_only_runs_that_all_methods_have_are_compared(comparison: ModuleType) -> None:
     rows = _rows("bbob", {"adbo": {"f1:5": [1.0, 1.0], "f2:5": [1.0]}, "tpe": {"f1:5": [2.0]}})
-    end = _at_the_end(comparison.summarize(rows))
+    end = _at_the_end(comparison.summarize(comparison.score(rows)))
     assert end["adbo"]["runs"] == end["tpe"]["runs"] == 1
-    assert "f2:5" in comparison.report(rows)
+    assert "f2:5" in comparison.report(comparison.score(rows))
 
 
 def test_runs_on_the_virtual_clock_have_exactly_their_evaluations(
