@@ -68,7 +68,10 @@ class Nevergrad:
 
     def __init__(self, space: Space, seed: int, budget: Budget) -> None:
         import nevergrad
+        from nevergrad.optimization import metamodel
 
+        # nevergrad 1.0 calls float() of arrays with one element, which NumPy 2.4 refuses.
+        metamodel.float = lambda array: np.asarray(array).item()
         parameters = nevergrad.p.Dict(**{k: _as_nevergrad(d) for k, d in space.items()})
         parameters.random_state = np.random.RandomState(seed)
         self._optimizer = nevergrad.optimizers.NGOpt(

@@ -106,6 +106,24 @@ def test_runs_on_the_virtual_clock_have_exactly_their_evaluations(
         )
 
 
+@pytest.mark.parametrize(
+    "name", ["adbo", "random", "tpe", "cma", "gp", "turbo", "pycma", "ngopt", "cobyqa", "lq-cma"]
+)
+def test_every_method_has_its_evaluations_although_some_fail(
+    comparison: ModuleType, name: str
+) -> None:
+    cases, runs, methods = map(importlib.import_module, ("cases", "runs", "methods"))
+    method = methods.METHODS[name]
+    if method.missing:
+        pytest.skip(f"{', '.join(method.missing)} is not installed")
+    case = cases.make_case("failing:sphere:3", 1)
+    budget = runs.Budget(workers=1 if method.sequential else 4, evaluations=24)
+    regrets = runs.regrets_of(method.run, case, budget, 1)
+    assert regrets.shape == (24,)
+    assert 0 <= regrets[-1] < math.inf
+    assert method.version
+
+
 def test_a_trial_samples_its_parameters_when_its_evaluation_starts(
     comparison: ModuleType,
 ) -> None:
