@@ -165,10 +165,13 @@ def report(values: pd.DataFrame) -> str:
 def problems(values: pd.DataFrame) -> str:
     """Return median [lowest, highest] over the seeds: problems as rows, methods as columns."""
     ends = values[values["checkpoint"] == values["evaluations"]]
-    cells = ends.groupby(["problem", "method"], sort=False)["plain"].agg(
-        lambda r: f"{r.median():.2g} [{r.min():.2g}, {r.max():.2g}]"
-    )
+    cells = ends.groupby(["problem", "method"], sort=False)["plain"].agg(_range)
     return cells.unstack().fillna("").to_string()
+
+
+def _range(regrets: pd.Series) -> str:
+    median = f"{regrets.median():.2g}"
+    return median if len(regrets) == 1 else f"{median} [{regrets.min():.2g}, {regrets.max():.2g}]"
 
 
 def _titles(summary: pd.DataFrame) -> Sequence[tuple[str, str]]:
