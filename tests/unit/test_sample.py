@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from adbo.optimizer import ask
+from adbo.optimizer import sample as sampling
 from adbo.optimizer.ask_tell import Optimizer
-from adbo.optimizer.settings import SampleSettings
+from adbo.optimizer.sample import SampleSettings, draw_sample
 
 SQUARE = {"x": FloatDistribution(-5, 5), "y": FloatDistribution(-5, 5)}
 
@@ -20,7 +20,9 @@ class TestAuxiliaryRows:
         return optimizer.history
 
     def auxiliary(self, history, rows):
-        return ask._draw_auxiliary_rows(history, rows, np.random.default_rng(2), SampleSettings())
+        return sampling._draw_auxiliary_rows(
+            history, rows, np.random.default_rng(2), SampleSettings()
+        )
 
     def rows_of(self, history, auxiliary):
         """Which rows they are, by their first value."""
@@ -62,3 +64,30 @@ class TestAuxiliaryRows:
         optimizer = Optimizer(SQUARE, seed=0)
         optimizer.tell_array(np.array([[1.0, 2.0], [1.0, np.nan]] * 40), np.arange(80.0))
         assert len(self.auxiliary(optimizer.history, np.arange(10)).X) == 35
+
+
+class TestSample:
+    def drawn(self, X, y, **settings):
+        optimizer = Optimizer(SQUARE, seed=0)
+        optimizer.tell_array(X, y)
+        rng = np.random.default_rng(2)
+        return draw_sample(optimizer.history, rng, SampleSettings(**settings))
+
+    def test_elites_come_first_and_best_first(self):
+        rng = np.random.default_rng(0)
+        X, y = rng.uniform(-5, 5, (5000, 2)), rng.random(5000)
+        sample = self.drawn(X, y, n_elites=20, n_others=50)
+        assert sample.n_elites == 20
+        assert 20 < len(sample.X) <= 70
+        np.testing.assert_array_equal(sample.cost[:20], np.sort(y)[:20])
+        assert len(np.unique(sample.X, axis=0)) == len(sample.X)
+
+    def test_all_rows_of_a_short_history(self):
+        rng = np.random.default_rng(0)
+        X, y = rng.uniform(-5, 5, (30, 2)), rng.random(30)
+        y[:10] = np.nan
+        sample = self.drawn(X, y, n_elites=15, n_others=15)
+        assert sample.n_elites == 15
+        assert np.isnan(sample.cost).sum() == 10
+        np.testing.assert_array_equal(np.sort(sample.cost), np.sort(y))
+        np.testing.assert_allclose(np.sort(sample.X[:, 0]), np.sort(X[:, 0]) / 10 + 0.5)
