@@ -3,7 +3,7 @@
     python experiments/ablation.py --output DIR
 
 A variant is an `OptimizerSettings` in which some tunables differ from the defaults, or another
-kappa. The problems are those of `quality.py`. A figure is the fraction of comparisons in which a
+kappa. The problems are those of `cases.py`. A figure is the fraction of comparisons in which a
 run ends farther from the optimum than the other variants' runs on the same instance of a problem,
 that is with the same seed. Most variants are as good as the defaults; the figure of a tunable that
 makes no difference is 0.5. (Two runs of one variant differ too much for a comparison with the
@@ -16,9 +16,9 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,11 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
-from quality import KEYS, append, load, regret_of
+from cases import make_case
+from rows import Part, append, load, parts_of
+from runs import Budget, Run, asynchronously, regrets_of
 from searchers import Adbo
+from versions import METHOD_VERSION
 
 from adbo.core.settings import KAPPA
 from adbo.optimizer.settings import (
@@ -163,27 +166,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options.output.mkdir(parents=True, exist_ok=True)
     file = options.output / "ablation.csv"
-    done = load(file)
+    done = set(parts_of(load(file, METHOD_VERSION)))
     budgets: Sequence[tuple[int, int, tuple[str, ...]]] = BUDGETS
     if options.problems:
         budgets = ((options.workers, options.evaluations, tuple(options.problems)),)
-    cases = [(name, *budget) for *budget, names in budgets for name in names]
+    cases = [(name, Budget(w, n)) for w, n, names in budgets for name in names]
     variants = list(dict.fromkeys([DEFAULT, *options.variants]))
     # Seeds are the outer loop, so that an interrupted run has compared all variants.
-    parts = [
-        (variant, *case, seed) for seed, case, variant in product(options.seeds, cases, variants)
-    ]
-    for part in parts:
+    for seed, (name, budget), variant in product(options.seeds, cases, variants):
+        part = Part("cases", name, variant, budget.workers, budget.evaluations, seed)
         if part not in done:
-            variant = VARIANTS[part[0]]
-            searcher = partial(Adbo, settings=variant.settings, kappa=variant.kappa)
-            done[part] = regret_of(searcher, *part[1:])
-            append(file, part, done[part])
-    rows = [(*part, regret) for part, regret in done.items() if part[1:4] in cases]
-    chance = table(pd.DataFrame(rows, columns=[*KEYS, "regret"]))
+            run, start = run_of(VARIANTS[variant]), time.process_time()
+            regrets = regrets_of(run, make_case(name, seed), budget, seed)
+            append(file, METHOD_VERSION, part, regrets, time.process_time() - start)
+    rows = load(file)
+    settings = [(part.problem, Budget(part.workers, part.evaluations)) for part in parts_of(rows)]
+    rows = rows[[setting in cases for setting in settings]]
+    chance = table(rows)
     print(chance.to_string(float_format="{:.2f}".format))
     draw(chance, options.output / "ablation.png")
     return 0
+
+
+def run_of(variant: Variant) -> Run:
+    """Return a run of adbo with the settings of a variant."""
+    return asynchronously(
+        lambda space, seed, budget: Adbo(space, seed, variant.settings, variant.kappa)
+    )
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The problems of `quality.py`: test functions of every kind of parameter, with known optima.
+"""The suite `cases` of `compare.py`: test functions of every kind of parameter, with known optima.
 
 The name of a problem is that of a test function (`adbo.benchmark_functions`) or of one of `MIXED`,
 optionally after some of `PREFIXES`. The seed determines how a function is shifted and rotated, and
@@ -223,3 +223,20 @@ MIXED: Mapping[str, Callable[[np.random.Generator], Case]] = {
     "mixed": _mixed,
     "faces": _faces,
 }
+
+#: The problems of a comparison if none are named.
+NAMES = (
+    "ackley:5",
+    "ackley:10",
+    "rosenbrock:5",
+    "hartmann6",
+    "schwefel:5",
+    "levy:10",
+    "griewank:5",
+    "rotated:rastrigin:5",
+    "ackley:30",
+    *MIXED,
+    "noisy:sphere:5",
+    "noisy:ackley:5",
+    "failing:ackley:5",
+)

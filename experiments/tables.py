@@ -7,7 +7,8 @@ The raw results of a table are in a folder of its name below `experiments/raw`, 
 version control. For each table this script writes one small file into `experiments/results`, with
 a row for each quantity of each configuration: median, range (or the quantiles that the table
 says), number of runs that have the quantity, seeds, and the version of the code (`versions.py`).
-It copies the figures, which each experiment draws itself.
+The tables of `compare.py` on BBOB, real problems and tuning tasks have means instead, as
+`comparison.py` describes. The script copies the figures, which each experiment draws itself.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import comparison
 import pandas as pd
 from replicated_tpe import ends_of
 
@@ -44,14 +46,17 @@ class Table:
         What `low` and `high` are: by default the lowest and the highest run.
     prepare
         Applied to the raw rows of all files.
+    means
+        Makes the table from the raw rows, instead of medians of the quantities.
     """
 
     files: str
-    keys: tuple[str, ...]
-    quantities: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+    quantities: tuple[str, ...] = ()
     figures: Mapping[str, str] = field(default_factory=dict)
     quantiles: tuple[float, float] = (0.0, 1.0)
     prepare: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows
+    means: Callable[[pd.DataFrame], pd.DataFrame] | None = None
 
 
 #: Summaries of `ackley_scaling.py`; the names of its other files do not end in a digit.
@@ -69,8 +74,14 @@ SCALING = (
     ),
 )
 
-#: Rows of `quality.py` and `ablation.py`.
+#: Rows of `compare.py` and `ablation.py`.
 QUALITY = (("problem", "method", "workers", "evaluations"), ("regret",))
+
+
+def means_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the means of `compare.py` on a suite with a common scale."""
+    return comparison.summarize(comparison.score(rows))
+
 
 #: All tables by name.
 TABLES: Mapping[str, Table] = {
@@ -81,7 +92,10 @@ TABLES: Mapping[str, Table] = {
     "scaling_problems": Table(*SCALING, figures={"scaling_problems.png": "problems.png"}),
     "scaling_baselines": Table(*SCALING, figures={"scaling_baselines_best.png": "best.png"}),
     "scaling_published": Table(*SCALING),
-    "quality": Table("quality.csv", *QUALITY),
+    "quality": Table("*.csv", *QUALITY),
+    "bbob": Table("*.csv", means=means_of),
+    "real": Table("*.csv", means=means_of),
+    "tuning": Table("*.csv", means=means_of),
     "ablation": Table("ablation.csv", *QUALITY, figures={"ablation.png": "ablation.png"}),
     "ask_cost": Table(
         "ask_cost.csv",
@@ -167,7 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{name}: no raw results in {options.raw / name}", file=sys.stderr)
             continue
         rows = pd.concat([_read(path) for path in paths], ignore_index=True)
-        summary = summarize(rows, TABLES[name])
+        means = TABLES[name].means
+        summary = means(rows) if means else summarize(rows, TABLES[name])
         summary.to_csv(options.output / f"{name}.csv", index=False, float_format="%.4g")
         for figure, raw in TABLES[name].figures.items():
             shutil.copy(options.raw / name / raw, options.output / figure)

@@ -30,19 +30,19 @@ def code_version() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def check_version(path: Path, versions: Iterable[str]) -> None:
-    """Refuse to add results to a file of another method version.
+def check_version(path: Path, versions: Iterable[str], version: str = METHOD_VERSION) -> None:
+    """Refuse to add results of a version to a file with results of another version.
 
     Raises
     ------
     SystemExit
         With a message that names the file and the versions.
     """
-    others = sorted(set(versions) - {METHOD_VERSION})
+    others = sorted(set(versions) - {version})
     if others:
         raise SystemExit(
-            f"{path} has results of method {', '.join(others)}, but this is method "
-            f"{METHOD_VERSION}: choose another --output"
+            f"{path} has results of version {', '.join(others)}, but this is version "
+            f"{version}: choose another --output"
         )
 
 

@@ -38,14 +38,6 @@ def _run(cwd: Path, script: str, *arguments: str) -> str:
             "ask_cost.csv",
             marks=pytest.mark.slow,
         ),
-        (
-            "quality.py",
-            [
-                *("--problems", "sphere:2", "mixed", "failing:noisy:sphere:2"),
-                *("--seeds", "1", "--workers", "4", "--evaluations", "60"),
-            ],
-            "quality.csv",
-        ),
     ],
 )
 def test_tables(tmp_path: Path, script: str, arguments: list[str], file: str) -> None:
@@ -56,6 +48,24 @@ def test_tables(tmp_path: Path, script: str, arguments: list[str], file: str) ->
     written = (tmp_path / file).read_bytes()
     assert _run(tmp_path, script, *arguments) == first
     assert (tmp_path / file).read_bytes() == written
+
+
+def test_compare(tmp_path: Path) -> None:
+    arguments = [
+        *("--problems", "sphere:2", "mixed", "failing:noisy:sphere:2", "--seeds", "1"),
+        *("--methods", "adbo", "tpe", "random", "cobyqa", "--workers", "4"),
+        *("--evaluations", "60", "--output", "o"),
+    ]
+    out = _run(tmp_path, "compare.py", *arguments)
+    rows = pd.concat([pd.read_csv(path) for path in (tmp_path / "o").glob("*.csv")])
+    assert rows.groupby("method").size().to_dict() == {"adbo": 3, "random": 3, "tpe": 3}
+    assert (rows["regret_50"] > 0).all()
+    assert (rows["regret"] > 0).all()
+    assert rows["regret_100"].isna().all()
+    assert "3 runs on 3 problems" in out
+    written = (tmp_path / "o" / "adbo.csv").read_bytes()
+    assert _run(tmp_path, "compare.py", *arguments) == out
+    assert (tmp_path / "o" / "adbo.csv").read_bytes() == written
 
 
 def test_ablation(tmp_path: Path) -> None:

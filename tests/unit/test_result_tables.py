@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -32,13 +33,16 @@ def test_results_of_another_method_version_are_not_extended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(EXPERIMENTS)
-    quality = importlib.import_module("quality")
-    path = tmp_path / "quality.csv"
-    quality.append(path, ("adbo", "ackley:5", 4, 60, 1), 0.5)
-    assert quality.load(path) == {("adbo", "ackley:5", 4, 60, 1): 0.5}
-    path.write_text(path.read_text().replace(quality.METHOD_VERSION, "v1"))
+    rows = importlib.import_module("rows")
+    path = tmp_path / "adbo.csv"
+    part = rows.Part("cases", "ackley:5", "adbo", 4, 60, 1)
+    rows.append(path, "v1", part, np.linspace(9, 0.5, 60), seconds=2)
+    assert list(rows.parts_of(rows.load(path, "v1"))) == [part]
+    (row,) = rows.load(path).to_dict("records")
+    assert row["regret"] == 0.5
+    assert 0.5 < row["regret_50"] < 9
     with pytest.raises(SystemExit, match="v1"):
-        quality.load(path)
+        rows.load(path, "v2")
 
 
 def test_the_results_in_the_repository_are_small_and_name_their_version() -> None:
