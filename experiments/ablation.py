@@ -6,12 +6,13 @@
 A variant is an `OptimizerSettings` that lacks a strategy, has equal instead of learned shares, or
 has one constant halved or doubled; or another kappa. The constants are those that `constants.py`
 finds, so that the list of variants is always complete. The problems are those of `cases.py`, or of
-another suite of `compare.py`. A figure is the fraction of comparisons in which a
-run ends farther from the optimum than the other variants' runs on the same instance of a problem,
-that is with the same seed. Most variants are as good as the defaults; the figure of a tunable that
-makes no difference is 0.5. (Two runs of one variant differ too much for a comparison with the
-defaults alone.) Distances below 1e-9 count as equal, and equal ones as half. Runs that are in the
-output file are not repeated.
+another suite of `compare.py`.
+
+A figure is the fraction of comparisons in which a run ends farther from the optimum than the other
+variants' runs on the same instance of a problem, that is with the same seed. Most variants are as
+good as the defaults; the figure of a tunable that makes no difference is 0.5. (Two runs of one
+variant differ too much for a comparison with the defaults alone.) Distances below 1e-9 count as
+equal, and equal ones as half. Runs that are in the output file are not repeated.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Regions: the rows that an ask works with.
 
-They are the elites; or the rows of the basin of another centre, a row that is far from every better
-row (nearest-better clustering, Preuss, EvoApplications 2010); or, for strategies that model the
-whole space, the whole sample. If all ranks followed the elites, they would end in the basin that
-was found first. Once the elites have converged, asks that would work among them restart elsewhere.
+They are the elites; or the rows of the basin of another centre, a row that is far from every
+better row (nearest-better clustering, Preuss, GECCO 2010 companion); or, for strategies that model
+the whole space, the whole sample. If all ranks followed the elites, they would end in the basin
+that was found first. Once the elites have converged, asks that would work among them restart
+elsewhere.
 
 Notation: ``X (m, d)`` complete rows of the unit cube, ``embedded (m, k)`` the same as points whose
 distances are meaningful, ``cost (m,)``, NaN for failures, ``nearest_better (m,)`` the distance of
