@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(problem: str, budget: Budget, seed: int) -> list[tuple[str, tuple[float, float]]]:
+def measure(problem: str, budget: Budget, seed: int) -> list[tuple[str, tuple[float, ...]]]:
     """Return the name of each strategy, with its shares of the asks and of the improvements."""
     searchers: list[Adbo] = []
 
