@@ -1,11 +1,11 @@
 """Search for the best known points of the real problems whose minimum is not known otherwise.
 
     python experiments/real_best_known.py --seeds 1 2 3 4 5
-    python experiments/real_best_known.py --problems rover wells --starts 2 3 4
+    python experiments/real_best_known.py --problems rover well_field --starts 2 3 4
 
-Each restart is a run of differential evolution, from whose best point local searches start:
-L-BFGS-B and Nelder-Mead over the floats. `real/best_known.json` keeps the best point found by all
-calls.
+Local searches over the floats, by L-BFGS-B and Nelder-Mead, start from the best point of each
+run of differential evolution, and from the points stored for all seeds of the problem, so that a
+second call hands good points on. `real/best_known.json` keeps the best point found by all calls.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,14 @@ from real import BEST_KNOWN, NAMES, make_problem
 from real.problem import FloatArray, Problem, bounded
 from scipy.optimize import differential_evolution, minimize
 
-#: Rounds of local searches at most; each but the last lowers the value by this fraction or more.
-POLISHING, GAIN = 10, 1e-8
+#: Rounds of local searches at most: after differential evolution, and from stored points.
+POLISHING, IMPROVING = 10, 3
+
+#: A round that lowers the value by less than this fraction is the last one, after the first three.
+GAIN = 1e-8
+
+#: The value of a point that fails, for the search.
+FAILED = 2e9
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,18 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stored: dict[str, dict[str, Any]] = (
         json.loads(BEST_KNOWN.read_text()) if BEST_KNOWN.exists() else {}
     )
-    for name in options.problems:
-        if make_problem(name, 0).best is not None:
-            continue
+    searched = [name for name in NAMES if make_problem(name, 0).best is None]
+    stored = {name: stored[name] for name in searched if name in stored}
+    for name in [name for name in options.problems if name in searched]:
         entries = stored.setdefault(name, {})
         for seed in options.seeds:
             problem = make_problem(name, seed)
+            # A good point for one seed is near one for another, where a search may miss it.
             known = [entry["point"] for entry in entries.values()]
-            guess = min(known, key=problem.value) if known else None
-            points = [
-                search(problem, options.evaluations, start, guess) for start in options.starts
-            ]
-            points += known
+            points = [search(problem, options.evaluations, start) for start in options.starts]
+            points += known + [improve(problem, point, IMPROVING) for point in known]
             values = [bounded(problem.value(point)) for point in points]
             best = int(np.argmin(values))
             entries[str(seed)] = {"value": values[best], "point": points[best]}
@@ -62,23 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def search(
-    problem: Problem, evaluations: int, seed: int, guess: Sequence[Any] | None
-) -> list[Any]:
-    """Return a point with a low value, in the order of the space.
-
-    The guess, a good point of another seed, takes the place of one point of the population.
-    """
-    distributions = list(problem.space.values())
-    n = len(distributions)
-
-    def value(unit: FloatArray) -> float:
-        x = [_of_unit(u, d) for u, d in zip(unit, distributions, strict=True)]
-        return FAILED if problem.fails(x) else bounded(problem.value(x))
-
+def search(problem: Problem, evaluations: int, seed: int) -> list[Any]:
+    """Return a point with a low value, in the order of the space."""
+    n = len(problem.space)
     members = max(5, min(15, 150 // n))
     result = differential_evolution(
-        value,
+        partial(_value, problem),
         [(0.0, 1.0)] * n,
         popsize=members,
         maxiter=evaluations // (members * n),
@@ -86,42 +80,46 @@ def search(
         rng=seed,
         polish=False,
         init="sobol",
-        x0=None if guess is None else _to_unit(guess, distributions),
     )
-    floats = np.array([isinstance(d, FloatDistribution) for d in distributions])
-    unit = _polished(value, result.x, floats)
-    return [_of_unit(u, d) for u, d in zip(unit, distributions, strict=True)]
+    return improve(problem, _of_units(problem, result.x), POLISHING)
 
 
-def _polished(value: Callable[[FloatArray], float], unit: FloatArray, floats: Any) -> FloatArray:
+def improve(problem: Problem, point: Sequence[Any], rounds: int) -> list[Any]:
     """Return the end of local searches over the floats, which begin at a point."""
+    distributions = list(problem.space.values())
+    unit = _to_unit(point, distributions)
+    floats = np.array([isinstance(d, FloatDistribution) for d in distributions])
 
-    def of_floats(part: FloatArray) -> float:
-        whole = unit.copy()
-        whole[floats] = np.clip(part, 0, 1)
-        return value(whole)
+    def value(part: FloatArray) -> float:
+        unit[floats] = np.clip(part, 0, 1)
+        return _value(problem, unit)
 
-    best, lowest = unit[floats], value(unit)
-    for i in range(POLISHING if floats.any() else 0):
+    best = unit[floats]
+    lowest = value(best)
+    for i in range(rounds if floats.any() else 0):
         before = lowest
         for method, options in (
             ("L-BFGS-B", {"eps": 10.0 ** -(7 + i % 3)}),
             ("Nelder-Mead", {"maxfev": 200 * len(best), "xatol": 1e-12, "fatol": 1e-14}),
         ):
             found = minimize(
-                of_floats, best, method=method, bounds=[(0, 1)] * len(best), options=options
+                value, best, method=method, bounds=[(0, 1)] * len(best), options=options
             )
             if found.fun < lowest:
                 best, lowest = np.clip(found.x, 0, 1), float(found.fun)
         if i >= 2 and before - lowest <= GAIN * abs(before):
             break
-    whole = unit.copy()
-    whole[floats] = best
-    return whole
+    unit[floats] = best
+    return _of_units(problem, unit)
 
 
-#: The value of a point that fails, for the search.
-FAILED = 2e9
+def _value(problem: Problem, unit: FloatArray) -> float:
+    x = _of_units(problem, unit)
+    return FAILED if problem.fails(x) else bounded(problem.value(x))
+
+
+def _of_units(problem: Problem, unit: FloatArray) -> list[Any]:
+    return [_of_unit(u, d) for u, d in zip(unit, problem.space.values(), strict=True)]
 
 
 def _of_unit(u: float, distribution: BaseDistribution) -> Any:

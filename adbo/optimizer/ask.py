@@ -100,7 +100,7 @@ def _propose_unit(
             origin = to_code(names[i], region.kind)
             new = np.flatnonzero(~view.is_known(points))
             if len(new):
-                return points[_own(points, new, view.geometry, part)], origin
+                return points[_own(points, new, view.geometry, part, rng)], origin
             known = known or (points[0], origin)
     if known is None:
         known = view.geometry.snap(rng.random((1, len(view.geometry.levels))))[0], NO_ORIGIN
@@ -150,15 +150,22 @@ def _without_failures(points: FloatArray, view: View) -> FloatArray:
     return points[~failed[np.argmin(squared_distances(points, view.complete), axis=1)]]
 
 
-def _own(points: FloatArray, new: IntArray, geometry: Geometry, part: tuple[int, int]) -> int:
+def _own(
+    points: FloatArray,
+    new: IntArray,
+    geometry: Geometry,
+    part: tuple[int, int],
+    rng: np.random.Generator,
+) -> int:
     """Return the first of the new points, and in a finite space the first that is dealt to a rank.
 
-    Ranks that ask before they know of each other's points would otherwise take the same.
+    Ranks that ask before they know of each other's points would otherwise take the same. If none
+    is dealt to this rank, it draws one of the first.
     """
     rank, n_ranks = part
-    n = min(n_ranks, len(new))
-    if n > 1 and np.isfinite(geometry.levels).all():
-        for i in new:
-            if zlib.crc32(points[i].tobytes()) % n == rank % n:
-                return int(i)
-    return int(new[0])
+    if n_ranks == 1 or not np.isfinite(geometry.levels).all():
+        return int(new[0])
+    for i in new:
+        if zlib.crc32(points[i].tobytes()) % n_ranks == rank:
+            return int(i)
+    return int(rng.choice(new[:n_ranks]))

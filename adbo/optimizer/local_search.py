@@ -39,7 +39,8 @@ Project = Callable[[FloatArray], FloatArray]
 #: Predicts values ``(N,)`` at points ``(N, d)``.
 Predict = Callable[[FloatArray], FloatArray]
 
-#: Minimizes a model of ``z (m, d)`` and ``y (m,)`` among feasible points; returns points ``(N, d)``.
+#: Minimizes a model of ``z (m, d)`` and ``y (m,)`` among feasible points; returns points
+#: ``(N, d)``.
 Minimize = Callable[[FloatArray, FloatArray, Project, np.random.Generator], FloatArray]
 
 

@@ -12,26 +12,29 @@ from real.problem import Problem, choices, linear, logarithmic, vary
 
 
 def lennard_jones(rng: np.random.Generator) -> Problem:
-    """Find the cluster of six atoms of least energy: twelve coordinates.
+    """Find the cluster of six atoms of least energy, an octahedron: twelve coordinates.
 
-    Hoare and Pal, Advances in Physics 20 (1971); -12.712062 for equal atoms (Cambridge cluster
-    database). The first atom is at the origin, the second on the x axis, the third in the plane of
-    x and y. The seed varies the sizes of the atoms by 3 percent.
+    Hoare and Pal, Advances in Physics 20 (1971); -12.712062 for the exponents 12 and 6 (Cambridge
+    cluster database). The first atom is at the origin, the second on the x axis, the third in the
+    plane of x and y. The seed varies the exponent 12: the potential of Mie (1903).
     """
-    size = np.array(vary(rng, [1.0] * 6, 0.03))
+    (n,) = vary(rng, [12.0])
+    depth = n / (n - 6) * (n / 6) ** (6 / (n - 6))
     first, second = np.triu_indices(6, 1)
-    sizes = (size[first] + size[second]) / 2
 
     def value(x: Sequence[Any]) -> float:
         atoms = np.zeros((6, 3))
         atoms[1, 0], atoms[2, :2], atoms[3:] = x[0], x[1:3], np.reshape(x[3:], (3, 3))
-        square = np.sum((atoms[first] - atoms[second]) ** 2, axis=1)
-        sixth = (sizes**2 / np.maximum(square, 1e-3)) ** 3
-        return float(4 * np.sum(sixth**2 - sixth))
+        square = np.maximum(np.sum((atoms[first] - atoms[second]) ** 2, axis=1), 1e-3)
+        return float(depth * np.sum(square ** (-n / 2) - square**-3.0))
 
+    # Twelve pairs of an octahedron are an edge apart, three pairs the root of 2 times as far.
+    edge = (n * (12 + 3 * 2 ** (-n / 2)) / (6 * (12 + 3 / 8))) ** (1 / (n - 6))
+    half = edge / math.sqrt(2)
+    best = [2 * half, *(half, half), *(half, -half, 0), *(half, 0, half), *(half, 0, -half)]
     space = linear(x2=(0.3, 2)) | linear(**{f"{axis}3": (-1.7, 1.7) for axis in "xy"})
     space |= linear(**{f"{axis}{i}": (-1.7, 1.7) for i in (4, 5, 6) for axis in "xyz"})
-    return Problem(space, value)
+    return Problem(space, value, best)
 
 
 def well_field(rng: np.random.Generator) -> Problem:

@@ -26,6 +26,9 @@ _CATEGORY_PRIOR = 1.0
 #: Factor between the cube and the trees' single precision, around the incumbent.
 _SCALE = 2.0**40
 
+#: Columns that a split is drawn from, at most; more cost time in spaces of many columns.
+_MOST_COLUMNS = 16
+
 #: Coordinate of absent parameters: outside of the cube, so that one split separates them.
 _ABSENT = -1.0
 
@@ -189,7 +192,9 @@ def grow_privately(
     from sklearn.tree._tree import Tree as PrivateTree
 
     m, d = X.shape
-    splitter = RandomSplitter(MSE(1, m), d, 1, 0.0, np.random.RandomState(seed), None)
+    splitter = RandomSplitter(
+        MSE(1, m), min(d, _MOST_COLUMNS), 1, 0.0, np.random.RandomState(seed), None
+    )
     builder = DepthFirstTreeBuilder(splitter, 2, 1, 0.0, np.iinfo(np.int32).max, 0.0)
     column = np.ascontiguousarray(y, dtype=np.float64).reshape(-1, 1)
     trees = []
@@ -205,6 +210,7 @@ def grow_publicly(
 ) -> Sequence[Tree]:
     """Grow trees ``(T,)`` on rows ``(m, d)`` with random splits, until leaves hold one row."""
     state = np.random.RandomState(seed)
+    most = min(X.shape[1], _MOST_COLUMNS)
     return [
-        ExtraTreeRegressor(max_features=None, random_state=state).fit(X, y) for _ in range(n_trees)
+        ExtraTreeRegressor(max_features=most, random_state=state).fit(X, y) for _ in range(n_trees)
     ]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from adbo.core.space import FloatArray, IntArray
-from adbo.optimizer.models.linear import fit_linear
+from adbo.optimizer.models.linear import Posterior, fit_linear
+from adbo.optimizer.models.selection import best_fit
 
 #: Rows that a quadratic needs for each coefficient; with fewer, it has fewer terms.
 _ROWS_PER_COEFFICIENT = 1.2
@@ -91,11 +92,24 @@ def draw_quadratic(
         design = root[:, None] * np.concatenate([np.ones((m, 1)), z, products], axis=1)
         for ridge in _RIDGES:
             posterior = fit_linear(design, target, total_weight * ridge, total_weight)
-            error = float(np.sum((posterior.left_out - target) ** 2))
-            fitted.append((error, posterior, terms, tied))
-    _, posterior, terms, tied = min(fitted, key=lambda fit: fit[0])
-    solution = posterior.draw(1, rng, width)[:, 0]
-    return _from_coefficients(solution[1 : d + 1], tied @ solution[d + 1 :], terms)
+            error = float(np.mean((posterior.left_out - target) ** 2))
+            fitted.append(_Fit(error, posterior, terms, tied))
+    return best_fit(fitted).draw(width, rng)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A posterior of the coefficients, with its leave-one-out error and its kind of Hessian."""
+
+    error: float
+    posterior: Posterior
+    terms: tuple[IntArray, IntArray]
+    tied: FloatArray
+
+    def draw(self, width: float, rng: np.random.Generator) -> Quadratic:
+        solution = self.posterior.draw(1, rng, width)[:, 0]
+        n = len(solution) - self.tied.shape[1]
+        return _from_coefficients(solution[1:n], self.tied @ solution[n:], self.terms)
 
 
 def _hessian_kinds(

@@ -16,6 +16,7 @@ import numpy as np
 
 from adbo.core.space import FloatArray
 from adbo.optimizer.distances import squared_distances
+from adbo.optimizer.models.selection import best_fit
 
 #: Rows for each coefficient of its polynomial that a quintic model needs.
 _QUINTIC_ROWS = 2.0
@@ -81,7 +82,7 @@ def fit_rbf(z: FloatArray, y: FloatArray, smoothing: float) -> RBFModel:
         for ridge in (_QUINTIC_RIDGE if quintic else _RIDGE, smoothing):
             weights, error = _solve(powers, polynomial, y, m * ridge)
             fitted.append(RBFModel(z, weights, quintic, error))
-    return min(fitted, key=lambda model: model.error)
+    return best_fit(fitted)
 
 
 def _solve(

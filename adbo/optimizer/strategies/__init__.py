@@ -1,4 +1,4 @@
-"""The strategies of an ask. A new one is a module here, a line below, and its name in `origins`."""
+"""The strategies of an ask: a new one is a module here, a line below, and a name in `origins`."""
 
 from __future__ import annotations
 

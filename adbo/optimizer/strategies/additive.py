@@ -22,6 +22,7 @@ from adbo.core.space import FloatArray, IntArray
 from adbo.optimizer.candidates import Range, log_uniform
 from adbo.optimizer.distances import embed
 from adbo.optimizer.models.linear import Posterior, fit_linear
+from adbo.optimizer.models.selection import best_fit
 from adbo.optimizer.models.targets import scale_targets
 from adbo.optimizer.regions import Region
 from adbo.optimizer.sample import Geometry
@@ -48,7 +49,7 @@ _LEAST_WIDTH = 1e-12
 
 @dataclass(frozen=True)
 class Additive:
-    """The best value of each column by itself, if the sum of their functions predicts the costs."""
+    """The best value of each column by itself, if a sum of their functions predicts the costs."""
 
     most_rows: int = 512
     """Upper limit of its rows, whose number is log-uniform; more cost time."""
@@ -119,7 +120,7 @@ def minimize_additive(
     grid = _value_grid(X[order[0]], x, columns, rng, _N_VALUES)
     basis = _basis(x, geometry.snap(grid)[:, columns], categories, n_waves)
     model = _best_model(basis, y / y.std(), rng, settings)
-    if model is None or rng.random() >= model.correlation**settings.correlation_power:
+    if rng.random() >= max(model.correlation, 0.0) ** settings.correlation_power:
         return none
     points = grid[:_N_POINTS].copy()
     points[:, columns] = _minimizers(basis, model.draw(_N_POINTS, rng))
@@ -202,8 +203,9 @@ def _basis(x: FloatArray, grid: FloatArray, categories: IntArray, n_waves: int) 
 
 @dataclass(frozen=True)
 class _Model:
-    """A posterior of scaled coefficients, with its leave-one-out correlation."""
+    """A posterior of scaled coefficients, with its leave-one-out error and correlation."""
 
+    error: float
     posterior: Posterior
     correlation: float
     scale: FloatArray
@@ -215,16 +217,14 @@ class _Model:
 
 def _best_model(
     basis: _Basis, y: FloatArray, rng: np.random.Generator, settings: Additive
-) -> _Model | None:
-    """Return the model with the highest leave-one-out correlation; None if none is positive."""
-    best = None
+) -> _Model:
+    """Return the best of some models with drawn length scales and noise."""
+    models = []
     for _ in range(settings.attempts):
         length = 10.0 ** rng.uniform(*settings.length_exponents)
         noise = 10.0 ** rng.uniform(*settings.noise_exponents)
-        model = _fit_model(basis.features, _prior_scale(basis, length), y, noise)
-        if model.correlation > (best.correlation if best else 0.0):
-            best = model
-    return best
+        models.append(_fit_model(basis.features, _prior_scale(basis, length), y, noise))
+    return best_fit(models)
 
 
 def _prior_scale(basis: _Basis, length: float) -> FloatArray:
@@ -244,7 +244,8 @@ def _prior_scale(basis: _Basis, length: float) -> FloatArray:
 
 def _fit_model(features: FloatArray, scale: FloatArray, y: FloatArray, noise: float) -> _Model:
     posterior = fit_linear(features * scale, y, len(y) * noise)
-    return _Model(posterior, _correlation(posterior.left_out, y), scale)
+    error = float(np.mean((posterior.left_out - y) ** 2))
+    return _Model(error, posterior, _correlation(posterior.left_out, y), scale)
 
 
 def _correlation(a: FloatArray, b: FloatArray) -> float:

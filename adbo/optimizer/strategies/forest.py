@@ -1,8 +1,8 @@
 """qUCB on a random forest, the method of Egele et al. (arXiv 2207.00479, section III).
 
-The point is the candidate with the lowest ``mean - kappa * std`` over the trees. Each ask draws its
-own kappa, so that simultaneous asks propose different points. Unlike the published method, most
-candidates are near good rows, and the forest is fitted to a bounded sample.
+The point is the candidate with the lowest ``mean - kappa * std`` over the trees. Each ask draws
+its own kappa, so that simultaneous asks propose different points. Unlike the published method,
+most candidates are near good rows, and the forest is fitted to a bounded sample.
 """
 
 from __future__ import annotations
