@@ -24,7 +24,13 @@ from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings
 
 
 class Adbo:
-    """`adbo.Optimizer`, which asks as every rank does."""
+    """`adbo.Optimizer`, which asks as every rank does.
+
+    Attributes
+    ----------
+    optimizer
+        The optimizer, with its history.
+    """
 
     def __init__(
         self,
@@ -33,15 +39,15 @@ class Adbo:
         settings: OptimizerSettings = DEFAULT_SETTINGS,
         kappa: float = KAPPA,
     ) -> None:
-        self._optimizer = Optimizer(space, seed=seed, kappa=kappa, settings=settings)
+        self.optimizer = Optimizer(space, seed=seed, kappa=kappa, settings=settings)
 
     def ask(self) -> BaseTrial:
         """Return a trial whose parameters are all known."""
-        return FixedTrial(self._optimizer.ask())
+        return FixedTrial(self.optimizer.ask())
 
     def tell(self, trial: BaseTrial, value: float | None) -> None:
         """Tell the value of the parameters that the objective asked for."""
-        self._optimizer.tell(trial.params, value)
+        self.optimizer.tell(trial.params, value)
 
 
 class Optuna:

@@ -103,6 +103,11 @@ TABLES: Mapping[str, Table] = {
         ("ask_ms", "tell_4096_ms"),
         {"ask_cost.png": "ask_cost.png"},
     ),
+    "strategy_shares": Table(
+        "*.csv",
+        ("kind", "problem", "workers", "evaluations", "strategy"),
+        ("asks", "improvements"),
+    ),
     "diversity": Table(
         "diversity.csv",
         ("evaluations",),

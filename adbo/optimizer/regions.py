@@ -1,7 +1,7 @@
 """Regions: the rows that an ask works with.
 
 They are the elites; or the rows of the basin of another centre, a row that is far from every
-better row (nearest-better clustering, Preuss, EvoApplications 2010); or, for strategies that model
+better row (nearest-better clustering, Preuss, GECCO 2010 companion); or, for strategies that model
 the whole space, the whole sample. If all ranks followed the elites, they would end in the basin
 that was found first. Once the elites have converged, asks that would work among them restart
 elsewhere.

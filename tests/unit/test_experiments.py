@@ -70,7 +70,7 @@ def test_compare(tmp_path: Path) -> None:
 
 def test_ablation(tmp_path: Path) -> None:
     arguments = [
-        *("--variants", "default", "kappa 0", "no basins", "--problems", "sphere:2"),
+        *("--variants", "default", "kappa 0", "without local", "--problems", "sphere:2"),
         *("--seeds", "1", "--workers", "4", "--evaluations", "60", "--output", "results"),
     ]
     out = _run(tmp_path, "ablation.py", *arguments)
@@ -78,6 +78,48 @@ def test_ablation(tmp_path: Path) -> None:
     regrets = pd.read_csv(tmp_path / "results" / "ablation.csv")["regret"]
     assert regrets.nunique() == 3
     assert (tmp_path / "results" / "ablation.png").stat().st_size > 1000
+
+
+def test_a_constant_is_halved_and_doubled_at_any_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    constants = importlib.import_module("constants")
+    defaults = constants.constants()
+    for name, default in defaults.items():
+        for factor in (0.5, 2.0):
+            value = constants.scaled(name, default, factor)
+            assert value != default
+            settings = constants.with_constant(name, value)
+            monkeypatch.setattr(constants, "DEFAULT_SETTINGS", settings)
+            assert constants.constants() == {**defaults, name: value}
+            monkeypatch.undo()
+    ends = constants.scaled("a.step_exponents", (-1.0, 2.0), 10.0)
+    assert ends == pytest.approx((0.0, 3.0))
+
+
+def test_every_constant_is_documented_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    constants = importlib.import_module("constants").constants()
+    lines = (ROOT / "experiments" / "DEFAULTS.md").read_text().splitlines()
+    rows = [line.split("|")[1:3] for line in lines if line.startswith("| `")]
+    documented = {name.strip(" `"): default.strip() for name, default in rows}
+    assert {name: str(default) for name, default in constants.items()}.items() <= (
+        documented.items()
+    )
+    assert f"{len(constants)} constants" in "\n".join(lines)
+
+
+def test_strategy_shares(tmp_path: Path) -> None:
+    arguments = ["--kinds", "mixed", "noisy", "--workers", "4", "--evaluations", "40"]
+    out = _run(tmp_path, "strategy_shares.py", *arguments, "--seeds", "1")
+    rows = pd.read_csv(tmp_path / "strategy_shares" / "strategy_shares.csv")
+    sums = rows.groupby(["problem", "seed"])[["asks", "improvements"]].sum()
+    assert (abs(sums - 1) < 1e-5).all(axis=None)
+    assert [line.split(" | ")[0] for line in out.splitlines()[2:]] == ["| mixed", "| noisy"]
+    # Another seed is added; the other runs are not repeated.
+    _run(tmp_path, "strategy_shares.py", *arguments, "--seeds", "1", "2")
+    again = pd.read_csv(tmp_path / "strategy_shares" / "strategy_shares.csv")
+    pd.testing.assert_frame_equal(again[: len(rows)], rows)
+    assert sorted(again["seed"].unique()) == [1, 2]
 
 
 def test_every_case_can_be_made_and_is_not_below_its_optimum(

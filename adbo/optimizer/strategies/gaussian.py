@@ -30,7 +30,7 @@ class Gaussian:
     iterations: int = 8
     """Steps in the fit of the length scales; more cost time."""
     rounds: int = 3
-    """Rounds of the search for the minimum, each with half the steps of the one before."""
+    """Rounds of the search for the minimum, each around the best points of the one before."""
     candidates: CandidateSettings = field(default_factory=lambda: CandidateSettings(300))
 
     def propose(self, view: View, region: Region, rng: np.random.Generator) -> FloatArray:
