@@ -40,7 +40,7 @@ def recommend(history: History) -> Recommendation | None:
     rows = history.elites[:_MOST_ROWS]
     rows = rows[np.isfinite(history.cost(rows))]
     cost = history.cost(rows)
-    if len(np.unique(cost)) < 3:
+    if not len(history.space) or len(np.unique(cost)) < 3:
         return Recommendation(history.best, float(history.column("value")[history.best]))
     space = history.space
     # A constant: a parameter that is absent in two rows adds nothing to their distance.

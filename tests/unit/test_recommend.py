@@ -98,6 +98,10 @@ def test_a_single_evaluation_is_recommended(value):
     assert recommend(history_of(SQUARE, np.zeros((1, 2)), np.array([value]))) == (0, value)
 
 
+def test_without_parameters_it_is_the_incumbent():
+    assert recommend(history_of({}, np.empty((9, 0)), np.arange(9.0))) == (0, 0.0)
+
+
 def test_nothing_is_recommended_where_nothing_is_complete():
     assert recommend(History()) is None
     assert recommend(history_of(SQUARE, np.zeros((3, 2)), np.full(3, np.nan))) is None
