@@ -26,6 +26,7 @@ from adbo.optimizer.sample import Geometry, draw_sample
 from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings
 from adbo.optimizer.shares import Credits, learn_credits
 from adbo.optimizer.strategies import GLOBAL
+from adbo.optimizer.strategies.exploration import Exploration
 from adbo.optimizer.threads import one_thread
 from adbo.optimizer.view import View, make_view
 
@@ -89,33 +90,44 @@ def _propose_unit(
     part: tuple[int, int],
 ) -> tuple[FloatArray, int]:
     """Return a point of the unit cube ``(d,)`` and its origin."""
+    strategies = {"exploration": Exploration(), **settings.strategies}
+    risky: tuple[FloatArray, int] | None = None
     known: tuple[FloatArray, int] | None = None
     for inner, kind, names in _draw_regions(view, credits, rng, settings):
         region = make_region(inner, kind, rng, settings.regions)
         for i in credits.draw_order(_codes(names, kind), rng):
-            points = settings.strategies[names[i]].propose(inner, region, rng)
-            points = _without_failures(_inside(points, view, inner), view)
+            points = strategies[names[i]].propose(inner, region, rng)
+            points = _inside(points, view, inner)
             if not len(points):
                 continue
             origin = to_code(names[i], region.kind)
-            new = np.flatnonzero(~view.is_known(points))
+            new = points[~view.is_known(points)]
+            safe = _without_failures(new, view)
+            if len(safe):
+                return safe[_own(safe, view.geometry, part)], origin
             if len(new):
-                return points[_own(points, new, view.geometry, part, rng)], origin
-            known = known or (points[0], origin)
-    if known is None:
-        known = view.geometry.snap(rng.random((1, len(view.geometry.levels))))[0], NO_ORIGIN
-    return known
+                risky = risky or (new[_own(new, view.geometry, part)], origin)
+            else:
+                known = known or (points[0], origin)
+    found = risky or known
+    assert found is not None, "exploration always has a point"
+    return found
 
 
 def _draw_regions(
     view: View, credits: Credits, rng: np.random.Generator, settings: OptimizerSettings
 ) -> Iterator[tuple[View, str, list[str]]]:
-    """Yield views, kinds of region, and names of strategies in the order an ask tries them."""
+    """Yield views, kinds of region, and names of strategies in the order an ask tries them.
+
+    Exploration comes last in any case: the others may have no new point.
+    """
     spatial = [name for name in settings.strategies if name in GLOBAL]
     regional = [name for name in settings.strategies if name not in GLOBAL]
+    explore = view, "space", ["exploration"]
     if view.sample.n_elites < settings.initial and "exploration" in spatial:
-        yield view, "space", ["exploration"]
+        yield explore
     if not view.sample.n_elites:
+        yield explore
         return
     if np.isnan(view.sample.X).any() and rng.random() < settings.regions.branch_probability:
         branch = enter_branch(view, rng, settings.regions.rows_per_column)
@@ -127,6 +139,7 @@ def _draw_regions(
     for i in credits.draw_order(codes, rng):
         kind, names = arms[i]
         yield view, kind, names
+    yield explore
 
 
 def _codes(names: Sequence[str], kind: str) -> list[IntArray]:
@@ -143,29 +156,23 @@ def _inside(points: FloatArray, view: View, inner: View) -> FloatArray:
 
 
 def _without_failures(points: FloatArray, view: View) -> FloatArray:
-    """Return the points ``(N, d)`` whose nearest row did not fail: most models ignore failures."""
+    """Return the points ``(N, d)`` whose nearest row did not fail: most models ignore failures.
+
+    If all rows failed, they say nothing about where points would not.
+    """
     failed = ~np.isfinite(view.sample.cost)
-    if not failed.any() or not len(points):
+    if not failed.any() or failed.all() or not len(points):
         return points
     return points[~failed[np.argmin(squared_distances(points, view.complete), axis=1)]]
 
 
-def _own(
-    points: FloatArray,
-    new: IntArray,
-    geometry: Geometry,
-    part: tuple[int, int],
-    rng: np.random.Generator,
-) -> int:
-    """Return the first of the new points, and in a finite space the first that is dealt to a rank.
+def _own(points: FloatArray, geometry: Geometry, part: tuple[int, int]) -> int:
+    """Return the first point; in a finite space, the first that is dealt to a rank.
 
-    Ranks that ask before they know of each other's points would otherwise take the same. If none
-    is dealt to this rank, it draws one of the first.
+    Ranks that ask before they know of each other's points would otherwise take the same. A rank
+    to which none is dealt takes the first that is dealt to the next rank that has one.
     """
     rank, n_ranks = part
     if n_ranks == 1 or not np.isfinite(geometry.levels).all():
-        return int(new[0])
-    for i in new:
-        if zlib.crc32(points[i].tobytes()) % n_ranks == rank:
-            return int(i)
-    return int(rng.choice(new[:n_ranks]))
+        return 0
+    return int(np.argmin([(zlib.crc32(point.tobytes()) - rank) % n_ranks for point in points]))

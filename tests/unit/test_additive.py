@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from optimizer_views import best_first, continuous, geometry_of
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from adbo.core.space import SearchSpace
-from adbo.optimizer.models import additive
-from adbo.optimizer.models.additive import minimize_additive
-from adbo.optimizer.sample import Geometry
-from adbo.optimizer.settings import AdditiveSettings
+from adbo.optimizer.strategies import additive
+from adbo.optimizer.strategies.additive import Additive, minimize_additive
 
-DEFAULT = AdditiveSettings()
-ALWAYS = AdditiveSettings(correlation_power=0.0)
-
-
-def continuous(d):
-    return Geometry(np.zeros(d, dtype=np.int64), np.full(d, np.inf), lambda units: units)
-
-
-def geometry_of(space):
-    return Geometry(space.categories, space.levels, space.snap)
+DEFAULT = Additive()
+ALWAYS = Additive(correlation_power=0.0)
 
 
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
-
-
-def best_first(X, cost):
-    order = np.argsort(cost)
-    return X[order], cost[order]
 
 
 def waves(X, target):
@@ -43,9 +29,9 @@ def draws(X, cost, geometry, rng, settings=DEFAULT, n=60):
     return np.concatenate([minimize_additive(X, cost, geometry, rng, settings) for _ in range(n)])
 
 
-def n_models(X, cost, settings, rng):
+def n_models(X, cost, rng):
     """Number of minimizations of 60 for which there is an additive model."""
-    found = [minimize_additive(X, cost, continuous(3), rng, settings) for _ in range(60)]
+    found = [minimize_additive(X, cost, continuous(3), rng, DEFAULT) for _ in range(60)]
     return sum(len(points) > 0 for points in found)
 
 
@@ -62,14 +48,16 @@ def test_the_best_of_many_basins_is_found_in_one_step(rng):
 def test_parameters_that_act_together_have_no_such_model(rng):
     X = rng.random((200, 3))
     X, cost = best_first(X, np.prod(np.sign(X - 0.5), axis=1))
-    assert n_models(X, cost, DEFAULT, rng) < 5
+    assert n_models(X, cost, rng) < 5
 
 
-def test_costs_that_are_a_sum_on_the_scale_of_the_forest(rng):
+def test_costs_that_are_a_sum_on_the_scale_of_the_forest(rng, monkeypatch):
     X = rng.random((200, 3))
     X, cost = best_first(X, np.exp(3 * waves(X, np.array([0.3, 0.6, 0.8]))))
-    assert n_models(X, cost, AdditiveSettings(plain_probability=1.0), rng) < 5
-    assert n_models(X, cost, AdditiveSettings(plain_probability=0.0), rng) > 10
+    monkeypatch.setattr(additive, "_PLAIN_PROBABILITY", 1.0)
+    assert n_models(X, cost, rng) < 5
+    monkeypatch.setattr(additive, "_PLAIN_PROBABILITY", 0.0)
+    assert n_models(X, cost, rng) > 10
 
 
 def test_choices_and_whole_numbers(rng):
@@ -127,7 +115,7 @@ def test_inside_whatever_the_rows(rng, m, spread, size):
     points = draws(X, cost, continuous(3), rng, ALWAYS, 5)
     assert ((points >= X.min(axis=0)) & (points <= X.max(axis=0))).all()
     if m >= 30 and spread == 0.3 and size:
-        assert len(points) == 5 * ALWAYS.n_points
+        assert len(points) == 5 * additive._N_POINTS
 
 
 def test_levels_that_were_not_seen_are_not_guessed_between(rng):

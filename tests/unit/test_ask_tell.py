@@ -17,7 +17,7 @@ from adbo.benchmark_functions.problems import parse
 from adbo.core.history import History
 from adbo.optimizer.ask import propose
 from adbo.optimizer.ask_tell import Optimizer
-from adbo.optimizer.settings import OptimizerSettings, StrategySettings
+from adbo.optimizer.settings import OptimizerSettings
 
 MIXED = {
     "kind": CategoricalDistribution(["a", "b", None]),
@@ -110,7 +110,7 @@ class TestOptimizes:
 
     @pytest.mark.parametrize("first_points", [0, 20])
     def test_a_few_points_are_all_tried(self, first_points):
-        settings = OptimizerSettings(strategies=StrategySettings(initial_most=first_points))
+        settings = OptimizerSettings(initial=first_points)
         space = {"a": CategoricalDistribution(list("xyz")), "n": IntDistribution(0, 3)}
         optimizer = Optimizer(space, seed=0, settings=settings)
         asked = []
@@ -192,7 +192,7 @@ class TestAsk:
         st.sampled_from(["minimize", "maximize"]),
     )
     def test_asks_are_valid_after_any_results(self, values, direction):
-        few = OptimizerSettings(strategies=StrategySettings(initial_most=3))
+        few = OptimizerSettings(initial=3)
         optimizer = Optimizer(MIXED, direction=direction, seed=0, settings=few)
         for value in values:
             optimizer.tell(optimizer.ask(), value)

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from adbo.optimizer.models import forest
-from adbo.optimizer.settings import ForestSettings
 
-SETTINGS = ForestSettings()
+N_TREES = 10
 
 NUMBERS = np.zeros(3, dtype=np.int64)
 
@@ -46,9 +45,9 @@ class TestTrees:
     )
     def test_missing_private_module_changes_nothing(self, rng, monkeypatch, module):
         X, y = rng.random((60, 3)), rng.random(60)
-        expected = forest.fit_forest(X, y, NUMBERS, np.random.default_rng(1), SETTINGS).predict(X)
+        expected = forest.fit_forest(X, y, NUMBERS, np.random.default_rng(1), N_TREES).predict(X)
         monkeypatch.setitem(sys.modules, module, None)
-        found = forest.fit_forest(X, y, NUMBERS, np.random.default_rng(1), SETTINGS).predict(X)
+        found = forest.fit_forest(X, y, NUMBERS, np.random.default_rng(1), N_TREES).predict(X)
         np.testing.assert_array_equal(found, expected)
 
     @pytest.mark.parametrize(
@@ -56,16 +55,16 @@ class TestTrees:
     )
     def test_private_class_with_another_signature_changes_nothing(self, rng, monkeypatch, name):
         X, y = rng.random((60, 3)), rng.random(60)
-        expected = forest.fit_forest(X, y, NUMBERS, np.random.default_rng(1), SETTINGS).predict(X)
+        expected = forest.fit_forest(X, y, NUMBERS, np.random.default_rng(1), N_TREES).predict(X)
         monkeypatch.setattr(f"sklearn.tree.{name}", object)
-        found = forest.fit_forest(X, y, NUMBERS, np.random.default_rng(1), SETTINGS).predict(X)
+        found = forest.fit_forest(X, y, NUMBERS, np.random.default_rng(1), N_TREES).predict(X)
         np.testing.assert_array_equal(found, expected)
 
 
 class TestFit:
     def test_std_is_zero_at_the_data_and_not_between(self, rng):
         X, y = rng.random((100, 3)), rng.random(100)
-        surrogate = forest.fit_forest(X, y, NUMBERS, rng, SETTINGS)
+        surrogate = forest.fit_forest(X, y, NUMBERS, rng, N_TREES)
         mean, std = surrogate.predict(X)
         np.testing.assert_allclose(mean, y)
         np.testing.assert_allclose(std, 0, atol=1e-12)
@@ -73,7 +72,7 @@ class TestFit:
 
     def test_orders_a_slope(self, rng):
         X = rng.random((300, 3))
-        surrogate = forest.fit_forest(X, X[:, 0], NUMBERS, rng, SETTINGS)
+        surrogate = forest.fit_forest(X, X[:, 0], NUMBERS, rng, N_TREES)
         queries = np.full((2, 3), 0.5)
         queries[:, 0] = 0.2, 0.8
         mean, _ = surrogate.predict(queries)
@@ -83,7 +82,7 @@ class TestFit:
         X = 0.3 + 1e-13 * rng.standard_normal((100, 3))
         X[0] = 0.3
         y = (X[:, 0] - 0.3) * 1e13
-        mean, _ = forest.fit_forest(X, y, NUMBERS, rng, SETTINGS).predict(X)
+        mean, _ = forest.fit_forest(X, y, NUMBERS, rng, N_TREES).predict(X)
         np.testing.assert_allclose(mean, y)
 
     def test_absent_parameters_are_told_from_every_value(self, rng):
@@ -91,14 +90,14 @@ class TestFit:
         X[::2, 2] = np.nan
         y = np.where(np.isnan(X[:, 2]), 0.0, 1.0)
         queries = np.array([[0.5, 0.5, np.nan], [0.5, 0.5, 0.0], [0.5, 0.5, 1.0]])
-        mean, _ = forest.fit_forest(X, y, NUMBERS, rng, SETTINGS).predict(queries)
+        mean, _ = forest.fit_forest(X, y, NUMBERS, rng, N_TREES).predict(queries)
         np.testing.assert_allclose(mean, [0, 1, 1], atol=0.15)
 
     def test_absent_in_the_first_row(self, rng):
         X = rng.random((50, 3))
         X[0] = np.nan
         y = rng.random(50)
-        mean, _ = forest.fit_forest(X, y, NUMBERS, rng, SETTINGS).predict(X)
+        mean, _ = forest.fit_forest(X, y, NUMBERS, rng, N_TREES).predict(X)
         np.testing.assert_allclose(mean, y)
 
     def test_categories_have_no_order(self, rng):
@@ -109,7 +108,7 @@ class TestFit:
         y = np.where(np.isin(choice, [1, 4, 6]), 0.0, 1.0)
         queries = np.full((8, 3), 0.5)
         queries[:, 0] = (np.arange(8) + 0.5) / 8
-        mean, std = forest.fit_forest(X, y, np.array([8, 0, 0]), rng, SETTINGS).predict(queries)
+        mean, std = forest.fit_forest(X, y, np.array([8, 0, 0]), rng, N_TREES).predict(queries)
         assert set(np.argsort(mean)[:3]) == {1, 4, 6}
         assert std[[1, 4, 6]].max() < 0.3
 
@@ -117,12 +116,12 @@ class TestFit:
         choice = np.repeat([0, 2], 20)
         X = np.column_stack([(choice + 0.5) / 3, rng.random((40, 2))])
         y = (choice == 2).astype(float)
-        ranks = forest.fit_forest(X, y, np.array([3, 0, 0]), rng, SETTINGS).category_ranks[0]
+        ranks = forest.fit_forest(X, y, np.array([3, 0, 0]), rng, N_TREES).category_ranks[0]
         assert ranks[0] < ranks[1] < ranks[2]
 
     def test_one_row(self, rng):
         X = np.full((1, 3), 0.5)
-        surrogate = forest.fit_forest(X, np.ones(1), NUMBERS, rng, SETTINGS)
+        surrogate = forest.fit_forest(X, np.ones(1), NUMBERS, rng, N_TREES)
         mean, std = surrogate.predict(rng.random((5, 3)))
         np.testing.assert_array_equal(mean, 1)
         np.testing.assert_array_equal(std, 0)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from adbo.optimizer.models import quadratic
-from adbo.optimizer.settings import QuadraticSettings
 
-SETTINGS = QuadraticSettings()
+MOST = 55
 
 
 @pytest.fixture
@@ -16,25 +15,91 @@ def rng():
     return np.random.default_rng(0)
 
 
+def fit(z, y, most=MOST):
+    """Return the posterior mean: it has no randomness."""
+    return quadratic.draw_quadratic(z, y, np.ones(len(z)), 0.0, np.random.default_rng(0), most)
+
+
 def lowest(z, y, reach=2.0):
-    return quadratic.fit_quadratic(z, y, SETTINGS).minimizer(reach)
+    return fit(z, y).minimizer(reach)
 
 
-def test_minimum_of_a_tilted_bowl(rng):
+def bowl(z, target, factors):
+    return np.sum(((z - target) @ factors) ** 2, axis=1)
+
+
+TARGET = np.array([-0.5, 0.3, 0.1])
+FACTORS = {
+    "isotropic": np.eye(3),
+    "diagonal": np.diag([1.0, 3.0, 0.3]),
+    "full": np.array([[1.0, 0.9, 0.0], [0.0, 1.0, 0.9], [0.0, 0.0, 1.0]]),
+}
+
+
+def kind_of(hessian):
+    """Return the kind of a Hessian by its coefficients."""
+    if np.count_nonzero(hessian - np.diag(np.diag(hessian))):
+        return "full"
+    return "diagonal" if np.ptp(np.diag(hessian)) > 0 else "isotropic"
+
+
+@pytest.mark.parametrize("kind", FACTORS)
+def test_exact_on_a_quadratic(rng, kind):
     z = rng.standard_normal((40, 3))
-    shape = rng.standard_normal((3, 3))
-    target = np.array([-0.5, 0.3, 0.1])
-    y = np.sum(((z - target) @ shape) ** 2, axis=1)
-    np.testing.assert_allclose(lowest(z, y), target, atol=0.02)
+    factors = FACTORS[kind]
+    model = fit(z, bowl(z, TARGET, factors) + 7)
+    np.testing.assert_allclose(model.hessian, 2 * factors @ factors.T, atol=1e-5)
+    np.testing.assert_allclose(model.minimizer(5.0), TARGET, atol=1e-5)
+    q = rng.standard_normal((50, 3))
+    constant = model.predict(q) - bowl(q, TARGET, factors)
+    assert np.ptp(constant) < 1e-4
 
 
 def test_few_points_leave_products_out(rng):
-    assert quadratic.n_coefficients(10, 5, SETTINGS) == 11
-    assert quadratic.n_coefficients(26, 5, SETTINGS) == 21
+    assert quadratic.most_coefficients(5, 20) == 11
+    assert quadratic.most_coefficients(5, 21) == 21
     z = rng.standard_normal((16, 5))
     target = np.array([-0.5, 0.3, 0.1, 0.0, 0.4])
     y = np.sum((z - target) ** 2 * [1.0, 3.0, 0.5, 1.0, 2.0], axis=1)
-    np.testing.assert_allclose(lowest(z, y), target, atol=0.02)
+    model = fit(z, y)
+    assert kind_of(model.hessian) == "diagonal"
+    np.testing.assert_allclose(model.minimizer(2.0), target, atol=0.02)
+
+
+def test_products_are_left_out_if_their_coefficients_are_too_many(rng):
+    z = rng.standard_normal((60, 3))
+    y = bowl(z, TARGET, FACTORS["full"])
+    assert kind_of(fit(z, y, 10).hessian) == "full"
+    assert kind_of(fit(z, y, 9).hessian) != "full"
+
+
+@pytest.mark.parametrize("kind", FACTORS)
+def test_the_kind_of_hessian_that_predicts_best_is_chosen(rng, kind):
+    z = rng.standard_normal((120, 3))
+    y = bowl(z, TARGET, FACTORS[kind]) + 0.3 * rng.standard_normal(120)
+    errors = {}
+    for name, terms in _designs(z).items():
+        left_out = [
+            _refitted(np.delete(terms, i, 0), np.delete(y, i), terms[i]) for i in range(120)
+        ]
+        errors[name] = np.mean((left_out - y) ** 2)
+    assert min(errors, key=errors.get) == kind
+    assert kind_of(fit(z, y).hessian) == kind
+
+
+def _designs(z):
+    """Return the terms of each kind of quadratic."""
+    linear = np.column_stack([np.ones(len(z)), z])
+    i, j = np.triu_indices(z.shape[1])
+    return {
+        "isotropic": np.column_stack([linear, np.sum(z**2, axis=1)]),
+        "diagonal": np.column_stack([linear, z**2]),
+        "full": np.column_stack([linear, z[:, i] * z[:, j]]),
+    }
+
+
+def _refitted(terms, y, query):
+    return query @ np.linalg.lstsq(terms, y, rcond=None)[0]
 
 
 def test_slope_leads_to_the_end_of_the_reach(rng):
@@ -58,38 +123,29 @@ def test_prediction(rng):
 
 
 class TestDraw:
-    @pytest.mark.parametrize("shape", ["isotropic", "diagonal", "full"])
-    def test_simplest_that_predicts(self, rng, shape):
+    def test_draws_are_around_the_minimum_and_differ(self, rng):
         z = rng.standard_normal((120, 3))
-        factors = {
-            "isotropic": np.eye(3),
-            "diagonal": np.diag([1.0, 3.0, 0.3]),
-            "full": np.array([[1.0, 0.9, 0.0], [0.0, 1.0, 0.9], [0.0, 0.0, 1.0]]),
-        }[shape]
-        target = np.array([-0.5, 0.3, 0.1])
-        y = np.sum(((z - target) @ factors) ** 2, axis=1) + 0.3 * rng.standard_normal(120)
+        y = bowl(z, TARGET, FACTORS["full"]) + 0.3 * rng.standard_normal(120)
         draws = [
-            quadratic.draw_quadratic(z, y, np.ones(120), 1.0, rng, SETTINGS) for _ in range(30)
+            quadratic.draw_quadratic(z, y, np.ones(120), 1.0, rng, MOST).minimizer(5.0)
+            for _ in range(30)
         ]
-        found = np.median([model.minimizer(5.0) for model in draws], axis=0)
-        np.testing.assert_allclose(found, target, atol=0.15)
-        hessian = draws[0].hessian
-        assert (np.ptp(np.diag(hessian)) == 0) == (shape == "isotropic")
-        assert (np.count_nonzero(hessian) > 3) == (shape == "full")
+        np.testing.assert_allclose(np.median(draws, axis=0), TARGET, atol=0.15)
+        assert len(np.unique(draws, axis=0)) == 30
 
     def test_rows_count_by_their_weights(self, rng):
         z = rng.standard_normal((100, 2))
         good = np.arange(100) < 50
         y = np.where(good, np.sum((z - 0.4) ** 2, axis=1), np.sum((z + 1) ** 2, axis=1))
         found = quadratic.draw_quadratic(
-            z, y, np.where(good, 1.0, 1e-9), 1.0, rng, SETTINGS
+            z, y, np.where(good, 1.0, 1e-9), 1.0, rng, MOST
         ).minimizer(5.0)
         np.testing.assert_allclose(found, [0.4, 0.4], atol=0.05)
 
     def test_few_rows_have_an_isotropic_hessian(self, rng):
         z = rng.standard_normal((4, 6))
         hessian = quadratic.draw_quadratic(
-            z, np.sum(z**2, axis=1), np.ones(4), 1.0, rng, SETTINGS
+            z, np.sum(z**2, axis=1), np.ones(4), 1.0, rng, MOST
         ).hessian
         np.testing.assert_allclose(hessian, hessian[0, 0] * np.eye(6))
 
@@ -97,11 +153,11 @@ class TestDraw:
         z = rng.standard_normal((60, 2))
         y = np.sum((z - 0.4) ** 2, axis=1) + rng.standard_normal(60)
         seeded = [np.random.default_rng(1) for _ in range(2)]
-        alone = quadratic.draw_quadratic(z, y, np.ones(60), 1.0, seeded[0], SETTINGS)
+        alone = quadratic.draw_quadratic(z, y, np.ones(60), 1.0, seeded[0], MOST)
         more = np.concatenate([z, rng.standard_normal((600, 2))])
         weight = np.repeat([1.0, 1e-12], [60, 600])
         beside = quadratic.draw_quadratic(
-            more, np.append(y, np.zeros(600)), weight, 1.0, seeded[1], SETTINGS
+            more, np.append(y, np.zeros(600)), weight, 1.0, seeded[1], MOST
         )
         np.testing.assert_allclose(beside.slope, alone.slope, rtol=1e-5)
         np.testing.assert_allclose(beside.hessian, alone.hessian, rtol=1e-5)

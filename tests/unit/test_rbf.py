@@ -7,9 +7,7 @@ import pytest
 
 from adbo.optimizer.distances import squared_distances
 from adbo.optimizer.models import rbf
-from adbo.optimizer.settings import RBFSettings
 
-SETTINGS = RBFSettings()
 SMOOTHING = 0.1
 
 
@@ -39,7 +37,7 @@ def _left_out(z, y, quintic, smoothing):
 
 def test_goes_through_its_points_where_there_is_no_noise(rng):
     z = rng.uniform(-1.5, 1.5, (60, 2))
-    model = rbf.fit_rbf(z, _valley(z), SMOOTHING, SETTINGS)
+    model = rbf.fit_rbf(z, _valley(z), SMOOTHING)
     np.testing.assert_allclose(model.predict(z), _valley(z), atol=1e-2)
 
 
@@ -47,7 +45,7 @@ def test_does_not_follow_noise(rng):
     z, q = rng.standard_normal((100, 3)), rng.standard_normal((200, 3))
     y = np.sum(z**2, axis=1)
     noisy = y + rng.standard_normal(100)
-    model = rbf.fit_rbf(z, noisy, SMOOTHING, SETTINGS)
+    model = rbf.fit_rbf(z, noisy, SMOOTHING)
     assert np.mean((model.predict(z) - noisy) ** 2) > 0.3
     assert np.mean((model.predict(q) - np.sum(q**2, axis=1)) ** 2) < 0.5
 
@@ -71,19 +69,19 @@ def test_the_one_that_predicts_best_is_chosen(rng):
         for quintic, own in ((False, rbf._RIDGE), (True, rbf._QUINTIC_RIDGE))
         for ridge in (own, SMOOTHING)
     )
-    assert rbf.fit_rbf(z, y, SMOOTHING, SETTINGS).error == pytest.approx(least, rel=1e-4)
+    assert rbf.fit_rbf(z, y, SMOOTHING).error == pytest.approx(least, rel=1e-4)
 
 
 def test_a_plane_is_a_plane_everywhere(rng):
     z = rng.standard_normal((20, 3))
-    model = rbf.fit_rbf(z, z @ [1.0, -2.0, 0.5] + 3, SMOOTHING, SETTINGS)
+    model = rbf.fit_rbf(z, z @ [1.0, -2.0, 0.5] + 3, SMOOTHING)
     far = 5 * rng.standard_normal((50, 3))
     np.testing.assert_allclose(model.predict(far), far @ [1.0, -2.0, 0.5] + 3, atol=1e-4)
 
 
 def test_a_curved_valley_is_followed(rng):
     z = rng.uniform(-1.5, 1.5, (150, 2))
-    model = rbf.fit_rbf(z, _valley(z), SMOOTHING, SETTINGS)
+    model = rbf.fit_rbf(z, _valley(z), SMOOTHING)
     q = rng.uniform(-1, 1, (200, 2))
     error = np.abs(model.predict(q) - _valley(q))
     assert model.quintic
@@ -92,17 +90,17 @@ def test_a_curved_valley_is_followed(rng):
 
 def test_a_kink_makes_a_cubic_model(rng):
     z = rng.uniform(-1, 1, (150, 2))
-    assert not rbf.fit_rbf(z, np.abs(z).sum(axis=1), SMOOTHING, SETTINGS).quintic
+    assert not rbf.fit_rbf(z, np.abs(z).sum(axis=1), SMOOTHING).quintic
 
 
 def test_few_points_make_a_cubic_model(rng):
     z = rng.standard_normal((19, 3))
-    assert not rbf.fit_rbf(z, np.sum(z**2, axis=1), SMOOTHING, SETTINGS).quintic
+    assert not rbf.fit_rbf(z, np.sum(z**2, axis=1), SMOOTHING).quintic
     z = rng.standard_normal((20, 3))
-    assert rbf.fit_rbf(z, np.sum(z**2, axis=1), SMOOTHING, SETTINGS).quintic
+    assert rbf.fit_rbf(z, np.sum(z**2, axis=1), SMOOTHING).quintic
 
 
 @pytest.mark.parametrize("m", [1, 2, 30])
 def test_points_that_coincide(m):
-    model = rbf.fit_rbf(np.zeros((m, 3)), np.arange(m, dtype=float), SMOOTHING, SETTINGS)
+    model = rbf.fit_rbf(np.zeros((m, 3)), np.arange(m, dtype=float), SMOOTHING)
     assert np.isfinite(model.predict(np.eye(3))).all()

@@ -1,42 +1,40 @@
-"""Proposals are good, new, different from each other, and always possible."""
+"""Each strategy by itself: its points are good, valid, and none where it has nothing to say."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from optimizer_views import continuous, geometry_of, grid, sample_of, view_of
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from adbo.optimizer import regions, strategies
-from adbo.optimizer.models import additive
-from adbo.optimizer.regions import Region, RegionKind
-from adbo.optimizer.sample import Geometry, Rows, Sample
-from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings, StrategySettings
-from adbo.optimizer.strategies import propose_point
-from adbo.optimizer.view import enter_region, make_view
+from adbo.core.origins import STRATEGIES
+from adbo.core.space import SearchSpace
+from adbo.optimizer.regions import Region, RegionSettings, make_region
+from adbo.optimizer.sample import Geometry
+from adbo.optimizer.strategies import DEFAULT_STRATEGIES, GLOBAL, forest
+from adbo.optimizer.strategies.exploration import Exploration
+from adbo.optimizer.strategies.forest import Forest
+from adbo.optimizer.strategies.gaussian import Gaussian
+from adbo.optimizer.strategies.local import Local
+from adbo.optimizer.strategies.quadratic import Quadratic
 
+BOUNDED = [Forest(), Gaussian(), Local(), Quadratic()]
 
-def continuous(d):
-    return Geometry(np.zeros(d, dtype=np.int64), np.full(d, np.inf), lambda units: units)
-
-
-def grid(levels, categories=None):
-    levels = np.array(levels, dtype=float)
-
-    def snap(units):
-        return (np.clip(np.floor(units * levels), 0, levels - 1) + 0.5) / levels
-
-    return Geometry(np.array(categories or [0] * len(levels)), levels, snap)
-
-
-def sample_of(X, cost):
-    order = np.argsort(cost)
-    n_elites = int((~np.isnan(cost)).sum())
-    return Sample(X[order], cost[order], n_elites, lambda: Rows(X[:0], cost[:0]))
-
-
-def propose(sample, geometry, kappa, rng, is_known=None, settings=DEFAULT_SETTINGS):
-    return propose_point(sample, geometry, kappa, rng, is_known, settings)
+SPACES = st.lists(
+    st.one_of(
+        st.just(FloatDistribution(-1, 2)),
+        st.just(FloatDistribution(1e-5, 1, log=True)),
+        st.just(FloatDistribution(0, 1, step=0.25)),
+        st.integers(0, 12).map(lambda high: IntDistribution(0, high)),
+        st.integers(1, 5).map(lambda n: CategoricalDistribution(list(range(n)))),
+    ),
+    min_size=1,
+    max_size=4,
+).map(lambda ds: SearchSpace({f"p{i}": d for i, d in enumerate(ds)}))
 
 
 @pytest.fixture
@@ -44,78 +42,106 @@ def rng():
     return np.random.default_rng(0)
 
 
-class TestPropose:
-    def test_near_the_minimum_of_a_bowl(self, rng):
-        X = rng.random((400, 2))
-        sample = sample_of(X, ((X - 0.3) ** 2).sum(axis=1))
-        points = np.array([propose(sample, continuous(2), 0.0, rng) for _ in range(20)])
-        assert np.median(np.abs(points - 0.3)) < 0.03
+def names_of(strategies):
+    return [type(strategy).__name__ for strategy in strategies]
 
-    def test_parameters_that_act_one_by_one_are_searched_so(self, rng):
-        X = rng.random((200, 4))
-        target = np.array([0.3, 0.6, 0.8, 0.2])
 
-        def cost(points):
-            x = points - target
-            return np.sum(2 * np.abs(x) - np.cos(25 * x), axis=1)
+def seen(X, cost, geometry=None, kappa=1.0):
+    """Return the view of rows and costs, all of them elites."""
+    return view_of(sample_of(X, cost), geometry or continuous(X.shape[1]), kappa)
 
-        sample = sample_of(X, cost(X))
-        points = np.array([propose(sample, continuous(4), 0.0, rng) for _ in range(100)])
-        found = (np.abs(points - target).max(axis=1) < 0.06).mean()
-        assert found > 0.05  # no other model gets there in one step
 
-    def test_large_kappa_explores(self, rng):
-        # Only the forest uses kappa.
-        forest_only = OptimizerSettings(
-            strategies=StrategySettings(
-                minimize_probability=0.0, quadratic_probability=0.0, additive_probability=0.0
-            )
-        )
-        X = np.concatenate([0.3 + 0.01 * rng.standard_normal((200, 2)), rng.random((20, 2))])
-        sample = sample_of(X, ((X - 0.3) ** 2).sum(axis=1))
+def points_of(strategy, view, rng, n=20, kind="elites"):
+    """Return the first points ``(n, d)`` of a strategy; fewer where it has none."""
+    region = make_region(view, kind, rng, RegionSettings())
+    return np.concatenate([strategy.propose(view, region, rng)[:1] for _ in range(n)])
 
-        def distance(kappa):
-            points = [
-                propose(sample, continuous(2), kappa, rng, settings=forest_only) for _ in range(20)
-            ]
-            return np.abs(np.array(points) - 0.3).mean()
 
-        assert distance(1000.0) > 5 * distance(0.0)
+def square(X, target=0.3):
+    return np.sum((X - target) ** 2, axis=1)
 
-    def test_a_seed_determines_it(self):
-        X = np.random.default_rng(0).random((50, 3))
-        sample = sample_of(X, X.sum(axis=1))
+
+def test_every_strategy_has_a_name_of_an_origin():
+    assert set(DEFAULT_STRATEGIES) == set(STRATEGIES)
+    assert set(GLOBAL) < set(STRATEGIES)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@given(
+    space=SPACES,
+    costs=st.lists(
+        st.one_of(
+            st.floats(allow_nan=True, allow_infinity=True), st.sampled_from([0.0, 1.0, math.inf])
+        ),
+        min_size=1,
+        max_size=60,
+    ),
+    absent=st.sampled_from([0.0, 0.3]),
+    kind=st.sampled_from(["elites", "basin", "restart"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_points_are_valid_whatever_was_seen(name, space, costs, absent, kind, seed):
+    rng = np.random.default_rng(seed)
+    cost, n_places = np.array(costs), int(rng.integers(1, 61))
+    cost[0] = np.nan_to_num(cost[0])
+    X = space.snap(rng.random((n_places, len(space))))[rng.integers(n_places, size=len(cost))]
+    X[rng.random(X.shape) < absent] = np.nan
+    view = view_of(sample_of(X, cost), geometry_of(space))
+    region = make_region(view, "space" if name in GLOBAL else kind, rng, RegionSettings())
+    points = DEFAULT_STRATEGIES[name].propose(view, region, rng)
+    assert points.shape == (len(points), len(space))
+    assert ((points >= 0) & (points <= 1)).all()
+    np.testing.assert_allclose(points, space.snap(points), atol=1e-12)
+
+
+@pytest.mark.parametrize("strategy", BOUNDED, ids=names_of(BOUNDED))
+class TestModelsOfRegions:
+    def test_near_the_minimum_of_a_bowl(self, strategy, rng):
+        X = rng.random((200, 2))
+        points = points_of(strategy, seen(X, square(X), kappa=0.0), rng)
+        assert len(points) == 20
+        assert np.median(np.abs(points - 0.3)) < (0.1 if isinstance(strategy, Forest) else 0.02)
+
+    def test_a_seed_determines_the_points(self, strategy):
+        X = np.random.default_rng(0).random((60, 3))
         first, second = (
-            propose(sample, continuous(3), 1.0, np.random.default_rng(7)) for _ in range(2)
+            points_of(strategy, seen(X, square(X)), np.random.default_rng(7), 3) for _ in "ab"
         )
         np.testing.assert_array_equal(first, second)
 
-    def test_asks_on_one_history_differ(self, rng):
-        X = rng.random((300, 5))
-        sample = sample_of(X, ((X - 0.3) ** 2).sum(axis=1))
-        points = [propose(sample, continuous(5), 1.0, rng).tobytes() for _ in range(64)]
-        assert len(set(points)) == 64
+    def test_random_streams_make_points_differ(self, strategy, rng):
+        X = rng.random((100, 3))
+        points = points_of(strategy, seen(X, square(X)), rng, 30)
+        assert len(np.unique(points, axis=0)) == 30
 
-    @settings(max_examples=40, deadline=None)
-    @given(
-        st.integers(0, 30),
-        st.integers(1, 4),
-        st.sampled_from([0.0, 0.3, 1.0]),
-        st.sampled_from([0.0, 0.3, 1.0]),
-        st.sampled_from([1e-308, 1.0, 1e308, np.inf]),
-        st.integers(0, 2**32 - 1),
-    )
-    def test_complete_and_inside_whatever_was_seen(self, m, d, absent, failed, scale, seed):
-        rng = np.random.default_rng(seed)
-        X = rng.random((m, d))
-        X[rng.random((m, d)) < absent] = np.nan
-        cost = np.where(rng.random(m) < failed, np.nan, scale * rng.choice([-1.0, 0.5, 1.0], m))
-        with np.errstate(over="raise", invalid="raise"):
-            point = propose(sample_of(X, cost), continuous(d), 1.0, rng)
-        assert point.shape == (d,)
-        assert ((point >= 0) & (point <= 1)).all()
+    def test_downhill_from_a_restart_whose_basin_has_few_rows(self, strategy, rng):
+        X = np.concatenate([rng.random((60, 3)), [[0.5, 0.5, 0.5]]])
+        X = X[(np.linalg.norm(X - 0.5, axis=1) > 0.15) | (X == 0.5).all(axis=1)]
+        view = view_of(sample_of(X, square(X, 0.9)), continuous(3))
+        order = np.argsort(np.linalg.norm(view.complete - 0.5, axis=1))
+        region = Region("restart", view.complete[order], view.sample.cost[order], 0.1)
+        step = [strategy.propose(view, region, rng)[0] - 0.5 for _ in range(30)]
+        assert np.mean(np.sum(step, axis=1) > 0) > 0.8
+        assert np.median(np.linalg.norm(step, axis=1)) < 0.2
 
-    def test_absent_branch_is_not_mistaken_for_its_values(self, rng):
+
+@pytest.mark.parametrize("strategy", [Forest(), Gaussian()], ids=["Forest", "Gaussian"])
+class TestConfidenceBounds:
+    def test_large_kappa_explores(self, strategy, rng):
+        X = np.concatenate([0.3 + 0.01 * rng.standard_normal((200, 2)), rng.random((20, 2))])
+        views = [seen(X, square(X), kappa=kappa) for kappa in (0.0, 1000.0)]
+        distance = [np.abs(points_of(strategy, view, rng) - 0.3).mean() for view in views]
+        assert distance[1] > 5 * distance[0]
+
+    def test_choices_and_whole_numbers(self, strategy, rng):
+        geometry = grid([4, 10, 100], categories=[4, 0, 0])
+        X = geometry.snap(rng.random((150, 3)))
+        cost = np.array([2.0, 0.0, 3.0, 1.0])[(X[:, 0] * 4).astype(int)] + square(X[:, 1:])
+        points = points_of(strategy, seen(X, cost, geometry, 0.0), rng)
+        assert (points[:, 0] == 1.5 / 4).mean() > 0.8
+        assert np.median(np.abs(points[:, 1:] - 0.3)) < 0.11
+
+    def test_a_branch_is_not_mistaken_for_the_values_of_another(self, strategy, rng):
         # The parameter of the good branch is absent in the bad one, and best at 0.8.
         X = rng.random((300, 2))
         X[:, 0] = np.where(X[:, 0] < 0.5, 0.25, 0.75)
@@ -127,135 +153,97 @@ class TestPropose:
             np.array([2.0, np.inf]),
             lambda units: np.column_stack([np.where(units[:, 0] < 0.5, 0.25, 0.75), units[:, 1]]),
         )
-        points = np.array([propose(sample_of(X, cost), geometry, 0.1, rng) for _ in range(20)])
+        points = points_of(strategy, seen(X, cost, geometry, 0.1), rng)
         assert (points[:, 0] == 0.25).mean() > 0.9
         assert np.median(np.abs(points[:, 1] - 0.8)) < 0.05
 
-    def test_region_that_fails_is_left_alone(self, rng):
-        X = rng.random((400, 2))
-        cost = np.where(X[:, 0] < 0.4, np.nan, X[:, 0] + X[:, 1])
-        points = np.array(
-            [propose(sample_of(X, cost), continuous(2), 1.0, rng) for _ in range(40)]
-        )
-        assert (points[:, 0] < 0.38).mean() < 0.25
+
+def test_a_few_rows_suffice_for_a_gaussian_process(rng):
+    distances = []
+    for _ in range(10):
+        X = rng.random((12, 2))
+        points = points_of(Gaussian(), seen(X, square(X, 0.4), kappa=0.0), rng, 1)
+        distances.append(np.linalg.norm(points[0] - 0.4))
+    assert np.median(distances) < 0.05
 
 
-class TestEnterRegion:
-    """A basin's rows are in one view, whether they were in the sample or auxiliary rows."""
-
-    @pytest.fixture
-    def auxiliary(self, rng):
-        return Rows(0.8 + 0.05 * rng.standard_normal((400, 2)), 10 + rng.random(400))
-
-    @pytest.fixture
-    def view(self, rng, auxiliary):
-        X = rng.random((50, 2))
-        X[20] = 0.8
-        return make_view(Sample(X, rng.random(50), 30, lambda: auxiliary), None, rng)
-
-    def basin(self, view, auxiliary, radius):
-        everything = np.concatenate([view.complete, auxiliary.X])
-        distance = np.linalg.norm(everything - view.complete[20], axis=1)
-        return Region(np.argsort(distance, kind="stable"), RegionKind.BASIN, radius)
-
-    def test_rows_within_the_radius_and_no_others(self, view, auxiliary):
-        found, basin = enter_region(view, self.basin(view, auxiliary, 0.04), 320)
-        distance = np.linalg.norm(found.complete[basin.rows] - 0.8, axis=1)
-        expected = sum(
-            (np.linalg.norm(X - 0.8, axis=1) <= 0.04).sum() for X in (view.complete, auxiliary.X)
-        )
-        assert 20 < len(basin.rows) == expected
-        assert (np.diff(distance) >= 0).all()
-        assert distance[-1] <= 0.04
-        np.testing.assert_array_equal(found.sample.X, found.complete)
-
-    def test_rows_keep_their_costs(self, view, auxiliary):
-        found, basin = enter_region(view, self.basin(view, auxiliary, 0.04), 320)
-        of_auxiliary = basin.rows[basin.rows >= 50]
-        for row in of_auxiliary:
-            (index,) = np.flatnonzero((found.complete[row] == auxiliary.X).all(axis=1))
-            assert found.sample.cost[row] == auxiliary.cost[index]
-        assert (found.sample.cost[basin.rows] < 10).sum() == len(basin.rows) - len(of_auxiliary)
-        np.testing.assert_array_equal(found.complete[:50], view.complete)
-
-    def test_the_nearest_ones_if_they_are_many(self, view, auxiliary):
-        basin = self.basin(view, auxiliary, np.inf)
-        found, inside = enter_region(view, basin, 320)
-        assert len(inside.rows) == 320
-        everything = np.concatenate([view.complete, auxiliary.X])
-        np.testing.assert_array_equal(found.complete[inside.rows], everything[basin.rows[:320]])
+@pytest.mark.parametrize("costs", [[1.0] * 30, [np.inf] * 30, [1.0, 2.0] + [np.nan] * 28])
+def test_costs_that_tell_nothing_make_no_gaussian_process(costs, rng):
+    assert not len(points_of(Gaussian(), seen(rng.random((30, 2)), np.array(costs)), rng))
 
 
-@pytest.mark.parametrize("kind", [RegionKind.BASIN, RegionKind.RESTART])
-def test_a_restart_goes_downhill_although_its_basin_has_few_rows(rng, monkeypatch, kind):
-    X = np.concatenate([rng.random((60, 3)), [[0.5, 0.5, 0.5]]])
-    X = X[(np.linalg.norm(X - 0.5, axis=1) > 0.15) | (X == 0.5).all(axis=1)]
-    sample = sample_of(X, np.sum((X - 0.9) ** 2, axis=1))
-    order = np.argsort(np.linalg.norm(sample.X - 0.5, axis=1), kind="stable")
-    region = Region(order, kind, 0.1)
-    monkeypatch.setattr(regions, "choose_region", lambda *_: region)
-    step = np.array([propose(sample, continuous(3), 1.0, rng) - 0.5 for _ in range(60)])
-    ahead = (step.sum(axis=1) > 0.8 * np.sqrt(3) * np.linalg.norm(step, axis=1)).mean()
-    assert (ahead > 0.9) == (kind is RegionKind.RESTART)
+def test_the_forest_of_a_basin_has_its_rows_instead_of_the_elites(rng, monkeypatch):
+    fitted = []
+    fit = forest.fit_forest
+    monkeypatch.setattr(forest, "fit_forest", lambda X, *rest: fitted.append(X) or fit(X, *rest))
+    X, cost = rng.random((50, 2)), np.arange(50.0)
+    view = view_of(sample_of(X, cost, 5), continuous(2))
+    near = rng.random((6, 2))
+    for kind, first in [("basin", near[:5]), ("elites", X[:5])]:
+        Forest().propose(view, Region(kind, near, np.arange(6.0)), rng)
+        np.testing.assert_array_equal(fitted.pop(), np.concatenate([first, X[5:]]))
 
 
-def test_the_forest_of_a_basin_has_its_rows_instead_of_the_elites():
-    basin = Region(np.array([70, 3, 61, 62, 40, 7]), RegionKind.BASIN, 0.1)
-    rows, n_near = strategies._replace_elites(np.arange(50), 5, basin)
-    assert list(rows[:n_near]) == [70, 3, 61, 62, 40]
-    assert list(rows[n_near:]) == [i for i in range(5, 50) if i != 40]
+class TestLocal:
+    def test_it_follows_a_curved_valley(self, rng):
+        x = rng.uniform(0.1, 0.5, 120)
+        X = np.stack([x, x**2 + 0.01 * rng.standard_normal(120)], axis=1)
+        cost = (X[:, 0] - 0.6) ** 2 + 100 * (X[:, 1] - X[:, 0] ** 2) ** 2
+        points = points_of(Local(), seen(X, cost), rng, 40)
+        assert np.quantile(points[:, 0], 0.8) > 0.52  # where nobody has been
+        assert np.median(np.abs(points[:, 1] - points[:, 0] ** 2)) < 0.02
+
+    def test_not_among_too_few_rows(self, rng):
+        X = rng.random((11, 3))
+        for m, expected in [(7, 0), (8, 20)]:
+            strategy = Local(rows_per_coefficient=2.0)
+            assert len(points_of(strategy, seen(X[:m], square(X[:m])), rng)) == expected
 
 
-class TestRepeats:
-    def test_a_finite_space_is_enumerated_before_anything_is_repeated(self, rng):
-        geometry = grid([3, 4], categories=[3, 0])
-        rows: list[np.ndarray] = []
+class TestQuadratic:
+    def test_it_averages_over_the_small_minima_of_a_basin(self, rng):
+        X = 0.4 + 0.1 * rng.standard_normal((100, 2))
+        cost = square(X, 0.45) + 0.0003 * np.sum(np.cos(300 * X), axis=1)
+        points = points_of(Quadratic(), seen(X, cost), rng, 40)
+        assert np.median(np.linalg.norm(points - 0.45, axis=1)) < 0.03
 
-        def is_known(units):
-            known = {row.tobytes() for row in rows}
-            return np.array([unit.tobytes() in known for unit in units])
+    def test_few_rows_of_a_quadratic_locate_its_minimum(self, rng):
+        X = 0.5 + 0.05 * rng.standard_normal((30, 4))
+        cost = np.sum([1.0, 3.0, 0.5, 2.0] * (X - 0.52) ** 2, axis=1)
+        # Rows enough for all mixed terms.
+        strategy = Quadratic(rows=(2.1, 3.0), most_coefficients=15, step_exponents=(-5.0, -4.0))
+        points = points_of(strategy, seen(X, cost), rng)
+        assert np.median(np.linalg.norm(points - 0.52, axis=1)) < 0.002
 
-        for _ in range(12):
-            X = np.array(rows).reshape(-1, 2)
-            sample = sample_of(X, X.sum(axis=1))
-            rows.append(propose(sample, geometry, 1.0, rng, is_known))
-        assert len({row.tobytes() for row in rows}) == 12
-        X = np.array(rows)
-        again = propose(sample_of(X, X.sum(axis=1)), geometry, 1.0, rng, is_known)
-        assert is_known(again[None, :]).all()
+    def test_not_among_too_few_rows(self, rng):
+        X = rng.random((20, 3))
+        for m, expected in [(10, 0), (11, 20)]:
+            strategy = Quadratic(rows=(1.5, 3.0))
+            assert len(points_of(strategy, seen(X[:m], square(X[:m])), rng)) == expected
 
-    def test_distant_unknown_point_is_found_by_uniform_draws(self, rng):
-        geometry = grid([50, 50])
-        target = np.array([49.5, 49.5]) / 50
 
-        def is_known(units):
-            return (units != target).any(axis=1)
+@pytest.mark.parametrize("name", ["local", "quadratic", "bowl"])
+def test_no_smooth_model_without_continuous_columns(name, rng):
+    geometry = grid([10, 10])
+    X = geometry.snap(rng.random((80, 2)))
+    kind = "space" if name in GLOBAL else "elites"
+    view = seen(X, square(X), geometry)
+    assert not len(points_of(DEFAULT_STRATEGIES[name], view, rng, kind=kind))
 
-        X = geometry.snap(0.05 * rng.random((30, 2)))
-        sample = sample_of(X, X.sum(axis=1))
-        found = [propose(sample, geometry, 0.0, rng, is_known) for _ in range(10)]
-        assert any(np.array_equal(point, target) for point in found)
 
-    def test_a_model_whose_points_are_known_leaves_the_ask_to_the_forest(self, rng, monkeypatch):
-        geometry = grid([50, 50])
-        X = geometry.snap(rng.random((60, 2)))
-        sample = sample_of(X, np.sum((X - 0.3) ** 2, axis=1))
-        monkeypatch.setattr(additive, "minimize_additive", lambda *_: sample.X[:1])
-        monkeypatch.setattr(strategies, "_uniform_points", None)
-        always = OptimizerSettings(strategies=StrategySettings(additive_probability=1.0))
-        known = {row.tobytes() for row in sample.X}
+class TestExploration:
+    def test_points_are_uniform(self, rng):
+        X = 0.3 + 0.01 * rng.standard_normal((30, 3))
+        points = points_of(Exploration(), seen(X, square(X)), rng, 1000, "space")
+        np.testing.assert_allclose(points.mean(axis=0), 0.5, atol=0.05)
+        np.testing.assert_allclose(points.std(axis=0), 12**-0.5, atol=0.03)
 
-        def is_known(units):
-            return np.array([unit.tobytes() in known for unit in units])
-
-        points = np.array(
-            [propose(sample, geometry, 0.0, rng, is_known, always) for _ in range(20)]
-        )
-        assert not is_known(points).any()
-        assert np.median(np.abs(points - 0.3)) < 0.1
-
-    def test_proposals_are_snapped(self, rng):
-        geometry = grid([7, 2])
-        X = geometry.snap(rng.random((30, 2)))
-        point = propose(sample_of(X, X.sum(axis=1)), geometry, 1.0, rng)
-        np.testing.assert_array_equal(point, geometry.snap(point[None, :])[0])
+    def test_all_points_of_a_small_space_in_a_random_order(self, rng):
+        space = SearchSpace({"n": IntDistribution(0, 4), "c": CategoricalDistribution(list("ab"))})
+        geometry = Geometry(space.categories, space.levels, space.snap, space.all_units)
+        X = space.all_units()
+        view = view_of(sample_of(X, X.sum(axis=1)), geometry)
+        region = make_region(view, "space", rng, RegionSettings())
+        points = [Exploration().propose(view, region, rng) for _ in range(60)]
+        assert all(len(np.unique(found, axis=0)) == len(found) == 10 for found in points)
+        assert len({found[0].tobytes() for found in points}) == 10

@@ -29,17 +29,17 @@ def _three_threads():
 
 def test_an_ask_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    propose_point = ask.propose_point
+    propose_unit = ask._propose_unit
 
     def spy(*arguments):
         seen.append(_n_threads())
-        return propose_point(*arguments)
+        return propose_unit(*arguments)
 
-    monkeypatch.setattr(ask, "propose_point", spy)
+    monkeypatch.setattr(ask, "_propose_unit", spy)
     optimizer = adbo.Optimizer({"x": optuna.distributions.FloatDistribution(0, 1)}, seed=0)
     for _ in range(3):
         optimizer.tell(optimizer.ask(), 1.0)
-    assert seen == [{1}] * 2  # the first ask knows nothing
+    assert seen == [{1}] * 3
     assert _n_threads() == {3}
 
 

@@ -3,7 +3,8 @@
 The kernel is Matern's with smoothness 5/2. The length scales and the noise maximize the posterior
 density (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, section 5.4). The
 prior of the length scales grows with the number of columns (Hvarfner, Hellsten and Nardi, ICML
-2024): without it, a few rows in many columns would be taken for noise.
+2024): without it, a few rows in many columns would be taken for noise. It shrinks with the spread
+of the rows: from scales that are much longer, the fit takes rows close to each other for noise.
 
 Notation: ``Z (m, k)`` embedded rows (`adbo.optimizer.distances.embed`), ``y (m,)`` targets,
 ``q (N, k)`` queries.
@@ -29,6 +30,12 @@ _LOG_NOISE = np.log(1e-4)
 #: Least noise variance: it keeps the matrix regular where rows coincide.
 _LEAST_LOG_NOISE = np.log(1e-8)
 
+#: Standard deviation in each column of rows that are uniform in the unit cube.
+_CUBE_SPREAD = 12**-0.5
+
+#: Least spread of rows that differ, as a fraction of that: less is rounding.
+_LEAST_SIZE = 1e-12
+
 
 @dataclass(frozen=True)
 class GaussianProcess:
@@ -36,8 +43,10 @@ class GaussianProcess:
 
     Parameters
     ----------
+    origin
+        Mean of the rows ``(k,)``.
     Z
-        Rows ``(m, k)`` divided by the length scales.
+        Rows ``(m, k)`` minus the origin, divided by the length scales.
     lengths
         Length scale of each embedded column ``(k,)``.
     noise
@@ -52,6 +61,7 @@ class GaussianProcess:
         Standard deviation of the process, in standard deviations of the targets.
     """
 
+    origin: FloatArray
     Z: FloatArray
     lengths: FloatArray
     noise: float
@@ -63,7 +73,7 @@ class GaussianProcess:
 
     def predict(self, q: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return mean and standard deviation of the noiseless values ``(N,)`` at ``q (N, k)``."""
-        cross = _matern(squared_distances(q / self.lengths, self.Z))[0]
+        cross = _matern(squared_distances((q - self.origin) / self.lengths, self.Z))[0]
         half = solve_triangular(self.root, cross.T, lower=True, check_finite=False)
         variance = np.maximum(1.0 - np.sum(half**2, axis=0), 0.0)
         mean = self.mean + self.deviation * (cross @ self.weights)
@@ -96,8 +106,12 @@ def fit_gaussian_process(
     mean, deviation = float(y.mean()), float(y.std()) or 1.0
     targets = (y - mean) / deviation
     n = int(groups.max()) + 1
+    # Distances between rows that are close to each other are exact only near 0.
+    origin = Z.mean(axis=0)
+    Z = Z - origin
+    size = np.log(_sizes(Z, groups))
     # sqrt(2) + log(k) / 2 is the mean of Hvarfner et al., for the unit cube.
-    centre = np.append(np.full(n, np.log(0.5) + 0.5 * np.log(n)), _LOG_NOISE)
+    centre = np.append(size + np.log(0.5) + 0.5 * np.log(n), _LOG_NOISE)
     spread = np.append(np.full(n, _LENGTH_SPREAD), _NOISE_SPREAD)
 
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:
@@ -105,7 +119,7 @@ def fit_gaussian_process(
         off = (theta - centre) / spread
         return value + 0.5 * float(off @ off), gradient + off / spread
 
-    bounds = [(np.log(1e-3), np.log(1e3))] * n + [(_LEAST_LOG_NOISE, 0.0)]
+    bounds = [(s + np.log(1e-3), np.log(1e3)) for s in size] + [(_LEAST_LOG_NOISE, 0.0)]
     found = minimize(
         loss, centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": iterations}
     )
@@ -118,7 +132,18 @@ def fit_gaussian_process(
     half = solve_triangular(root, targets, lower=True, check_finite=False)
     weights = solve_triangular(root, half, lower=True, trans=1, check_finite=False)
     amplitude = float(np.sqrt(half @ half / len(y)))
-    return GaussianProcess(scaled, lengths, noise, root, weights, mean, deviation, amplitude)
+    return GaussianProcess(
+        origin, scaled, lengths, noise, root, weights, mean, deviation, amplitude
+    )
+
+
+def _sizes(Z: FloatArray, groups: IntArray) -> FloatArray:
+    """Return the spread of rows ``(m, k)`` in each group, as a fraction of the unit cube's.
+
+    It is 1 where all rows are equal, because they do not tell the length scale.
+    """
+    size = np.bincount(groups, weights=Z.std(axis=0)) / np.bincount(groups) / _CUBE_SPREAD
+    return np.where(size > _LEAST_SIZE, np.minimum(size, 1.0), 1.0)
 
 
 def _negative_log_likelihood(
@@ -135,7 +160,7 @@ def _negative_log_likelihood(
         return np.inf, np.zeros_like(theta)
     inverse = _inverse(root)
     weights = inverse @ y
-    variance = float(y @ weights) / m
+    variance = max(float(y @ weights) / m, np.finfo(np.float64).tiny)
     value = 0.5 * m * np.log(variance) + float(np.log(np.diag(root)).sum())
     # Derivative by each entry of the matrix.
     sensitivity = 0.5 * (inverse - np.outer(weights, weights) / variance)

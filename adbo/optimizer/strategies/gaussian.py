@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,4 +53,8 @@ class Gaussian:
             return points[np.argsort(mean - kappa * std, kind="stable")]
 
         points = ranked(candidates.generate(region, geometry, rng, self.candidates))
-        return candidates.refine(points, ranked, geometry, rng, self.rounds)
+        if math.isfinite(region.reach):
+            return points  # a refinement would leave the region
+        refined = candidates.refine(points, ranked, geometry, rng, self.rounds)
+        # In a finite space, the refined points are few and may all be known.
+        return np.concatenate([refined, points])

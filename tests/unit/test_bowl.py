@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from optimizer_views import best_first, continuous, geometry_of
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from adbo.core.space import SearchSpace
-from adbo.optimizer import candidates, global_quadratic, regions
-from adbo.optimizer.sample import Geometry
-from adbo.optimizer.settings import GlobalQuadraticSettings
+from adbo.optimizer import candidates, regions
+from adbo.optimizer.strategies import bowl
+from adbo.optimizer.strategies.bowl import Bowl
 
-DEFAULT = GlobalQuadraticSettings()
-
-
-def continuous(d):
-    return Geometry(np.zeros(d, dtype=np.int64), np.full(d, np.inf), lambda units: units)
+DEFAULT = Bowl()
 
 
 @pytest.fixture
@@ -31,19 +28,17 @@ def ripples(X, target):
 def sample(rng, target, worked_out):
     """Rows all over the cube, and many of one basin that was searched; best first."""
     X = np.concatenate([rng.random((256, 3)), worked_out + 1e-3 * rng.standard_normal((256, 3))])
-    cost = ripples(X, target)
-    order = np.argsort(cost)
-    return X[order], cost[order]
+    return best_first(X, ripples(X, target))
 
 
 def fit(X, cost, geometry, rng, settings=DEFAULT):
     distance = regions.nearest_better_distances(X, cost)
-    return global_quadratic.fit_global_quadratic(X, cost, distance, geometry, rng, settings)
+    return bowl.fit_global_quadratic(X, cost, distance, geometry, rng, settings)
 
 
 def minimize(X, cost, geometry, rng):
     model = fit(X, cost, geometry, rng)
-    return global_quadratic.minimize_global_quadratic(X, model, geometry, rng, DEFAULT)
+    return bowl.minimize_global_quadratic(X, model, geometry, rng, DEFAULT)
 
 
 def test_bottom_is_found_beside_a_basin_that_was_searched(rng):
@@ -62,10 +57,9 @@ def test_failures_and_other_columns(rng):
     X = space.snap(rng.random((60, 2)))
     cost = (X[:, 1] - 0.3) ** 2
     cost[X[:, 1] > 0.6] = np.nan
-    order = np.argsort(cost)
-    geometry = Geometry(space.categories, space.levels, space.snap)
-    points = minimize(X[order], cost[order], geometry, rng)
-    assert (points[:, 0] == X[order[0], 0]).all()
+    X, cost = best_first(X, cost)
+    points = minimize(X, cost, geometry_of(space), rng)
+    assert (points[:, 0] == X[0, 0]).all()
     np.testing.assert_allclose(np.median(points[:, 1]), 0.3, atol=0.01)
     assert len(np.unique(points[:, 1])) > 1
 
@@ -85,8 +79,8 @@ def test_draws_differ_where_ripples_hide_the_bowl(rng):
     smooth = np.sum((X - target) ** 2, axis=1)
 
     def spread(y):
-        order = np.argsort(y)
-        found = [fit(X[order], y[order], continuous(3), rng).minimizer() for _ in range(40)]
+        rows, costs = best_first(X, y)
+        found = [fit(rows, costs, continuous(3), rng).minimizer() for _ in range(40)]
         return np.std(found, axis=0).max()
 
     assert spread(cost) > 10 * spread(smooth)
@@ -94,9 +88,8 @@ def test_draws_differ_where_ripples_hide_the_bowl(rng):
 
 def test_a_bowl_that_is_lowest_outside_leads_to_the_face(rng):
     X = rng.random((200, 3))
-    cost = np.sum((X - [1.4, 0.5, 0.5]) ** 2, axis=1)
-    order = np.argsort(cost)
-    firsts = [minimize(X[order], cost[order], continuous(3), rng)[0] for _ in range(40)]
+    X, cost = best_first(X, np.sum((X - [1.4, 0.5, 0.5]) ** 2, axis=1))
+    firsts = [minimize(X, cost, continuous(3), rng)[0] for _ in range(40)]
     np.testing.assert_allclose(np.median(firsts, axis=0), [1.0, 0.5, 0.5], atol=0.05)
 
 
@@ -105,9 +98,7 @@ def test_width_of_draws(rng):
     X, cost = sample(rng, target, target + np.array([3, -4, 3]) / 30)
     spreads = []
     for exponent in (0.0, -2.0):
-        settings = GlobalQuadraticSettings(
-            radius_exponents=(0.0, 0.0), width_exponents=(exponent, exponent)
-        )
+        settings = Bowl(radius_exponents=(0.0, 0.0), width_exponents=(exponent, exponent))
         found = [fit(X, cost, continuous(3), rng, settings).minimizer() for _ in range(40)]
         spreads.append(np.std(found, axis=0).max())
     assert spreads[0] > 20 * spreads[1] > 0
