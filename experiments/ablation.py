@@ -32,9 +32,9 @@ import pandas as pd
 from compare import SUITES
 from constants import constants, scaled, with_constant
 from rows import Part, append, load, parts_of
-from runs import Budget, Run, asynchronously, regrets_of
 from searchers import Adbo
 from versions import METHOD_VERSION
+from virtual_clock import Budget, Run, asynchronously, regrets_of
 
 from adbo.core.settings import KAPPA
 from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings, with_strategies

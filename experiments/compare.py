@@ -7,7 +7,7 @@
 
 A suite is a module with `NAMES`, its problems, and `make_case(name, seed)`: `cases`, test
 functions of all kinds of parameters; `bbob`; `real`; `tuning`. `methods.py` has the methods, and
-says which are asynchronous; `runs.py` has the virtual clock. Methods that are not installed,
+says which are asynchronous; `virtual_clock.py` has their workers. Methods that are not installed,
 sequential ones with more than one worker, and ones of the unit cube on conditional spaces are left
 out.
 
@@ -34,7 +34,7 @@ from cases import Case
 from comparison import report, score
 from methods import METHODS
 from rows import Part, append, load, parts_of
-from runs import Budget, ConditionalSpace, regrets_of
+from virtual_clock import Budget, ConditionalSpace, regrets_of
 
 from adbo.core.errors import UsageError
 

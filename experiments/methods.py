@@ -14,9 +14,9 @@ from importlib import metadata
 
 import minimizers
 import optuna
-from runs import Run, Searcher, Space, asynchronously, in_unit_cube
 from searchers import Adbo, DeepHyper, Nevergrad, Optuna, Smac
 from versions import METHOD_VERSION
+from virtual_clock import Run, Searcher, Space, asynchronously, in_unit_cube
 
 
 @dataclass(frozen=True)

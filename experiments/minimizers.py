@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
-from runs import Budget, FloatArray
 from scipy.optimize import minimize
+from virtual_clock import Budget, FloatArray
 
 Objective = Callable[[FloatArray], float]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from runs import FloatArray
 from versions import check_version
+from virtual_clock import FloatArray
 
 #: Numbers of evaluations after which a row has the best regret.
 CHECKPOINTS = (50, 100, 150, 200, 300, 500, 1000, 2000)

@@ -15,7 +15,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.trial import BaseTrial, FixedTrial, TrialState
-from runs import Budget, Penalty, Space
+from virtual_clock import Budget, Penalty, Space
 
 from adbo.core.settings import KAPPA
 from adbo.core.space import SearchSpace

@@ -2,7 +2,7 @@
 
     python experiments/strategy_shares.py --output experiments/raw/strategy_shares
 
-Workers run in parallel on a virtual clock (`runs.py`), on problems of `cases.py`. A row of the
+Workers run in parallel on a virtual clock, on problems of `cases.py`. A row of the
 file is a strategy in one run: its share of the evaluations, and its share of those that were
 better than all before them. The table, in Markdown, has the means over the runs of each kind of
 problem. Runs that are in the file are not repeated.
@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pandas as pd
 from cases import make_case
-from runs import Budget, Space, asynchronously, regrets_of
 from searchers import Adbo
 from versions import METHOD_VERSION, check_version
+from virtual_clock import Budget, Space, asynchronously, regrets_of
 
 from adbo.core.strategy_counts import strategies_of
 from adbo.optimizer.settings import DEFAULT_SETTINGS

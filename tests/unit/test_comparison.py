@@ -94,14 +94,14 @@ def test_only_runs_that_all_methods_have_are_compared(comparison: ModuleType) ->
 def test_runs_on_the_virtual_clock_have_exactly_their_evaluations(
     comparison: ModuleType,
 ) -> None:
-    cases, runs, methods = map(importlib.import_module, ("cases", "runs", "methods"))
-    budget = runs.Budget(workers=7, evaluations=30)
+    cases, clock, methods = map(importlib.import_module, ("cases", "virtual_clock", "methods"))
+    budget = clock.Budget(workers=7, evaluations=30)
     random = methods.METHODS["random"].run
-    regrets = runs.regrets_of(random, cases.make_case("sphere:2", 1), budget, 1)
+    regrets = clock.regrets_of(random, cases.make_case("sphere:2", 1), budget, 1)
     assert regrets.shape == (30,)
     assert (np.diff(regrets) <= 0).all()
-    with pytest.raises(runs.ConditionalSpace):
-        runs.regrets_of(
+    with pytest.raises(clock.ConditionalSpace):
+        clock.regrets_of(
             methods.METHODS["cobyqa"].run, cases.make_case("conditional", 1), budget, 1
         )
 
@@ -112,13 +112,13 @@ def test_runs_on_the_virtual_clock_have_exactly_their_evaluations(
 def test_every_method_has_its_evaluations_although_some_fail(
     comparison: ModuleType, name: str
 ) -> None:
-    cases, runs, methods = map(importlib.import_module, ("cases", "runs", "methods"))
+    cases, clock, methods = map(importlib.import_module, ("cases", "virtual_clock", "methods"))
     method = methods.METHODS[name]
     if method.missing:
         pytest.skip(f"{', '.join(method.missing)} is not installed")
     case = cases.make_case("failing:sphere:3", 1)
-    budget = runs.Budget(workers=1 if method.sequential else 4, evaluations=24)
-    regrets = runs.regrets_of(method.run, case, budget, 1)
+    budget = clock.Budget(workers=1 if method.sequential else 4, evaluations=24)
+    regrets = clock.regrets_of(method.run, case, budget, 1)
     assert regrets.shape == (24,)
     assert 0 <= regrets[-1] < math.inf
     assert method.version
@@ -127,7 +127,7 @@ def test_every_method_has_its_evaluations_although_some_fail(
 def test_a_trial_samples_its_parameters_when_its_evaluation_starts(
     comparison: ModuleType,
 ) -> None:
-    cases, runs = map(importlib.import_module, ("cases", "runs"))
+    cases, clock = map(importlib.import_module, ("cases", "virtual_clock"))
     events: list[str] = []
 
     class Recorder:
@@ -139,8 +139,8 @@ def test_a_trial_samples_its_parameters_when_its_evaluation_starts(
             assert trial.params == {"x0": 0.0, "x1": 0.0}
             events.append("tell")
 
-    run = runs.asynchronously(lambda space, seed, budget: Recorder())
-    runs.regrets_of(run, cases.make_case("sphere:2", 1), runs.Budget(2, 4), 1)
+    run = clock.asynchronously(lambda space, seed, budget: Recorder())
+    clock.regrets_of(run, cases.make_case("sphere:2", 1), clock.Budget(2, 4), 1)
     assert events == ["ask", "ask", "tell", "ask", "tell", "ask", "tell", "tell"]
 
 
