@@ -90,6 +90,17 @@ def make_case(name: str, seed: int) -> Case:
     return replace(case, noise=NOISE) if "noisy" in prefixes else case
 
 
+def suggest(trial: BaseTrial, name: str, distribution: BaseDistribution) -> Any:
+    """Ask a trial for a parameter of a declared space."""
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high, log = distribution.low, distribution.high, distribution.log
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(name, int(low), int(high), log=log)
+    return trial.suggest_float(name, low, high, log=log)
+
+
 def _fails(problem: Problem, params: Mapping[str, Any]) -> bool:
     border = problem.low + FAILING_FROM * (problem.high - problem.low)
     return bool((params["x0"] > border) == (problem.argmin[0] < border))

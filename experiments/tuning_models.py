@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from cases import Case
+from cases import Case, suggest
 from numpy.typing import NDArray
 from optuna.distributions import (
     BaseDistribution,
@@ -109,7 +109,7 @@ def make_case(name: str, seed: int) -> Case:
     x, y = x[chosen], y[chosen]
 
     def regret(trial: BaseTrial) -> float:
-        model = task.model(lambda name: _suggest(trial, name, task.space[name]))
+        model = task.model(lambda name: suggest(trial, name, task.space[name]))
         return loss(model, x, y, seed)
 
     return Case(task.space, regret)
@@ -144,16 +144,6 @@ def loss(model: Any, x: NDArray[np.float64], y: NDArray[Any], seed: int) -> floa
 @functools.cache
 def _threads() -> ThreadpoolController:
     return ThreadpoolController()
-
-
-def _suggest(trial: BaseTrial, name: str, distribution: BaseDistribution) -> Any:
-    if isinstance(distribution, CategoricalDistribution):
-        return trial.suggest_categorical(name, distribution.choices)
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high, log = distribution.low, distribution.high, distribution.log
-    if isinstance(distribution, IntDistribution):
-        return trial.suggest_int(name, int(low), int(high), log=log)
-    return trial.suggest_float(name, low, high, log=log)
 
 
 def _support_vectors(ask: Ask) -> Any:

@@ -56,7 +56,7 @@ def generate(
     Parameters
     ----------
     region
-        Its rows; if its reach is finite, all points are that close to its first row.
+        Its rows; if its reach is finite, most points are that close to its first row.
     geometry
         Kinds of the columns.
     rng

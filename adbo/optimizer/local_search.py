@@ -30,6 +30,12 @@ _FACE_EXPONENTS = (-4.0, -1.0)
 #: Times the mean spread: the probability that points outside the cube are reflected.
 _REFLECTIONS_PER_SPREAD = 3.0
 
+#: Points that are returned: more than one, because some may be known.
+N_POINTS = 64
+
+#: Rounds of a search that a strategy does not set itself.
+ROUNDS = 6
+
 #: Points of a search, how many of them the next round starts from, and its first steps in spreads.
 _SEARCH_POINTS, _SEARCH_BEST, _SEARCH_EXPONENTS = 256, 8, (-1.5, 0.3)
 
@@ -182,4 +188,4 @@ def search(
         points = points[np.argsort(predict(points), kind="stable")]
         start = points[rng.integers(_SEARCH_BEST, size=n)]
         step = step / 2
-    return points[:64]
+    return points[:N_POINTS]

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import Case
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from cases import Case, suggest
 from optuna.trial import BaseTrial
 
 from adbo.core.errors import UsageError
@@ -56,7 +55,7 @@ def make_case(name: str, seed: int) -> Case:
     best = bounded(problem.value(best_point(name, seed)))
 
     def regret(trial: BaseTrial) -> float:
-        x = [_suggest(trial, name, distribution) for name, distribution in problem.space.items()]
+        x = [suggest(trial, name, distribution) for name, distribution in problem.space.items()]
         return bounded(problem.value(x)) - best
 
     def fails(params: Mapping[str, Any]) -> bool:
@@ -102,11 +101,3 @@ def best_point(name: str, seed: int) -> Sequence[Any]:
 def stored_points() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     """Return what `best_known.json` holds: the value and the point of each problem and seed."""
     return json.loads(BEST_KNOWN.read_text()) if BEST_KNOWN.exists() else {}
-
-
-def _suggest(trial: BaseTrial, name: str, distribution: BaseDistribution) -> Any:
-    if isinstance(distribution, FloatDistribution):
-        return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
-    if isinstance(distribution, IntDistribution):
-        return trial.suggest_int(name, distribution.low, distribution.high)
-    return trial.suggest_categorical(name, distribution.choices)  # type: ignore[attr-defined]

@@ -105,22 +105,6 @@ def test_noise_is_found_and_averaged(rng):
     assert fit(Z, smooth(Z)).noise < 1e-4
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.5])
-def test_rows_left_out_are_predicted_as_by_a_fit_without_them(rng, noise):
-    Z = rng.random((25, 2))
-    y = smooth(Z) + noise * rng.standard_normal(25)
-    model = fit(Z, y)
-    kernel = matern(model.Z, model.Z) + model.noise * np.eye(25)
-    targets = (y - model.mean) / model.deviation
-
-    def predicted(i):
-        rest = np.arange(25) != i
-        weights = np.linalg.solve(kernel[np.ix_(rest, rest)], targets[rest])
-        return model.mean + model.deviation * kernel[i, rest] @ weights
-
-    np.testing.assert_allclose(model.left_out(y), [predicted(i) for i in range(25)], rtol=1e-5)
-
-
 def test_a_column_that_matters_less_has_a_longer_length_scale(rng):
     Z = rng.random((60, 2))
     model = fit(Z, np.sin(8 * Z[:, 0]) + 0.01 * Z[:, 1])

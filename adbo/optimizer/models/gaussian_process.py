@@ -79,14 +79,6 @@ class GaussianProcess:
         mean = self.mean + self.deviation * (cross @ self.weights)
         return np.asarray(mean), self.deviation * self.amplitude * np.sqrt(variance)
 
-    def left_out(self, y: FloatArray) -> FloatArray:
-        """Return leave-one-out predictions ``(m,)`` of the targets ``y (m,)`` of the fit.
-
-        Rasmussen and Williams, equation 5.12.
-        """
-        inverse = _inverse(self.root)
-        return np.asarray(y - self.deviation * self.weights / np.diag(inverse))
-
 
 def fit_gaussian_process(
     Z: FloatArray, y: FloatArray, groups: IntArray, iterations: int

@@ -25,7 +25,7 @@ class Local:
     """Upper limit of the rows, whose number is log-uniform; more cost time."""
     smoothing_exponents: Range = (-4.0, 0.5)
     """Range of U in the ridge 10^U of the smoothed functions, for each row."""
-    rounds: int = 6
+    rounds: int = local_search.ROUNDS
     """Rounds of the search for the minimum; steps are halved after each."""
 
     def propose(self, view: View, region: Region, rng: np.random.Generator) -> FloatArray:

@@ -52,9 +52,11 @@ class Quadratic:
             lowest = model.minimizer(self.reach)[None, :]
             projected = project(lowest)
             if (projected != lowest).any():
-                return local_search.search(model.predict, projected, project, rng, 6)
-            length = 10.0 ** rng.uniform(*self.step_exponents, size=(64, 1))
-            return lowest + length * rng.standard_normal((64, z.shape[1]))
+                return local_search.search(
+                    model.predict, projected, project, rng, local_search.ROUNDS
+                )
+            length = 10.0 ** rng.uniform(*self.step_exponents, size=(local_search.N_POINTS, 1))
+            return lowest + length * rng.standard_normal((len(length), z.shape[1]))
 
         y = plain_targets(cost)
         return local_search.minimize_locally(X, y, view.geometry, rng, minimize, region.reach)
