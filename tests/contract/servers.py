@@ -136,10 +136,11 @@ def mariadb() -> Server:
     """Start a MariaDB server."""
     binary = installed("mariadb-server", lambda: shutil.which("mariadbd", path=PATH))
     directory = _directory("mysql")
-    data = f"--datadir={directory / 'data'}"
+    # A server that starts removes the temporary tables of the others in its directory for them.
+    places = [f"--datadir={directory / 'data'}", f"--tmpdir={directory}"]
     installer = shutil.which("mariadb-install-db", path=PATH)
     assert installer is not None
-    _run([installer, "--no-defaults", data, "--skip-test-db", "--skip-name-resolve"], "mysql")
+    _run([installer, "--no-defaults", *places, "--skip-test-db", "--skip-name-resolve"], "mysql")
     users = directory / "users.sql"
     users.write_text(
         f"CREATE USER IF NOT EXISTS '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
@@ -149,7 +150,7 @@ def mariadb() -> Server:
     command = [
         binary,
         "--no-defaults",
-        data,
+        *places,
         f"--port={port}",
         f"--socket={directory / 'socket'}",
         f"--pid-file={directory / 'pid'}",
