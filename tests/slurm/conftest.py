@@ -71,6 +71,8 @@ def open_mpi(open_mpi_prefix: Path) -> dict[str, str]:
         "PREFIX": str(open_mpi_prefix),
         "PYTHON": str(open_mpi_prefix / "bin" / "python"),
         "PYTHONPATH": f"{ROOT}{os.pathsep}{sysconfig.get_path('purelib')}",
+        # See "Launchers" in docs/clusters.md.
+        "SLURM_PMIX_FENCE": "ring",
         # The tests run as root.
         **{f"{name}_ALLOW_RUN_AS_ROOT": "1" for name in ("OMPI", "PRTE")},
         **{f"{name}_ALLOW_RUN_AS_ROOT_CONFIRM": "1" for name in ("OMPI", "PRTE")},
