@@ -10,6 +10,7 @@ Notation: ``z (m, d)`` points, ``y (m,)`` targets, ``q (N, d)`` queries.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,8 @@ from adbo.core.space import FloatArray
 from adbo.optimizer.distances import squared_distances
 from adbo.optimizer.models.selection import best_fit
 
-#: Rows for each coefficient of its polynomial that a quintic model needs.
-_QUINTIC_ROWS = 2.0
+#: Rows for each coefficient that a model with a quadratic polynomial needs.
+_QUADRATIC_ROWS = 2.0
 
 #: Ridge for each point of models that interpolate: it keeps the matrix regular where points
 #: coincide.
@@ -73,7 +74,7 @@ def fit_rbf(z: FloatArray, y: FloatArray, smoothing: float) -> RBFModel:
     """
     m, d = z.shape
     kinds = [False]
-    if m >= _QUINTIC_ROWS * (1 + d + d * (d + 1) // 2):
+    if m >= _QUADRATIC_ROWS * (1 + d + d * (d + 1) // 2):
         kinds.append(True)
     squares = squared_distances(z, z)
     fitted = []
@@ -82,6 +83,45 @@ def fit_rbf(z: FloatArray, y: FloatArray, smoothing: float) -> RBFModel:
         for ridge in (_QUINTIC_RIDGE if quintic else _RIDGE, smoothing):
             weights, error = _solve(powers, polynomial, y, m * ridge)
             fitted.append(RBFModel(z, weights, quintic, error))
+    return best_fit(fitted)
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """A smooth function through noisy points.
+
+    Parameters
+    ----------
+    values
+        Its values at the points ``(m,)``.
+    error
+        Leave-one-out mean squared error.
+    """
+
+    values: FloatArray
+    error: float
+
+
+def smooth(z: FloatArray, y: FloatArray, ridges: Sequence[float]) -> Smoothed:
+    """Return the cubic model with quadratic terms whose ridge has the lowest leave-one-out error.
+
+    Its limits are the interpolation of all points and, for large ridges, a quadratic.
+
+    Parameters
+    ----------
+    z, y
+        Points ``(m, d)`` and finite targets ``(m,)``.
+    ridges
+        Ridges for each point that are tried.
+    """
+    m, d = z.shape
+    is_quadratic = m >= _QUADRATIC_ROWS * (1 + d + d * (d + 1) // 2)
+    powers = _powers(squared_distances(z, z), quintic=False)
+    polynomial = _polynomial(z, is_quadratic)
+    fitted = []
+    for ridge in ridges:
+        weights, error = _solve(powers, polynomial, y, m * ridge)
+        fitted.append(Smoothed(powers @ weights[:m] + polynomial @ weights[m:], error))
     return best_fit(fitted)
 
 
@@ -110,10 +150,10 @@ def _powers(squares: FloatArray, quintic: bool) -> FloatArray:
     return np.asarray((-(squares**2) if quintic else squares) * np.sqrt(squares))
 
 
-def _polynomial(z: FloatArray, quintic: bool) -> FloatArray:
-    """Return the polynomial's terms ``(m, k)``: linear, or quadratic if quintic."""
+def _polynomial(z: FloatArray, quadratic: bool) -> FloatArray:
+    """Return the polynomial's terms ``(m, k)``: linear, or quadratic."""
     terms = [np.ones((len(z), 1)), z]
-    if quintic:
+    if quadratic:
         i, j = np.triu_indices(z.shape[1])
         terms.append(z[:, i] * z[:, j])
     return np.concatenate(terms, axis=1)
