@@ -24,6 +24,7 @@ from adbo.core.settings import (
     Settings,
     check_trial_timeout,
     default_study_name,
+    one_or_several,
 )
 from adbo.interruption.stopping import StopReason
 from adbo.mirror.connection import quietly
@@ -44,6 +45,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     timeout: float | None = None,
     *,
     direction: str = "minimize",
+    directions: Sequence[str] | None = None,
     storage: str | BaseStorage | None = DEFAULT_STORAGE,
     study_name: str | None = None,
     resume: bool = False,
@@ -72,7 +74,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     Parameters
     ----------
     objective
-        A function of an Optuna trial that returns a float.
+        A function of an Optuna trial that returns a float, or a tuple of them for several
+        objectives.
     n_trials
         Number of finished trials at which to stop, those of all ranks, jobs and earlier runs. It
         may be exceeded by the evaluations that were running, and by what other jobs finish within
@@ -83,6 +86,10 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         respected in any case.
     direction
         ``"minimize"`` or ``"maximize"``.
+    directions
+        The direction of each of several objectives, at most 5, in the order in which the
+        objective returns them. The study is then one of several objectives in Optuna, too:
+        ``study.best_trials`` is the front.
     storage
         Where rank 0 mirrors the results: an Optuna storage, its URL, or None.
     study_name
@@ -162,7 +169,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     settings = Settings(
         n_trials=n_trials,
         timeout=timeout,
-        direction=direction,
+        direction=one_or_several(direction, directions),
         storage=storage,
         study_name=study_name or default_study_name(getattr(objective, "__name__", "study")),
         resume=resume,
@@ -221,7 +228,7 @@ def study_of(outcome: Outcome) -> optuna.Study:
     settings = outcome.state.settings
     with quietly():
         study = optuna.create_study(
-            direction=StudyDirection[settings.direction.upper()],
+            directions=[StudyDirection[one.upper()] for one in settings.directions],
             study_name=outcome.state.start.study_name,
         )
     study.add_trials(trial_of(evaluation) for evaluation in outcome.history.evaluations())

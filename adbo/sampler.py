@@ -17,14 +17,13 @@ import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from adbo.core.evaluation import FINISHED_STATES, to_batch
 from adbo.core.history import History
 from adbo.core.optuna_trials import FIXED_PARAMS, STRATEGY, evaluation_of
 from adbo.core.origins import to_text
-from adbo.core.settings import KAPPA, check_kappa
+from adbo.core.settings import KAPPA, check_kappa, signs_of
 from adbo.core.space import SearchSpace
 from adbo.optimizer.ask import propose
 from adbo.optimizer.settings import with_strategies
@@ -50,7 +49,7 @@ class QUCBSampler(BaseSampler):
     ------
     ValueError
         If kappa is negative or infinite, or a strategy is unknown; when sampling, if the study has
-        several directions.
+        more than 5 directions.
 
     Examples
     --------
@@ -129,7 +128,7 @@ class QUCBSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Return a uniform draw; see `optuna.samplers.BaseSampler`."""
-        _direction_sign(study)
+        _signs(study)
         with self._lock:
             units = self._rng.random((1, 1))
         value = SearchSpace({param_name: param_distribution}).from_unit(units)[0, 0]
@@ -138,15 +137,15 @@ class QUCBSampler(BaseSampler):
     def _history(self, study: Study) -> History:
         studies = self._known.setdefault(study._storage, {})
         if study._study_id not in studies:
-            studies[study._study_id] = _Known(_direction_sign(study))
+            studies[study._study_id] = _Known(_signs(study))
         return studies[study._study_id].update(study)
 
 
 class _Known:
     """The history of a study."""
 
-    def __init__(self, sign: int) -> None:
-        self.history = History(sign)
+    def __init__(self, signs: tuple[int, ...]) -> None:
+        self.history = History(signs)
         self._numbers: set[int] = set()
 
     def update(self, study: Study) -> History:
@@ -162,9 +161,6 @@ class _Known:
         return self.history
 
 
-def _direction_sign(study: Study) -> int:
-    if len(study.directions) != 1:
-        raise ValueError(
-            f"QUCBSampler has one objective, but the study has {len(study.directions)} directions"
-        )
-    return -1 if study.direction == StudyDirection.MAXIMIZE else 1
+def _signs(study: Study) -> tuple[int, ...]:
+    """Return the sign of each direction; ValueError if there are too many."""
+    return signs_of([direction.name.lower() for direction in study.directions])

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import adbo
 from adbo.benchmark_functions.names import NAMES
 from adbo.core.errors import UsageError
+from adbo.core.limits import MOST_OBJECTIVES
 from adbo.core.origins import STRATEGIES
 from adbo.core.settings import (
     DEFAULT_STORAGE,
@@ -281,8 +282,10 @@ def _add_optimizer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--direction",
         choices=tuple(DIRECTIONS),
-        default="minimize",
-        help="whether lower or higher values are better (default: minimize)",
+        action="append",
+        help="whether lower or higher values are better (default: minimize); give it once for each"
+        f" value of an objective that returns a tuple, in their order, at most {MOST_OBJECTIVES}"
+        " times",
     )
     parser.add_argument(
         "--seed", type=int, metavar="S", help="seed of all random streams (default: a random one)"

@@ -14,6 +14,7 @@ from typing import TextIO
 from adbo.cli.checks import STANDARD_OUTPUT
 from adbo.cli.output import DONE, print_error, write_json
 from adbo.core.errors import UsageError
+from adbo.core.limits import MOST_OBJECTIVES
 from adbo.mirror.connection import storage_name
 from adbo.mirror.study import accessed, load_study, table_of
 from adbo.mirror.waiting import told_of_waiting
@@ -26,16 +27,15 @@ def report(options: argparse.Namespace, storage: str) -> int:
     """Print and write the state of a stored study, and return the exit status."""
     with told_of_waiting(storage, print_error):
         study = load_study(storage, options.study_name)
-    n_objectives = len(study.directions)
     if options.csv is not None:
         with _opened(options.csv) as file, accessed("read"):
             write_table(file, table_of(study))
-        if options.json is None and (options.csv == STANDARD_OUTPUT or n_objectives > 1):
+        if options.json is None and options.csv == STANDARD_OUTPUT:
             return DONE
-    if n_objectives > 1:
+    if len(study.directions) > MOST_OBJECTIVES:
         raise UsageError(
-            f"study {study.study_name!r} has {n_objectives} objectives: a report describes one"
-            " objective; use --csv PATH for the trials"
+            f"study {study.study_name!r} has {len(study.directions)} objectives: a report"
+            f" describes at most {MOST_OBJECTIVES}; use --csv PATH for the trials"
         )
     with accessed("read"):
         summary = summarize_study(study, storage_name(storage))

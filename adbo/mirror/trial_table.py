@@ -41,6 +41,7 @@ class TableRow:
     distributions: dict[str, BaseDistribution]
     """Those of the parameters."""
     user_attrs: dict[str, Any]
+    system_attrs: dict[str, Any]
     origin: int
     """The code of the strategy that proposed it, 0 if none did; see `adbo.core.origins`."""
 
@@ -112,6 +113,7 @@ def _row(trial: FrozenTrial) -> TableRow:
         trial.params,
         trial.distributions,
         trial.user_attrs,
+        trial.system_attrs,
         origin_of(trial.user_attrs, trial.system_attrs),
     )
 
@@ -162,6 +164,7 @@ def _read(connection: Connection, which: sa.ColumnElement[bool]) -> list[TableRo
             {name: distributions[name].to_external_repr(value) for name, value, _ in params},
             distributions,
             user_attrs,
+            system_attrs,
             origin_of(user_attrs, system_attrs),
         )
         rows.append(row)

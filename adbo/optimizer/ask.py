@@ -5,7 +5,8 @@ that its cost does not depend on the length of the history. It chooses a region 
 elites, the basin of another centre, or the whole space), then a strategy (`strategies`), and takes
 the first point of the strategy that is new. Both are drawn by shares that follow what each has
 brought lately (`shares`). Every rank asks by itself; ranks that know the same evaluations propose
-different points because each has its own random stream.
+different points because each has its own random stream. Several objectives, or constraints,
+become one cost by a preference that each ask draws (`preference`).
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from adbo.core.origins import NO_ORIGIN, to_code
 from adbo.core.space import FloatArray, IntArray
 from adbo.optimizer.branches import enter_branch, is_in_branch
 from adbo.optimizer.distances import squared_distances
+from adbo.optimizer.preference import is_plain
 from adbo.optimizer.regions import make_region
-from adbo.optimizer.sample import Geometry, draw_sample
+from adbo.optimizer.sample import Geometry, draw_preferred_sample, draw_sample
 from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings
 from adbo.optimizer.shares import Credits, learn_credits
 from adbo.optimizer.strategies import GLOBAL
@@ -73,11 +75,17 @@ def propose(
     def is_known(units: FloatArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
         return history.contains(space.from_unit(units))
 
-    sample = draw_sample(history, rng, settings.sample)
+    preference = None
+    if is_plain(history):
+        sample = draw_sample(history, rng, settings.sample)
+    else:
+        sample, preference = draw_preferred_sample(
+            history, rng, settings.sample, settings.preference
+        )
     check = is_known if space.has_grid else None
     kappa = float(rng.exponential(kappa_mean))
     view = make_view(sample, geometry, kappa, check, rng, settings.candidates)
-    credits = learn_credits(history, settings.shares)
+    credits = learn_credits(history, settings.shares, preference)
     with one_thread():
         point, origin = _propose_unit(view, credits, rng, settings, part)
     return Proposal(space.from_unit(point[None, :])[0], origin)

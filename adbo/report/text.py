@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from optuna.trial import TrialState
 
 from adbo.core.evaluation import FAIL_REASON
+from adbo.core.front import most_spread
 from adbo.core.history import History
 from adbo.core.settings import DEFAULT_STORAGE
 from adbo.core.strategy_counts import StrategyCounts
 from adbo.core.summary import Summary
 from adbo.interruption.stopping import StopReason
 from adbo.run.ends import ENDS
+
+#: Points of a front that are shown.
+_SHOWN = 10
 
 
 def describe_run(summary: Summary, reason: StopReason | None) -> list[str]:
@@ -30,13 +35,13 @@ def describe_run(summary: Summary, reason: StopReason | None) -> list[str]:
     n_others = summary.n_finished - (summary.n_before or 0) - n_own
     others = f", {n_others} by others," if n_others else ""
     lines = [
-        describe_best(summary),
+        *describe_best(summary),
         f"{summary.n_finished} trials ({_counts(summary)}), {n_own} of them now on"
         f" {_ranks(summary)}{others} in {summary.wall_seconds:.1f} s,"
         f" utilization {summary.utilization:.0%}",
     ]
     if not n_own and reason in (None, StopReason.TARGET, StopReason.PATIENCE):
-        lines[1] = f"{summary.reason}: nothing was left to do"
+        lines[-1] = f"{summary.reason}: nothing was left to do"
     elif reason is not None:
         how = "stopped" if reason in ENDS else "stopped early"
         lines.append(f"{how}: {summary.reason}")
@@ -55,7 +60,7 @@ def describe_study(summary: Summary) -> list[str]:
     """Return the lines of a report on a stored study."""
     return [
         f"study {summary.study_name} in {summary.storage}",
-        describe_best(summary),
+        *describe_best(summary),
         f"{_counts(summary)}, {summary.n_running} running, {summary.n_waiting} waiting",
         f"{_ranks(summary)}{_of_jobs(summary)}, {summary.wall_seconds:.1f} s from the first start"
         f" to the last result, utilization {summary.utilization:.0%}",
@@ -66,7 +71,7 @@ def describe_study(summary: Summary) -> list[str]:
 def describe_simulation(summary: Summary) -> list[str]:
     """Return the last lines of a simulation."""
     return [
-        describe_best(summary),
+        *describe_best(summary),
         f"{summary.n_finished} evaluations ({_counts(summary)}) on {summary.n_workers} virtual"
         f" workers in {summary.wall_seconds:.0f} virtual seconds by {summary.method},"
         f" utilization {summary.utilization:.1%} of {summary.utilization_attainable:.1%}",
@@ -74,11 +79,43 @@ def describe_simulation(summary: Summary) -> list[str]:
     ]
 
 
-def describe_best(summary: Summary) -> str:
-    """Return the best value and its parameters on one line."""
-    if summary.best_value is None or summary.best_params is None:
-        return "no evaluation is complete"
-    return f"best value {summary.best_value:.10g} at {params_text(summary.best_params)}"
+def describe_best(summary: Summary) -> list[str]:
+    """Return the best value and its parameters on one line; the front of several objectives."""
+    if summary.pareto_front:
+        return describe_front(summary)
+    if summary.best_value is not None and summary.best_params is not None:
+        return [f"best value {summary.best_value:.10g} at {params_text(summary.best_params)}"]
+    if summary.n_complete:
+        return ["no complete evaluation satisfies all constraints"]
+    return ["no evaluation is complete"]
+
+
+def describe_front(summary: Summary) -> list[str]:
+    """Return the size and the hypervolume of the front, and a table of some of its points."""
+    assert summary.pareto_front is not None
+    n = len(summary.pareto_front)
+    points = "1 point" if n == 1 else f"{n} points"
+    if summary.hypervolume is None or summary.reference_point is None:
+        first = f"front: {points}"
+    else:
+        reference = ", ".join(f"{value:.6g}" for value in summary.reference_point)
+        first = (
+            f"front: {points}, hypervolume {summary.hypervolume:.6g} from the reference point"
+            f" ({reference}), the worst values"
+        )
+    values = np.array([point["values"] for point in summary.pareto_front])
+    shown = most_spread(values, _SHOWN)
+    texts = [[f"{value:.6g}" for value in values[i]] for i in shown]
+    heads = [f"{i} ({direction[:3]})" for i, direction in enumerate(summary.directions or ())]
+    widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
+    params = [params_text(summary.pareto_front[i]["params"]) for i in shown]
+    lines = [
+        "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
+        for row in [heads, *texts]
+    ]
+    rows = [f"  {line}  {text}" for line, text in zip(lines[1:], params, strict=True)]
+    more = [f"  and {n - len(shown)} more"] if n > len(shown) else []
+    return [first, f"  {lines[0]}", *rows, *more]
 
 
 def describe_strategies(counts: StrategyCounts) -> str:
@@ -131,7 +168,11 @@ def common_failure(history: History, n_before: int = 0) -> str | None:
 
 
 def _counts(summary: Summary) -> str:
-    return f"{summary.n_complete} complete, {summary.n_pruned} pruned, {summary.n_fail} failed"
+    infeasible = f" ({summary.n_infeasible} infeasible)" if summary.n_infeasible else ""
+    return (
+        f"{summary.n_complete} complete{infeasible}, {summary.n_pruned} pruned,"
+        f" {summary.n_fail} failed"
+    )
 
 
 def _ranks(summary: Summary) -> str:

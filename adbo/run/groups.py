@@ -57,8 +57,8 @@ class GroupTrial(NamedTuple):
     """What a member needs to begin the same trial as the leader."""
 
     study_name: str
-    sign: int
-    """+1 to minimize, -1 to maximize."""
+    signs: tuple[int, ...]
+    """+1 to minimize, -1 to maximize, for each objective."""
     news: list[Batch]
     """The rows of the leader's history that the members do not have yet."""
     proposal: Point
@@ -196,7 +196,7 @@ class GroupLeader:
         self._n_told = len(history)
         return GroupTrial(
             trial.study.study_name,
-            history.sign,
+            history.signs,
             news,
             sampler.proposal,
             storage.running,
@@ -275,7 +275,7 @@ class _MemberKnowledge:
     def begin(self, told: GroupTrial) -> Trial:
         """Learn what is new, and begin the trial of the leader."""
         if self._study is None:
-            self._study = RankStudy(History(told.sign), told.study_name, pruner=self._pruner)
+            self._study = RankStudy(History(told.signs), told.study_name, pruner=self._pruner)
             self._server = TrialServer(self._study)
         self._study.storage.history.extend(told.news)
         trial = self._study.resume(told.proposal, told.running, told.rng)

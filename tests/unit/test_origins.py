@@ -282,7 +282,7 @@ def test_virtual_ranks_share_them() -> None:
         return label
 
     machine = Machine(4, lambda rng: 10.0, ask_cost=lambda n: 0.0, jobs=2, job_latency=5.0)
-    task = Task(_square, 1, 1.96)
+    task = Task(_square, (1,), 1.96)
     decoder, history = Decoder(), History()
     for entry in run_asynchronous(task, machine, 25.0, method=Method(labelling)):
         history.extend(decoder.decode([entry.data]).batches)

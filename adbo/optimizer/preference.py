@@ -1,0 +1,176 @@
+"""What one ask wants of several objectives, or of an objective with constraints: one cost.
+
+Each ask draws its own trade-off, as it draws its own kappa, so ranks that know the same
+evaluations work on different parts of the front, and nobody deals these parts out (D-MoBO, Egele
+et al., arXiv 2309.14936). The cost is the augmented Chebyshev function of Knowles' ParEGO (IEEE
+Trans. Evol. Comput. 10, 2006): ``max_i w_i z_i + rho sum_i w_i z_i``, where ``z`` are the
+objectives in the ranges that the front has. Beyond the front, z grows with its logarithm only,
+so that the scale of bad values does not matter.
+
+Violated constraints add a penalty, without a step at the boundary, which local models could not
+follow. Each ask draws its weight: at the highest, no violation pays off in what is known.
+
+Notation: ``m`` evaluations, ``q`` objectives, ``c`` constraints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adbo.core.history import History
+from adbo.core.space import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class PreferenceSettings:
+    """How several objectives and constraints become one cost."""
+
+    rho: float = 0.05
+    """Weight of the sum in the augmented Chebyshev function."""
+    least_weight: float = 1e-3
+    """Least component of the direction in which an ask searches the front."""
+    penalty_quantiles: tuple[float, float] = (0.5, 1.0)
+    """Range of the quantile, among the gains of violations, that is the weight of a violation."""
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Makes one cost of objectives and constraints.
+
+    Parameters
+    ----------
+    weights
+        Of the objectives ``(q,)``; their sum is 1.
+    low, span
+        Cost of each objective that becomes 0, and what is added to it for 1 ``(q,)``.
+    rho
+        Weight of the sum.
+    limits
+        Violation of each constraint that counts as 1 ``(c,)``.
+    penalty
+        Cost of a violation of 1; infinity if nothing feasible is known, so that only violations
+        count.
+    """
+
+    weights: FloatArray
+    low: FloatArray
+    span: FloatArray
+    rho: float
+    limits: FloatArray
+    penalty: float
+
+    def cost(self, history: History, rows: IntArray) -> FloatArray:
+        """Return the costs of evaluations ``(m,)``; NaN for failures."""
+        cost = self.scalarized(_costs(history, rows))
+        return self.with_penalty(cost, _violation(history.constraints(rows), self.limits))
+
+    def scalarized(self, costs: FloatArray) -> FloatArray:
+        """Return one cost ``(m,)`` of those of the objectives ``(m, q)``."""
+        if costs.shape[1] == 1:
+            return costs[:, 0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = (costs - self.low) / self.span
+            z = np.where(z > 1.0, 1.0 + np.log(np.maximum(z, 1.0)), z)
+            weighted = self.weights * z
+        return np.asarray(weighted.max(axis=1) + self.rho * weighted.sum(axis=1))
+
+    def with_penalty(self, cost: FloatArray, violation: FloatArray) -> FloatArray:
+        """Return costs ``(m,)`` with the penalties of violations ``(m,)``."""
+        if np.isinf(self.penalty):
+            return np.where(np.isnan(cost), np.nan, violation)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.where(violation > 0, cost + self.penalty * violation, cost)
+
+
+def is_plain(history: History) -> bool:
+    """Return whether there is one objective without constraints: no preference is needed."""
+    return history.n_objectives == 1 and not history.constraint_names
+
+
+def draw_preference(
+    history: History, rows: IntArray, rng: np.random.Generator, settings: PreferenceSettings
+) -> Preference:
+    """Draw the preference of one ask.
+
+    Parameters
+    ----------
+    history
+        All evaluations that this rank knows.
+    rows
+        Those that the ask reads ``(m,)``; the ranges of objectives and constraints are theirs.
+    rng
+        Source of the trade-off and of the weight of violations.
+    settings
+        Tunables.
+    """
+    costs, constraints = _costs(history, rows), history.constraints(rows)
+    limits = _limits(constraints)
+    violation = _violation(constraints, limits)
+    low, span = _range(history, costs)
+    # The best point of a plane front lies in the direction 1 / w, and these are uniform in it.
+    direction = np.maximum(rng.dirichlet(np.ones(costs.shape[1])), settings.least_weight)
+    weights = 1.0 / direction
+    preference = Preference(weights / weights.sum(), low, span, settings.rho, limits, 0.0)
+    if not constraints.shape[1]:
+        return preference
+    quantile = rng.uniform(*settings.penalty_quantiles)
+    penalty = _penalty(preference.scalarized(costs), violation, quantile)
+    return Preference(preference.weights, low, span, settings.rho, limits, penalty)
+
+
+def _costs(history: History, rows: IntArray) -> FloatArray:
+    """Return the costs of all objectives ``(m, q)``; of pruned trials, what is expected."""
+    return history.cost(rows)[:, None] if history.n_objectives == 1 else history.costs(rows)
+
+
+def _range(history: History, costs: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the lowest cost of each objective on the front, and the range there ``(q,)``.
+
+    The range of an objective in which the front has one value is that of the better half of all.
+    """
+    front = history.front.costs if history.n_objectives > 1 else costs[:0]
+    finite = front[np.isfinite(front).all(axis=1)]
+    others = costs[np.isfinite(costs).all(axis=1)]
+    if not len(others):
+        return np.zeros(costs.shape[1]), np.ones(costs.shape[1])
+    low = (finite if len(finite) else others).min(axis=0)
+    high = finite.max(axis=0) if len(finite) else low
+    with np.errstate(over="ignore"):
+        span = high - low
+        span = np.where(span > 0, span, np.median(others, axis=0) - low)
+    return low, np.where((span > 0) & np.isfinite(span), span, 1.0)
+
+
+def _limits(constraints: FloatArray) -> FloatArray:
+    """Return the median violation of each constraint among those that violate it ``(c,)``."""
+    violated = np.where((constraints > 0) & np.isfinite(constraints), constraints, np.nan)
+    limits = np.ones(constraints.shape[1])
+    for column in np.flatnonzero((~np.isnan(violated)).any(axis=0)):
+        limits[column] = np.nanmedian(violated[:, column])
+    return limits
+
+
+def _violation(constraints: FloatArray, limits: FloatArray) -> FloatArray:
+    """Return the sum of the violations ``(m,)`` in units of the limits ``(c,)``."""
+    return np.asarray(np.where(constraints > 0, constraints / limits, 0.0).sum(axis=1))
+
+
+def _penalty(cost: FloatArray, violation: FloatArray, quantile: float) -> float:
+    """Return the weight of violations ``(m,)``: a quantile of the gains in cost that they brought.
+
+    A gain is how much lower than the best feasible cost a cost is, for a violation of 1. With the
+    largest one as the weight, no evaluation is better than the best feasible one.
+    """
+    feasible = (violation == 0) & ~np.isnan(cost)
+    if not feasible.any():
+        return np.inf
+    best = cost[feasible].min()
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        gains = (best - cost) / violation
+    gains = gains[(gains > 0) & np.isfinite(gains)]
+    if gains.size:
+        return float(np.quantile(gains, quantile)) * 2.0
+    known = cost[np.isfinite(cost)]
+    return float(np.median(known) - known.min()) if known.size else 1.0
