@@ -118,6 +118,18 @@ def test_every_rank_decides_on_what_it_knows(adbo, launcher, tmp_path: Path) -> 
     assert sum(made.n_known >= i - 3 for i, made in enumerate(first)) > len(first) / 2
 
 
+def test_the_example(adbo, tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "pruning.py"
+    arguments = ["run", f"{example}:objective", "--direction", "maximize", "--trials", "24"]
+    status, out, err = adbo(2, *arguments, "--study-name", "e", "--seed", "1", "--isolate")
+    assert status == 0, err
+    trials = check_sound(load(tmp_path, "e"))
+    assert " pruned, 0 failed)" in out
+    assert sum(t.state.name == "PRUNED" for t in trials) > 6
+    assert max(t.value for t in trials if t.state.name == "COMPLETE") > 0.9
+    assert all(len(t.intermediate_values) in (1, 3, 9, 27) for t in trials)
+
+
 @pytest.mark.slow
 def test_a_group_decides_alike(adbo, launcher, tmp_path: Path) -> None:
     (tmp_path / "training.py").write_text(OBJECTIVE)
