@@ -27,6 +27,7 @@ IN_JOBS = ("adbo", "random")
 #: The names of `adbo.simulation.methods.METHODS`, in the same order.
 METHOD_NAMES = (
     "adbo",
+    "adbo-halving",
     "adbo-2022",
     "sdbo",
     "sdbo-10",
