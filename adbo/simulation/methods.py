@@ -74,13 +74,13 @@ class MethodSettings:
 def make_methods(settings: MethodSettings) -> Mapping[str, RunMethod]:
     """Return all methods by name."""
     egele = settings.egele
+    own = partial(adbo, settings=settings.optimizer)
     fit_forest = partial(egele2022.fit_random_forest, n_trees=egele.n_trees)
     liar = partial(_liar_manager, n_candidates=egele.n_candidates)
     sdbo = partial(_sdbo, settings=egele)
     return {
-        "adbo": partial(
-            run_asynchronous, method=Method(partial(adbo, settings=settings.optimizer))
-        ),
+        "adbo": partial(run_asynchronous, method=Method(own)),
+        "adbo-halving": partial(_halved, make_propose=own, factor=settings.reduction_factor),
         "adbo-2022": partial(_adbo_2022, settings=egele),
         "sdbo": partial(sdbo, evaluations=1),
         "sdbo-10": partial(sdbo, evaluations=10),
@@ -97,7 +97,7 @@ def make_methods(settings: MethodSettings) -> Mapping[str, RunMethod]:
             run_managed, make_manager=partial(BatchManager, propose=random_batch)
         ),
         "random": partial(run_asynchronous, method=Method(random_search)),
-        "asha": partial(_asha, reduction_factor=settings.reduction_factor),
+        "asha": partial(_halved, make_propose=random_search, factor=settings.reduction_factor),
         "tpe": partial(run_managed, make_manager=TPEManager, n_fits=_one_per_ask),
         "tpe-rdb": partial(
             run_on_storage, make_manager=TPEManager, storage_seconds=settings.storage_seconds
@@ -126,11 +126,15 @@ def _sdbo(
     return run_synchronous(task, machine, until, method=method, evaluations=evaluations)
 
 
-def _asha(
-    task: Task, machine: Machine, until: float, *, reduction_factor: int
+def _halved(
+    task: Task,
+    machine: Machine,
+    until: float,
+    *,
+    make_propose: Callable[[float, np.random.Generator, Part], Propose],
+    factor: int,
 ) -> Generator[LogEntry, None, None]:
-    halved = partial(make_trial, Rungs(reduction_factor))
-    method = Method(random_search, halved, duration_fraction)
+    method = Method(make_propose, partial(make_trial, Rungs(factor)), duration_fraction)
     # Pruning shortens evaluations, but `run_asynchronous` relies on the duration of an evaluation
     # to compute asks ahead. One process computes them in order.
     return run_asynchronous(task, replace(machine, processes=1), until, method=method)

@@ -30,6 +30,7 @@ SEVERAL = ("adbo", "random")
 #: The names of `adbo.simulation.methods.METHODS`, in the same order.
 METHOD_NAMES = (
     "adbo",
+    "adbo-halving",
     "adbo-2022",
     "sdbo",
     "sdbo-10",
