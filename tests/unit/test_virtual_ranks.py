@@ -101,7 +101,7 @@ class PrivateRank:
             _, finished, sender, data = heapq.heappop(self.inbox)
             [batch] = self.decoder.decode([data]).batches
             self.heard.append((finished, sender, batch))
-        known = History(self.task.sign)
+        known = History(self.task.signs)
         known.extend(batch for *_, batch in sorted(self.heard, key=lambda h: self.place(h, now)))
         known.extend([to_batch(e) for e in self.own if e.finished <= now])
         size = self.machine.workers // self.machine.jobs
