@@ -8,7 +8,8 @@ objectives in the ranges that the front has. Beyond the front, z grows with its 
 so that the scale of bad values does not matter.
 
 Violated constraints add a penalty, without a step at the boundary, which local models could not
-follow. Each ask draws its weight: at the highest, no violation pays off in what is known.
+follow; large violations count with their logarithm. Each ask draws the weight of the penalty: at
+the highest, no violation pays off in what is known.
 
 Notation: ``m`` evaluations, ``q`` objectives, ``c`` constraints.
 """
@@ -48,10 +49,10 @@ class Preference:
     rho
         Weight of the sum.
     limits
-        Violation of each constraint that counts as 1 ``(c,)``.
+        Violation of each constraint up to which it counts linearly ``(c,)``.
     penalty
-        Cost of a violation of 1; infinity if nothing feasible is known, so that only violations
-        count.
+        Cost of a violation of 1 in the sense of `_violation`; infinity if nothing feasible is
+        known, so that only violations count.
     """
 
     weights: FloatArray
@@ -139,7 +140,7 @@ def _range(history: History, costs: FloatArray) -> tuple[FloatArray, FloatArray]
     high = finite.max(axis=0) if len(finite) else low
     with np.errstate(over="ignore"):
         span = high - low
-        span = np.where(span > 0, span, np.median(others, axis=0) - low)
+        span = np.where(span > 0, span, _quantile(others, 0.5) - low)
     return low, np.where((span > 0) & np.isfinite(span), span, 1.0)
 
 
@@ -148,20 +149,22 @@ def _limits(constraints: FloatArray) -> FloatArray:
     violated = np.where((constraints > 0) & np.isfinite(constraints), constraints, np.nan)
     limits = np.ones(constraints.shape[1])
     for column in np.flatnonzero((~np.isnan(violated)).any(axis=0)):
-        limits[column] = np.nanmedian(violated[:, column])
+        limits[column] = _quantile(violated[~np.isnan(violated[:, column]), column], 0.5)
     return limits
 
 
 def _violation(constraints: FloatArray, limits: FloatArray) -> FloatArray:
-    """Return the sum of the violations ``(m,)`` in units of the limits ``(c,)``."""
-    return np.asarray(np.where(constraints > 0, constraints / limits, 0.0).sum(axis=1))
+    """Return the sum of log(1 + violation / limit) ``(m,)`` of each row, limits are ``(c,)``."""
+    violations = np.where(constraints > 0, constraints, 0.0) / limits
+    return np.asarray(np.log1p(violations).sum(axis=1))
 
 
 def _penalty(cost: FloatArray, violation: FloatArray, quantile: float) -> float:
-    """Return the weight of violations ``(m,)``: a quantile of the gains in cost that they brought.
+    """Return the weight of violations ``(m,)``, from the gains in cost that they brought.
 
-    A gain is how much lower than the best feasible cost a cost is, for a violation of 1. With the
-    largest one as the weight, no evaluation is better than the best feasible one.
+    A gain is how much lower than the best feasible cost a cost is, for a violation of 1. The
+    weight is twice a quantile of the gains, so that with the largest one, no evaluation is better
+    than the best feasible one. Infinity if no evaluation is feasible.
     """
     feasible = (violation == 0) & ~np.isnan(cost)
     if not feasible.any():
@@ -171,6 +174,11 @@ def _penalty(cost: FloatArray, violation: FloatArray, quantile: float) -> float:
         gains = (best - cost) / violation
     gains = gains[(gains > 0) & np.isfinite(gains)]
     if gains.size:
-        return float(np.quantile(gains, quantile)) * 2.0
+        return min(2.0 * float(_quantile(gains, quantile)), np.finfo(float).max)
     known = cost[np.isfinite(cost)]
-    return float(np.median(known) - known.min()) if known.size else 1.0
+    return float(_quantile(known, 0.5) - known.min()) if known.size else 1.0
+
+
+def _quantile(values: FloatArray, fraction: float) -> FloatArray:
+    """Return one of the values for each column; their mean might overflow."""
+    return np.quantile(values, fraction, axis=0, method="lower")

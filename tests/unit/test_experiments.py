@@ -138,6 +138,16 @@ def test_every_case_can_be_made_and_is_not_below_its_optimum(
 
 
 @pytest.mark.slow
+def test_several(tmp_path: Path) -> None:
+    words = ("--problems", "zdt1", "piston_lever", "--evaluations", "40", "--seeds", "0")
+    out = _run(tmp_path, "several.py", *words)
+    assert "piston_lever" in out
+    table = pd.read_csv(tmp_path / "several" / "several.csv")
+    assert table["method"].tolist() == 2 * ["adbo", "tpe", "nsga2", "random"]
+    assert _run(tmp_path, "several.py", *words) == out  # nothing is repeated
+    assert len(pd.read_csv(tmp_path / "several" / "several.csv")) == len(table)
+
+
 def test_diversity(tmp_path: Path) -> None:
     out = _run(tmp_path, "diversity.py", "--ranks", "60", "--evaluations", "30", "100")
     table = pd.read_csv(tmp_path / "diversity" / "diversity.csv")
