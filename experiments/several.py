@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 import optuna
 import pandas as pd
+from optuna.study import StudyDirection
 from several_problems import PROBLEMS, Outcome, Problem
 from versions import check_version, code_version
 
@@ -67,7 +68,7 @@ class OfOptuna:
     def __init__(
         self, make: Callable[[int], optuna.samplers.BaseSampler], problem: Problem, seed: int
     ) -> None:
-        directions = ["minimize"] * max(len(problem.reference), 1)
+        directions = [StudyDirection.MINIMIZE] * max(len(problem.reference), 1)
         self._study = optuna.create_study(sampler=make(seed), directions=directions)
         self._space = dict(problem.space)
 
