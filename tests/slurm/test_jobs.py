@@ -313,5 +313,5 @@ def test_what_jobscript_writes_is_submitted_unchanged(
     for task in tasks:
         assert cluster.end(task) == "COMPLETED", [f.read_text() for f in place.glob("adbo-*.out")]
     trials = _check(place)
-    assert 20 <= len(trials) <= 26
+    assert 20 <= len(trials) <= 80  # news take a second, and an evaluation a third of it
     assert {trial.user_attrs["node"] for trial in trials} <= {"n1", "n2"}
