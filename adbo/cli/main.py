@@ -86,10 +86,16 @@ def _report(options: argparse.Namespace) -> int:
     return report(options, storage)
 
 
+def _jobscript(options: argparse.Namespace) -> int:
+    from adbo.cli.jobscript import jobscript
+
+    return jobscript(options)
+
+
 def _make_absolute(options: argparse.Namespace) -> None:
     """Fix where the summary goes: objectives change directories."""
     if options.json is not None:
         options.json = options.json.absolute()
 
 
-_COMMANDS = {"run": _run, "simulate": _simulate, "report": _report}
+_COMMANDS = {"run": _run, "simulate": _simulate, "report": _report, "jobscript": _jobscript}
