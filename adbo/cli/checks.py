@@ -6,6 +6,8 @@ Nothing here imports numpy, scikit-learn, Optuna or MPI.
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import math
 import os
 import secrets
 from pathlib import Path
@@ -103,7 +105,22 @@ def check_report(options: argparse.Namespace) -> str:
     _check_writable(options.json)
     if options.csv != STANDARD_OUTPUT:
         _check_writable(options.csv)
+    _check_page(options)
     return storage
+
+
+def _check_page(options: argparse.Namespace) -> None:
+    """Raise UsageError if the page of a report cannot be written."""
+    _check_writable(options.html)
+    if options.watch is not None:
+        if not 1 <= options.watch < math.inf:
+            raise UsageError(f"watch is {options.watch:g}: it must be at least 1 second")
+        if options.html is None:
+            raise UsageError("--watch needs --html PATH, the page to write again")
+        if options.csv is not None:
+            raise UsageError("--watch writes a page: use --csv without it")
+    if options.html is not None and importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--html needs matplotlib: pip install 'adbo[report]'")
 
 
 def check_files(options: argparse.Namespace) -> None:

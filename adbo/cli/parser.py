@@ -168,6 +168,19 @@ def _add_report(commands: Any) -> None:
         metavar="PATH",
         help="write all trials to this file as CSV; - is standard output",
     )
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="PATH",
+        help="write a page with plots to this file, which needs no network (needs matplotlib:"
+        " pip install 'adbo[report]')",
+    )
+    parser.add_argument(
+        "--watch",
+        type=float,
+        metavar="SECONDS",
+        help="write the page again every so many seconds until Ctrl-C; a browser reads it again",
+    )
     parser.set_defaults(command="report")
 
 
