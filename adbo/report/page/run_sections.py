@@ -55,7 +55,8 @@ def progress_section(progress: Progress) -> Section:
     since = int(progress.count[-1] - progress.count[last])
     text = (
         f"The best value is {progress.best[-1]:.10g}, found by evaluation"
-        f" {int(progress.count[last]):,}; the {since:,} after it did not improve it."
+        f" {int(progress.count[last]):,}"
+        + (f"; the {since:,} after it did not improve it." if since else ", the last one.")
     )
     return Section("Progress", text, figures)
 

@@ -143,7 +143,7 @@ def _table(table: Table) -> str:
 def _cell(cell: str | int | float) -> str:
     if isinstance(cell, str):
         return f"<td><bdi>{_text(cell)}</bdi></td>" if cell else "<td></td>"
-    text = f"{cell:,}" if isinstance(cell, int) else f"{cell:.6g}"
+    text = f"{cell:,}" if isinstance(cell, int) else f"{cell:.8g}"
     return f"<td class='n'>{_text(text)}</td>"
 
 
