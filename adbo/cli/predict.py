@@ -19,7 +19,6 @@ from adbo.report.page.columns import Collector
 from adbo.report.prediction import Prediction, Replay, default_workers, predict
 from adbo.report.replayed import measured, replay_of
 
-
 #: What the table does not tell, in its last lines.
 _ASSUMPTIONS = (
     "The evaluations of the study are replayed in their order.",
@@ -67,9 +66,8 @@ def _lines(
         f" {_time(float(np.median(replay.durations)))} each (median),"
         f" {_time(float(np.median(replay.pauses)))} between two"
     )
-    rows = [
-        ("workers", "evaluations", "failed", "time", "utilization", "best after", "node hours")
-    ]
+    head = ("workers", "evaluations", "failed", "time", "utilization", "best after", "node hours")
+    rows: list[tuple[str, ...]] = [head]
     if real is not None:
         rows.append(_row(f"{real.workers} (real)", real, options.workers_per_node))
     rows += [_row(f"{p.workers:,}", p, options.workers_per_node) for p in predictions]
