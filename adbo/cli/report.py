@@ -14,7 +14,7 @@ from typing import TextIO
 import optuna
 
 from adbo.cli.checks import STANDARD_OUTPUT
-from adbo.cli.output import DONE, print_error, write_json
+from adbo.cli.output import DONE, print_error, print_lines, write_json
 from adbo.core.errors import UsageError
 from adbo.mirror.connection import storage_name
 from adbo.mirror.study import accessed, load_study, table_of
@@ -47,7 +47,7 @@ def report(options: argparse.Namespace, storage: str) -> int:
     if summary is not None:
         write_json(options.json, summary)
         if options.csv != STANDARD_OUTPUT:
-            print("\n".join(describe_study(summary)))
+            print_lines(describe_study(summary), sys.stdout)
     return DONE
 
 

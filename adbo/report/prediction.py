@@ -95,15 +95,16 @@ def predict(
     workers
         Number of workers.
     n_trials
-        Finished evaluations after which no worker begins another one, as ``adbo run --trials``; by
-        default the number of the study. Evaluations beyond those of the study are drawn from it.
+        Finished evaluations after which no worker begins another one, as ``adbo run --trials``.
+        Evaluations beyond those of the study are drawn from it.
     seconds
-        Time at which to end; evaluations that are running then do not count.
+        Time at which to end; evaluations that are running then do not count. Without this and
+        `n_trials`, exactly the evaluations of the study are replayed.
     """
-    n_trials = n_trials or (len(replay) if seconds is None else None)
+    most = len(replay) if n_trials is None and seconds is None else None
     evaluations = _evaluations(replay)
     free = [(0.0, worker, -1, 0.0) for worker in range(workers)]  # time, who, index, duration
-    n_finished, n_failed, busy, last, to_best = 0, 0, 0.0, 0.0, None
+    n_begun, n_finished, n_failed, busy, last, to_best = 0, 0, 0, 0.0, 0.0, None
     while free:
         now, worker, index, duration = heapq.heappop(free)
         if seconds is not None and now > seconds:
@@ -115,7 +116,8 @@ def predict(
             last = now
             if index == replay.best:
                 to_best = now
-        if n_trials is None or n_finished < n_trials:
+        if (n_trials is None or n_finished < n_trials) and n_begun != most:
+            n_begun += 1
             new, duration, pause = next(evaluations)
             # All workers begin at once: the time is counted from the first start.
             pause = pause if index >= 0 else 0.0

@@ -75,7 +75,7 @@ def test_a_page_fits_the_screen_and_does_nothing(
     study.optimize(_objective, 40, catch=ArithmeticError)
     assert main(["report", "--storage", url, "--html", str(tmp_path / "report.html")]) == 0
     (tmp_path / "frames.html").write_text(FRAMES)
-    options = ("--allow-file-access-from-files", "--hide-scrollbars")
+    options = ("--allow-file-access-from-files", "--hide-scrollbars", "--virtual-time-budget=999")
     text = read_page(f"file://{tmp_path}/frames.html", *options)
     found = {of["width"]: of for of in json.loads(html.unescape(text))}
     assert set(found) == set(WIDTHS)
