@@ -16,8 +16,8 @@ from adbo.mirror.connection import storage_name
 from adbo.mirror.study import accessed, load_study, table_of
 from adbo.mirror.waiting import told_of_waiting
 from adbo.report.page.columns import Collector
+from adbo.report.page.replayed import measured, replay_of
 from adbo.report.prediction import Prediction, Replay, default_workers, predict
-from adbo.report.replayed import measured, replay_of
 
 #: What the table does not tell, in its last lines.
 _ASSUMPTIONS = (

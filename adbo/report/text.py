@@ -83,8 +83,9 @@ def describe_simulation(summary: Summary) -> list[str]:
             (
                 "simulated",
                 f"{summary.n_finished} evaluations ({_counts(summary)}) on {summary.n_workers}"
-                f" virtual workers in {summary.wall_seconds:.0f} virtual seconds by {summary.method},"
-                f" utilization {summary.utilization:.1%} of {summary.utilization_attainable:.1%}",
+                f" virtual workers in {summary.wall_seconds:.0f} virtual seconds by"
+                f" {summary.method}, utilization {summary.utilization:.1%} of"
+                f" {summary.utilization_attainable:.1%}",
             ),
             *_of_the_model(summary),
         ]

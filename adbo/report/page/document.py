@@ -15,6 +15,7 @@ from adbo.report.page.columns import Columns
 from adbo.report.page.parameter_sections import best_section, front_section, parameter_section
 from adbo.report.page.plots import unit_of
 from adbo.report.page.progress import Progress, progress_of
+from adbo.report.page.replayed import measured, replay_of
 from adbo.report.page.run_sections import (
     failure_section,
     progress_section,
@@ -22,8 +23,12 @@ from adbo.report.page.run_sections import (
     strategy_section,
     time_section,
 )
-from adbo.report.page.template import Page, Section, render
+from adbo.report.page.template import Page, Section, Table, render
 from adbo.report.page.time_use import RankTimes, rank_times
+from adbo.report.prediction import default_workers, predict
+
+#: A study of more trials is not replayed on a page; this number takes a few seconds.
+_MOST_REPLAYED = 200_000
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ def page_of(
                         is_logarithmic=progress is not None and progress.is_logarithmic,
                     ),
                     failure_section(columns, columns.count(TrialState.FAIL)),
+                    _predictions(facts, columns),
                     _continuation(facts),
                 )
                 if section is not None
@@ -155,6 +161,33 @@ def _run_facts(columns: Columns, times: RankTimes) -> list[tuple[str, str]]:
         median = float(np.median((columns.finished - columns.started)[timed]))
         rows.append(("median evaluation", f"{median:.3g} s"))
     return rows
+
+
+def _predictions(facts: StudyFacts, columns: Columns) -> Section | None:
+    """Return what other numbers of ranks would take; None if those of the study are unknown."""
+    if len(columns) > _MOST_REPLAYED:
+        return None
+    replay = replay_of(columns, facts.signs[0])
+    real = measured(columns, replay)
+    if real is None:
+        return None
+    predictions = [predict(replay, n) for n in default_workers(real.workers)]
+    return Section(
+        "With other numbers of ranks",
+        "What the same evaluations would take on other numbers of ranks, replayed in their order."
+        " More ranks know less when they ask, so they may need more evaluations for the best"
+        " value. The command adbo simulate --from predicts other numbers, too.",
+        table=Table(
+            ("ranks", "minutes", "utilization, %", "hours of all ranks"),
+            [
+                (
+                    *(p.workers, round(p.seconds / 60, 2), round(100 * p.utilization, 1)),
+                    round(p.workers * p.seconds / 3600, 3),
+                )
+                for p in predictions
+            ],
+        ),
+    )
 
 
 def _continuation(facts: StudyFacts) -> Section:
