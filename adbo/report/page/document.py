@@ -178,7 +178,7 @@ def _predictions(facts: StudyFacts, columns: Columns) -> Section | None:
         " More ranks know less when they ask, so they may need more evaluations for the best"
         " value. The command adbo simulate --from predicts other numbers, too.",
         table=Table(
-            ("ranks", "minutes", "utilization, %", "hours of all ranks"),
+            ("ranks", "minutes", "utilization, %", "rank hours"),
             [
                 (
                     *(p.workers, round(p.seconds / 60, 2), round(100 * p.utilization, 1)),

@@ -187,7 +187,7 @@ table{border-collapse:collapse;font-size:.875rem}
 th,td{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--line);
 max-width:34rem;overflow-wrap:anywhere}
 th{vertical-align:bottom}
-.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.n{text-align:right;font-variant-numeric:tabular-nums}td.n{white-space:nowrap}
 pre{background:var(--soft);border-radius:6px;padding:.8rem;overflow-x:auto;white-space:pre-wrap;
 overflow-wrap:anywhere;margin:.5rem 0}
 .unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
