@@ -172,6 +172,19 @@ def _add_report(commands: Any) -> None:
         metavar="PATH",
         help="write all trials to this file as CSV; - is standard output",
     )
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="PATH",
+        help="write a page with plots to this file, which needs no network (needs matplotlib:"
+        " pip install 'adbo[report]')",
+    )
+    parser.add_argument(
+        "--watch",
+        type=float,
+        metavar="SECONDS",
+        help="write the page again every so many seconds until Ctrl-C; a browser reads it again",
+    )
     parser.set_defaults(command="report")
 
 
@@ -238,17 +251,43 @@ def _positive_integer(text: str) -> int:
     return number
 
 
+def _integers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}") from None
+
+
 def _add_simulate(commands: Any) -> None:
     parser = commands.add_parser(
         "simulate",
         help="optimize an objective on virtual workers",
         description="Optimize an objective on any number of virtual workers. A virtual clock"
-        " counts the durations of evaluations and the cost of every ask.",
+        " counts the durations of evaluations and the cost of every ask. Or predict, from the"
+        " durations and failures of a finished study, what other numbers of workers would take.",
         allow_abbrev=False,
     )
-    _add_objective(parser)
+    _add_objective(parser, nargs="?")
     parser.add_argument(
-        "--workers", type=int, required=True, metavar="W", help="number of virtual workers"
+        "--workers",
+        type=_integers,
+        metavar="W",
+        help="number of virtual workers; with --from several ones, separated by commas (default:"
+        " multiples of those of the study)",
+    )
+    parser.add_argument(
+        "--from",
+        dest="from_study",
+        metavar="STUDY",
+        help="replay this study instead of optimizing an objective, with --workers, --trials,"
+        " --time, --workers-per-node, --storage (default: that of run) and --json only",
+    )
+    parser.add_argument(
+        "--workers-per-node",
+        type=_positive_integer,
+        default=1,
+        metavar="K",
+        help="with --from: workers of a node, to count node hours (default: 1)",
     )
     parser.add_argument(
         "--trials", type=int, metavar="N", help="stop after N finished evaluations"
