@@ -1,0 +1,283 @@
+"""Searchers of `training_clock`: adbo, random search, Optuna's TPE, with or without pruning."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from bisect import insort
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.trial import TrialState
+from training_clock import REDUCTION_FACTOR, RUNGS, Searcher, Trial
+
+from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
+from adbo.core.history import History
+from adbo.core.settings import KAPPA
+from adbo.core.space import SearchSpace
+from adbo.optimizer.ask import propose
+
+Space = Mapping[str, BaseDistribution]
+
+#: Virtual seconds of an ask of adbo, more than was measured.
+ASK_SECONDS = 0.05
+
+
+@dataclass
+class Halving:
+    """Decentralized successive halving, as DeepHyper's.
+
+    Until a trial is trained to its end, all go on. After that a trial goes on if its cost is
+    among the best ``max(1, n // REDUCTION_FACTOR)`` of the ``n`` at its rung.
+    """
+
+    is_open: bool = True
+    costs: dict[int, list[float]] = field(default_factory=dict)
+
+    def goes_on(self, step: int, cost: float) -> bool:
+        """Take the cost of a trial at a rung; return whether the trial goes on."""
+        at_rung = self.costs.setdefault(step, [])
+        insort(at_rung, cost)
+        return self.is_open or cost <= at_rung[max(1, len(at_rung) // REDUCTION_FACTOR) - 1]
+
+
+class Random:
+    """Random search; with a `Halving` it is ASHA without promotions."""
+
+    n_writes = 0
+
+    def __init__(self, space: Space, seed: int, halving: Halving | None = None) -> None:
+        self._space = SearchSpace(dict(space))
+        self._rng = np.random.default_rng([seed, 7])
+        self._halving = halving
+        self._n = itertools.count()
+        self.prunes = halving is not None
+
+    def ask(self, now: float, worker: int) -> Trial:
+        """Return a trial uniform in the unit cube."""
+        unit = self._rng.random((1, len(self._space)))
+        return Trial(self._space.decode(self._space.from_unit(unit)[0]), next(self._n))
+
+    def ask_seconds(self) -> float:
+        """Return 0."""
+        return 0.0
+
+    def goes_on(self, trial: Trial, step: int, cost: float) -> bool:
+        """Decide by the rungs."""
+        assert self._halving is not None
+        return self._halving.goes_on(step, cost)
+
+    def tell(self, trial: Trial, cost: float | None, started: float, finished: float) -> None:
+        """Learn that a trial was trained to its end."""
+        if self._halving is not None and cost is not None:
+            self._halving.is_open = False
+
+    def stop(self, trial: Trial, started: float, finished: float) -> None:
+        """Learn nothing."""
+
+
+class OneEpoch:
+    """Trains everything for one step until half of the time, then the best ones to the end.
+
+    Egele et al., arXiv 2307.15422. A worker that is idle in the second half continues the best
+    trial that nobody has continued.
+    """
+
+    n_writes = 0
+    prunes = True
+
+    def __init__(self, searcher: Searcher, until: float) -> None:
+        self._searcher = searcher
+        self._switch = until / 2
+        self._waiting: list[tuple[float, int, Trial]] = []
+        self._first_half = True
+
+    def ask(self, now: float, worker: int) -> Trial:
+        """Return a new trial, or one to continue."""
+        self._first_half = now < self._switch
+        if self._first_half or not self._waiting:
+            return self._searcher.ask(now, worker)
+        _, number, trial = heapq.heappop(self._waiting)
+        return Trial(trial.params, number, first=1)
+
+    def ask_seconds(self) -> float:
+        """Return what the other searcher took."""
+        return self._searcher.ask_seconds() if self._first_half else 0.0
+
+    def goes_on(self, trial: Trial, step: int, cost: float) -> bool:
+        """Stop a new trial at the first step."""
+        if step > 1:
+            return True
+        heapq.heappush(self._waiting, (cost, trial.number, trial))
+        return False
+
+    def tell(self, trial: Trial, cost: float | None, started: float, finished: float) -> None:
+        """Tell a failure of a new trial."""
+        if not trial.first:
+            self._searcher.tell(trial, cost, started, finished)
+
+    def stop(self, trial: Trial, started: float, finished: float) -> None:
+        """Tell the cost after one step as if it were the last one."""
+        self._searcher.tell(trial, trial.reports[1], started, finished)
+
+
+#: Returns what a searcher learns of a stopped trial: its evaluation, or None.
+Lesson = Callable[[Evaluation], Evaluation | None]
+
+
+def ignored(evaluation: Evaluation) -> Evaluation | None:
+    """Learn nothing of a stopped trial."""
+    return None
+
+
+def as_result(evaluation: Evaluation) -> Evaluation | None:
+    """Learn the last cost of a stopped trial as if it were its result."""
+    return replace(evaluation, state=TrialState.COMPLETE)
+
+
+class Adbo:
+    """adbo's ranks, which know each other's evaluations at once.
+
+    Parameters
+    ----------
+    space, seed, workers
+        The search space, the seed of all ranks, and their number.
+    halving
+        Stops trials, if there is one.
+    lesson
+        Returns what the ranks learn of a stopped trial; by default, the evaluation as it is.
+    """
+
+    n_writes = 0
+
+    def __init__(
+        self,
+        space: Space,
+        seed: int,
+        workers: int,
+        halving: Halving | None = None,
+        lesson: Lesson = lambda evaluation: evaluation,
+    ) -> None:
+        self._history = History(1, SearchSpace(dict(space)))
+        self._layout = Layout(dict(space))
+        streams = np.random.SeedSequence(seed).spawn(workers)
+        self._rngs = [np.random.default_rng(stream) for stream in streams]
+        self._halving = halving
+        self._lesson = lesson
+        self._n = itertools.count()
+        self.prunes = halving is not None
+        self.cpu_seconds = 0.0
+
+    def ask(self, now: float, worker: int) -> Trial:
+        """Return what the rank proposes."""
+        began = time.thread_time()
+        part = worker, len(self._rngs)
+        proposal = propose(self._history, KAPPA, self._rngs[worker], part=part)
+        self.cpu_seconds += time.thread_time() - began
+        space = self._history.space
+        number = next(self._n)
+        return Trial(space.decode(proposal.point), number, asked=(worker, proposal.origin))
+
+    def ask_seconds(self) -> float:
+        """Return a constant."""
+        return ASK_SECONDS
+
+    def goes_on(self, trial: Trial, step: int, cost: float) -> bool:
+        """Decide by the rungs."""
+        assert self._halving is not None
+        return self._halving.goes_on(step, cost)
+
+    def tell(self, trial: Trial, cost: float | None, started: float, finished: float) -> None:
+        """Append the evaluation."""
+        if self._halving is not None and cost is not None:
+            self._halving.is_open = False
+        state = TrialState.FAIL if cost is None else TrialState.COMPLETE
+        self._append(self._evaluation(trial, state, cost, (started, finished)))
+
+    def stop(self, trial: Trial, started: float, finished: float) -> None:
+        """Append what is learnt of a stopped trial."""
+        last = trial.reports[max(trial.reports)]
+        times = started, finished
+        lesson = self._lesson(self._evaluation(trial, TrialState.PRUNED, last, times))
+        if lesson is not None:
+            self._append(lesson)
+
+    def _append(self, evaluation: Evaluation) -> None:
+        self._history.extend([to_batch(evaluation)])
+
+    def _evaluation(
+        self, trial: Trial, state: TrialState, cost: float | None, times: tuple[float, float]
+    ) -> Evaluation:
+        worker, origin = trial.asked
+        return Evaluation(
+            rank=worker,
+            seq=trial.number,
+            state=state,
+            value=np.nan if cost is None else cost,
+            started=times[0],
+            finished=times[1],
+            layout=self._layout,
+            internal=tuple(self._history.space.encode(trial.params).tolist()),
+            extras=Extras(intermediate_values=dict(trial.reports)),
+            origin=origin,
+        )
+
+
+class Tpe:
+    """Optuna's TPE with the defaults of Optuna 5, one study in a database for all workers."""
+
+    def __init__(self, space: Space, seed: int, pruner: BasePruner | None = None) -> None:
+        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        self._space = dict(space)
+        self._study = optuna.create_study(sampler=sampler, pruner=pruner or NopPruner())
+        self.prunes = pruner is not None
+        self.n_writes = len(space) + 3  # its creation, its parameters, its value and its state
+        self._seconds = 0.0
+        self.cpu_seconds = 0.0
+
+    def ask(self, now: float, worker: int) -> Trial:
+        """Return what the sampler suggests."""
+        began = time.thread_time()
+        asked = self._study.ask(self._space)
+        self._seconds = time.thread_time() - began
+        self.cpu_seconds += self._seconds
+        return Trial(asked.params, asked.number, asked=asked)
+
+    def ask_seconds(self) -> float:
+        """Return the CPU time of the latest ask."""
+        return self._seconds
+
+    def goes_on(self, trial: Trial, step: int, cost: float) -> bool:
+        """Report, and ask the pruner."""
+        trial.asked.report(cost, step)
+        return not trial.asked.should_prune()
+
+    def tell(self, trial: Trial, cost: float | None, started: float, finished: float) -> None:
+        """Finish the trial."""
+        if cost is None:
+            self._study.tell(trial.asked, state=TrialState.FAIL)
+            return
+        if self.prunes:
+            trial.asked.report(cost, max(trial.reports))
+        self._study.tell(trial.asked, cost)
+
+    def stop(self, trial: Trial, started: float, finished: float) -> None:
+        """Finish the trial as pruned."""
+        self._study.tell(trial.asked, state=TrialState.PRUNED)
+
+
+def successive_halving() -> BasePruner:
+    """Return Optuna's pruner with the rungs of the others."""
+    return SuccessiveHalvingPruner(min_resource=RUNGS[0], reduction_factor=REDUCTION_FACTOR)
+
+
+def hyperband(n_steps: int) -> BasePruner:
+    """Return Optuna's pruner with the rungs of the others, for trainings of ``n_steps``."""
+    return HyperbandPruner(
+        min_resource=RUNGS[0], max_resource=n_steps, reduction_factor=REDUCTION_FACTOR
+    )
