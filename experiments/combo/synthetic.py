@@ -64,7 +64,7 @@ def make_measurements(
     drug_factors = rng.standard_normal((N_DRUGS, _N_LATENT))
     cells = _features(cell_factors, N_CELL_FEATURES, rng)
     drugs = _features(drug_factors, N_DRUG_FEATURES, rng)
-    growth = _growth(cell_factors, drug_factors, rng)
+    growth = growth_of(cell_factors, drug_factors, rng)
     n = n_training + n_validation
     numbers = rng.choice(N_CELLS * N_DRUGS * N_DRUGS, size=n, replace=False)
     triples = np.stack(np.unravel_index(numbers, growth.shape), axis=1).astype(np.int64)
@@ -81,7 +81,7 @@ def _features(factors: FloatArray, n_features: int, rng: np.random.Generator) ->
     return np.exp(rng.standard_normal(n_features)) * noisy + rng.standard_normal(n_features)
 
 
-def _growth(
+def growth_of(
     cell_factors: FloatArray, drug_factors: FloatArray, rng: np.random.Generator
 ) -> FloatArray:
     """Return the growth of each cell under each pair of drugs ``(59, 54, 54)``, symmetric.
