@@ -11,7 +11,7 @@ Notation: ``n`` evaluations, ``d`` columns of the search space, ``m`` sampled ro
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -187,6 +187,16 @@ class History:
             extras=self._extras.get(row, NO_EXTRAS),
             origin=int(header["origin"]),
         )
+
+    def reports(self, start: int, stop: int) -> Iterator[tuple[int, Sequence[float]]]:
+        """Yield the rows from `start` to `stop` that have intermediate values, and these values.
+
+        The values of a trial are in the order in which it reported them.
+        """
+        for row in range(start, stop):
+            extras = self._extras.get(row)
+            if extras and extras.intermediate_values:
+                yield row, list(extras.intermediate_values.values())
 
     def evaluations(self, start: int = 0, stop: int | None = None) -> Sequence[Evaluation]:
         """Return rows ``start`` to ``stop`` as objects; by default, up to the last one."""
