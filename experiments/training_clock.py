@@ -56,6 +56,8 @@ class Trial:
         Number of steps that were made before; more than 0 if a trial is continued.
     asked
         What the searcher keeps of it.
+    reports
+        The cost after each step, when the searcher gets to know the trial.
     """
 
     params: Params
@@ -211,7 +213,7 @@ class Clock:
 
     def _reach(self, event: _Running) -> None:
         step, cost = event.step, float(event.training.costs[event.step - 1])
-        event.trial.reports[step] = cost
+        event.trial.reports = _reports(event.training, step)
         if self._searcher.n_writes:
             self._write(event.now, step - max((r for r in RUNGS if r < step), default=0))
         if self._searcher.goes_on(event.trial, step, cost):
@@ -233,7 +235,7 @@ class Clock:
         else:
             outcome.n_complete += 1
             cost = float(training.costs[-1])
-            trial.reports[len(training.costs)] = cost
+            trial.reports = _reports(training, len(training.costs))
             if cost < outcome.best_at(math.inf):
                 outcome.improvements.append(Improvement(event.now, cost, training.expected))
             self._searcher.tell(trial, cost, event.started, event.now)
@@ -245,3 +247,8 @@ class Clock:
             return now
         self._served = max(self._served, now) + n_writes * self._write_seconds
         return self._served
+
+
+def _reports(training: Training, step: int) -> dict[int, float]:
+    """Return the costs after the steps from 1 to ``step``."""
+    return dict(enumerate(training.costs[:step].tolist(), 1))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from bisect import insort
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -16,8 +15,10 @@ from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHal
 from optuna.trial import TrialState
 from training_clock import REDUCTION_FACTOR, RUNGS, Searcher, Trial
 
+from adbo.core import rungs
 from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
 from adbo.core.history import History
+from adbo.core.rungs import Report, Rungs
 from adbo.core.settings import KAPPA
 from adbo.core.space import SearchSpace
 from adbo.optimizer.ask import propose
@@ -28,22 +29,23 @@ Space = Mapping[str, BaseDistribution]
 ASK_SECONDS = 0.05
 
 
-@dataclass
 class Halving:
-    """Decentralized successive halving, as DeepHyper's.
+    """Decentralized successive halving by the rule of adbo (`adbo.core.rungs`)."""
 
-    Until a trial is trained to its end, all go on. After that a trial goes on if its cost is
-    among the best ``max(1, n // REDUCTION_FACTOR)`` of the ``n`` at its rung.
-    """
+    def __init__(self) -> None:
+        self._known = History(1)
+        self._rungs = Rungs(rungs.Halving(REDUCTION_FACTOR, RUNGS[0]), self._known)
 
-    is_open: bool = True
-    costs: dict[int, list[float]] = field(default_factory=dict)
-
-    def goes_on(self, step: int, cost: float) -> bool:
+    def goes_on(self, trial: Trial, step: int, cost: float) -> bool:
         """Take the cost of a trial at a rung; return whether the trial goes on."""
-        at_rung = self.costs.setdefault(step, [])
-        insort(at_rung, cost)
-        return self.is_open or cost <= at_rung[max(1, len(at_rung) // REDUCTION_FACTOR) - 1]
+        return self._rungs.judge(Report(0, trial.number, step, cost)).goes_on
+
+    def end(self, trial: Trial, state: TrialState) -> None:
+        """Learn that a trial has ended by itself."""
+        reports = Extras(intermediate_values=dict(trial.reports))
+        times = 0.0, 0.0
+        ended = Evaluation(0, trial.number, state, np.nan, *times, Layout({}), (), reports)
+        self._known.extend([to_batch(ended)])
 
 
 class Random:
@@ -70,15 +72,19 @@ class Random:
     def goes_on(self, trial: Trial, step: int, cost: float) -> bool:
         """Decide by the rungs."""
         assert self._halving is not None
-        return self._halving.goes_on(step, cost)
+        return self._halving.goes_on(trial, step, cost)
 
     def tell(self, trial: Trial, cost: float | None, started: float, finished: float) -> None:
-        """Learn that a trial was trained to its end."""
-        if self._halving is not None and cost is not None:
-            self._halving.is_open = False
+        """Learn that a trial has ended."""
+        if self._halving is not None:
+            self._halving.end(trial, _state(cost))
 
     def stop(self, trial: Trial, started: float, finished: float) -> None:
         """Learn nothing."""
+
+
+def _state(cost: float | None) -> TrialState:
+    return TrialState.FAIL if cost is None else TrialState.COMPLETE
 
 
 class OneEpoch:
@@ -190,14 +196,13 @@ class Adbo:
     def goes_on(self, trial: Trial, step: int, cost: float) -> bool:
         """Decide by the rungs."""
         assert self._halving is not None
-        return self._halving.goes_on(step, cost)
+        return self._halving.goes_on(trial, step, cost)
 
     def tell(self, trial: Trial, cost: float | None, started: float, finished: float) -> None:
         """Append the evaluation."""
-        if self._halving is not None and cost is not None:
-            self._halving.is_open = False
-        state = TrialState.FAIL if cost is None else TrialState.COMPLETE
-        self._append(self._evaluation(trial, state, cost, (started, finished)))
+        if self._halving is not None:
+            self._halving.end(trial, _state(cost))
+        self._append(self._evaluation(trial, _state(cost), cost, (started, finished)))
 
     def stop(self, trial: Trial, started: float, finished: float) -> None:
         """Append what is learnt of a stopped trial."""

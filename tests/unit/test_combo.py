@@ -238,11 +238,13 @@ def test_nothing_is_pruned_before_a_trial_is_complete(load):
 
 
 def test_halving_lets_the_best_third_go_on(load):
-    halving = load("training_searchers").Halving(is_open=False)
-    assert halving.goes_on(1, 5.0)  # the only one
-    assert not halving.goes_on(1, 6.0)
-    assert halving.goes_on(1, 4.0)
-    assert [halving.goes_on(1, cost) for cost in (4.5, 4.4, 4.3)] == [False, False, True]
+    halving, trial_of = load("training_searchers").Halving(), load("training_clock").Trial
+    ended = trial_of({}, 0, reports=dict.fromkeys(range(1, 51), 9.0))
+    assert halving.goes_on(trial_of({}, 1), 1, 9.5)
+    halving.end(ended, optuna.trial.TrialState.COMPLETE)
+    costs = [5.0, 6.0, 4.0, 4.5, 4.6, 3.9]
+    decisions = [halving.goes_on(trial_of({}, n), 1, cost) for n, cost in enumerate(costs, 2)]
+    assert decisions == [True, False, True, True, False, True]
 
 
 def test_one_epoch_continues_the_best_in_the_second_half(load):
