@@ -34,7 +34,7 @@ class Runs(NamedTuple):
     failed: NDArray[np.bool_]
     """Which trainings diverged ``(n,)``."""
     source: NDArray[np.str_]
-    """What proposed each configuration ``(n,)``: random, adbo or tpe."""
+    """What proposed each configuration ``(n,)``, see `combo_runs.SOURCES`."""
 
     @property
     def n_epochs(self) -> NDArray[np.int64]:
