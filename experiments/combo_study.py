@@ -33,12 +33,12 @@ from training_searchers import (
     OneEpoch,
     Random,
     Tpe,
-    as_result,
     hyperband,
-    ignored,
     successive_halving,
 )
 from versions import METHOD_VERSION
+
+from adbo.optimizer.sample import Pruned
 
 #: Virtual minutes after which a row has the best R2.
 MINUTES = (10, 20, 30, 60, 90, 120, 150, 180)
@@ -50,10 +50,10 @@ METHODS: Mapping[str, Make] = {
     "adbo": lambda seed, workers, until: Adbo(SPACE, seed, workers),
     "adbo-halving": lambda seed, workers, until: Adbo(SPACE, seed, workers, Halving()),
     "adbo-halving-ignored": lambda seed, workers, until: Adbo(
-        SPACE, seed, workers, Halving(), ignored
+        SPACE, seed, workers, Halving(), Pruned.IGNORED
     ),
     "adbo-halving-last": lambda seed, workers, until: Adbo(
-        SPACE, seed, workers, Halving(), as_result
+        SPACE, seed, workers, Halving(), Pruned.LAST
     ),
     "random": lambda seed, workers, until: Random(SPACE, seed),
     "asha": lambda seed, workers, until: Random(SPACE, seed, Halving()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +22,8 @@ from adbo.core.rungs import Report, Rungs
 from adbo.core.settings import KAPPA
 from adbo.core.space import SearchSpace
 from adbo.optimizer.ask import propose
+from adbo.optimizer.sample import Pruned
+from adbo.optimizer.settings import DEFAULT_SETTINGS
 
 Space = Mapping[str, BaseDistribution]
 
@@ -132,20 +134,6 @@ class OneEpoch:
         self._searcher.tell(trial, trial.reports[1], started, finished)
 
 
-#: Returns what a searcher learns of a stopped trial: its evaluation, or None.
-Lesson = Callable[[Evaluation], Evaluation | None]
-
-
-def ignored(evaluation: Evaluation) -> Evaluation | None:
-    """Learn nothing of a stopped trial."""
-    return None
-
-
-def as_result(evaluation: Evaluation) -> Evaluation | None:
-    """Learn the last cost of a stopped trial as if it were its result."""
-    return replace(evaluation, state=TrialState.COMPLETE)
-
-
 class Adbo:
     """adbo's ranks, which know each other's evaluations at once.
 
@@ -155,8 +143,8 @@ class Adbo:
         The search space, the seed of all ranks, and their number.
     halving
         Stops trials, if there is one.
-    lesson
-        Returns what the ranks learn of a stopped trial; by default, the evaluation as it is.
+    pruned
+        What the ranks learn of stopped trials.
     """
 
     n_writes = 0
@@ -167,14 +155,15 @@ class Adbo:
         seed: int,
         workers: int,
         halving: Halving | None = None,
-        lesson: Lesson = lambda evaluation: evaluation,
+        pruned: Pruned = Pruned.EXPECTED,
     ) -> None:
         self._history = History(1, SearchSpace(dict(space)))
         self._layout = Layout(dict(space))
         streams = np.random.SeedSequence(seed).spawn(workers)
         self._rngs = [np.random.default_rng(stream) for stream in streams]
         self._halving = halving
-        self._lesson = lesson
+        sample = replace(DEFAULT_SETTINGS.sample, pruned=pruned)
+        self._settings = replace(DEFAULT_SETTINGS, sample=sample)
         self._n = itertools.count()
         self.prunes = halving is not None
         self.cpu_seconds = 0.0
@@ -183,7 +172,8 @@ class Adbo:
         """Return what the rank proposes."""
         began = time.thread_time()
         part = worker, len(self._rngs)
-        proposal = propose(self._history, KAPPA, self._rngs[worker], part=part)
+        rng = self._rngs[worker]
+        proposal = propose(self._history, KAPPA, rng, self._settings, part)
         self.cpu_seconds += time.thread_time() - began
         space = self._history.space
         number = next(self._n)
@@ -205,12 +195,9 @@ class Adbo:
         self._append(self._evaluation(trial, _state(cost), cost, (started, finished)))
 
     def stop(self, trial: Trial, started: float, finished: float) -> None:
-        """Append what is learnt of a stopped trial."""
+        """Append the pruned evaluation."""
         last = trial.reports[max(trial.reports)]
-        times = started, finished
-        lesson = self._lesson(self._evaluation(trial, TrialState.PRUNED, last, times))
-        if lesson is not None:
-            self._append(lesson)
+        self._append(self._evaluation(trial, TrialState.PRUNED, last, (started, finished)))
 
     def _append(self, evaluation: Evaluation) -> None:
         self._history.extend([to_batch(evaluation)])
