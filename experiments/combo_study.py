@@ -69,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the missing runs, then print the table."""
     options = _parser().parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    predict = Surrogate(load_runs())
+    runs = load_runs()
+    predict = Surrogate(runs)
 
     def train(params: Params) -> Training:
         curve = predict(params)
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for method in options.methods:
             path = options.output / f"{method}.csv"
             key = {"method": method, "workers": options.workers, "seed": seed}
-            key["hours"] = options.hours
+            key |= {"hours": options.hours, "trainings": len(runs.units)}
             if has_row(path, key):
                 continue
             began, until = time.process_time(), 3600 * options.hours

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 
 from adbo.optimizer.sample import Pruned
@@ -290,3 +291,42 @@ def test_a_table_takes_its_durations(load):
         training = train(params)
         assert training.costs[0] >= 0
         assert 8 <= training.seconds[0] <= 563
+
+
+def test_the_study_writes_each_run_once(load, tmp_path):
+    study, tables = load("combo_study"), load("combo_tables")
+    arguments = [
+        *("--workers", "4", "--hours", "0.5", "--seeds", "1", "--output", str(tmp_path)),
+        *("--methods", "adbo", "adbo-halving", "random", "asha", "one-epoch"),
+    ]
+    assert study.main(arguments) == 0
+    files = {path.stem: path.read_text() for path in tmp_path.glob("*.csv")}
+    assert set(files) == {"adbo", "adbo-halving", "random", "asha", "one-epoch"}
+    assert study.main(arguments) == 0
+    assert files == {path.stem: path.read_text() for path in tmp_path.glob("*.csv")}
+    rows = pd.concat([pd.read_csv(path) for path in tmp_path.glob("*.csv")])
+    rows = tables.with_reference(rows).set_index("method")
+    assert rows.loc["asha", "evaluations"] > 2 * rows.loc["random", "evaluations"]
+    assert rows.loc["adbo", "complete"] == rows.loc["adbo", "evaluations"]
+    assert rows["utilization"].between(0.3, 1).all()
+    last = tables.best_at(rows.loc["adbo", "improvements"], np.array([0.0, 30.0]))
+    assert math.isnan(last[0])
+    assert last[1] == rows.loc["adbo", "best_30"]
+    assert 0 < rows.loc["adbo", "minutes_to_reference"] <= 30
+    tables.plot(rows.reset_index(), tmp_path / "combo.png")
+    assert (tmp_path / "combo.png").stat().st_size > 0
+
+
+def test_regrets_of_tables_fall_with_time(load, tmp_path):
+    times = load("table_times")
+    arguments = [
+        *("--tables", "nas_imagenet", "--methods", "random", "tpe", "--workers", "8"),
+        *("--medians", "4", "--seeds", "1", "--output", str(tmp_path)),
+    ]
+    assert times.main(arguments) == 0
+    for method in ("random", "tpe"):
+        [row] = pd.read_csv(tmp_path / f"{method}.csv").to_dict("records")
+        regrets = [row[f"regret_{part:g}"] for part in times.PARTS]
+        assert regrets == sorted(regrets, reverse=True)
+        assert 0 <= regrets[-1] < math.inf
+        assert 8 < row["evaluations"] < 64
