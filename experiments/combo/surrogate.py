@@ -42,7 +42,10 @@ _LEAST_R2 = -1.0
 _WINDOW = 5
 
 #: Jitter comes from one of so many trainings with the nearest final scores.
-_N_SIMILAR = 20
+_N_SIMILAR = 10
+
+#: Jitter of log(1 - R2) is at most this: what is more, in the first epochs, is curvature.
+_MOST_JITTER = 0.15
 
 _N_TREES = 60
 
@@ -84,7 +87,8 @@ class Surrogate:
         self._failures = [t.tree_ for t in failures.fit(features, runs.failed).estimators_]
         self._fails = bool(runs.failed.any())
         self._final = logs[trained, -1]
-        self._jitter = logs[trained] - _smoothed(logs[trained])
+        jitter = logs[trained] - _smoothed(logs[trained])
+        self._jitter = np.clip(jitter, -_MOST_JITTER, _MOST_JITTER)
         is_random = trained & (runs.source == "random")
         self._scale = MEAN_SECONDS / runs.seconds[is_random].mean()
 
