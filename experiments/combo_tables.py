@@ -30,8 +30,10 @@ def with_reference(rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        With the column ``minutes_to_reference``, NaN where it is not reached or not known.
+        With the column ``minutes_to_reference``, NaN where it is not reached or not known, and
+        NaN for the best R2 before the first one.
     """
+    rows = rows.replace(-np.inf, np.nan)
     final = rows["best_180"].where(rows["method"] == "adbo")
     reference = final.groupby([rows[name] for name in SETTING]).transform("median")
     minutes = [
@@ -67,7 +69,7 @@ def plot(rows: pd.DataFrame, path: Path) -> None:
             curves = [best_at(improvements, minutes) for improvements in runs["improvements"]]
             axis.plot(minutes, np.median(curves, axis=0), label=method)
         axis.set(title=f"{workers:,} workers", xlabel="virtual minutes", ylabel="best final R2")
-        axis.set_ylim(bottom=np.nanmin(group["best_30"].replace(-np.inf, np.nan)) - 0.05)
+        axis.set_ylim(bottom=np.nanmin(group["best_30"]) - 0.05)
     axes[0][-1].legend(fontsize=7)
     figure.tight_layout()
     save(figure, path, " ".join(sorted(set(rows["version"]))))
