@@ -35,9 +35,8 @@ class SampleSettings:
     """What an ask reads of the history."""
 
     n_elites: int = 256
-    """Best evaluations in the sample, at most `adbo.core.history.ELITES`; more cost time."""
-    n_others: int = 256
-    """Other evaluations in the sample, drawn from all times; more cost time."""
+    """Best evaluations in the sample, at most `adbo.core.history.ELITES`, and as many others,
+    drawn from all times; more cost time."""
     n_auxiliary: int = 2048
     """Auxiliary rows that fill up regions: half are the latest, half are from all times."""
     n_enumerated: int = 2**16
@@ -105,7 +104,7 @@ class Sample:
 def draw_sample(history: History, rng: np.random.Generator, settings: SampleSettings) -> Sample:
     """Return the elites and a draw of the other evaluations."""
     elites = _elites(history, settings)
-    others = _known(history, history.sample(settings.n_others, rng, elites), settings)
+    others = _known(history, history.sample(settings.n_elites, rng, elites), settings)
     rows = np.concatenate([elites, others])
     X, cost = history.space.to_unit(history.values(rows)), _costs(history, rows, settings)
     auxiliary = cache(lambda: _draw_auxiliary_rows(history, rows, rng, settings))

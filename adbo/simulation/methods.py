@@ -81,6 +81,7 @@ def make_methods(settings: MethodSettings) -> Mapping[str, RunMethod]:
     ours = Method(partial(adbo, settings=settings.optimizer))
     return {
         "adbo": partial(run_asynchronous, method=ours),
+        "adbo-halving": partial(run_halved, method=ours, halving=settings.halving),
         "adbo-2022": partial(_adbo_2022, settings=egele),
         "sdbo": partial(sdbo, evaluations=1),
         "sdbo-10": partial(sdbo, evaluations=10),
@@ -97,7 +98,6 @@ def make_methods(settings: MethodSettings) -> Mapping[str, RunMethod]:
             run_managed, make_manager=partial(BatchManager, propose=random_batch)
         ),
         "random": partial(run_asynchronous, method=Method(random_search)),
-        "adbo-halving": partial(run_halved, method=ours, halving=settings.halving),
         "asha": partial(run_halved, method=Method(random_search), halving=settings.halving),
         "tpe": partial(run_managed, make_manager=TPEManager, n_fits=_one_per_ask),
         "tpe-rdb": partial(

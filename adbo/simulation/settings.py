@@ -30,6 +30,7 @@ ADBO = ("adbo", "adbo-halving")
 #: The names of `adbo.simulation.methods.METHODS`, in the same order.
 METHOD_NAMES = (
     "adbo",
+    "adbo-halving",
     "adbo-2022",
     "sdbo",
     "sdbo-10",
@@ -38,7 +39,6 @@ METHOD_NAMES = (
     "acbo-gp",
     "acbo-random",
     "random",
-    "adbo-halving",
     "asha",
     "tpe",
     "tpe-rdb",

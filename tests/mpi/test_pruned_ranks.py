@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 from optuna.trial import FrozenTrial
-from studies import check_sound, load
+from studies import check_sound, load, wait_for_trials
 
 OBJECTIVE = """
 import time
@@ -116,6 +116,35 @@ def test_every_rank_decides_on_what_it_knows(adbo, launcher, tmp_path: Path) -> 
     first = decisions_of(trials)[1]
     # Most decisions know all earlier reports, but for those of the other ranks under way.
     assert sum(made.n_known >= i - 3 for i, made in enumerate(first)) > len(first) / 2
+
+
+@pytest.mark.slow
+def test_a_killed_study_keeps_its_rungs(adbo, start_job, tmp_path: Path) -> None:
+    (tmp_path / "training.py").write_text(OBJECTIVE)
+    arguments = ["run", "training.py:objective", "--study-name", "k", "--resume"]
+    job = start_job(2, "-m", "adbo", *arguments, "--timeout", "300")
+    wait_for_trials(tmp_path, "k", 20)
+    job.kill()
+    before = len(load(tmp_path, "k").trials)
+    status, _, err = adbo(2, *arguments, "--trials", str(before + 20))
+    assert status == 0, err
+    trials = load(tmp_path, "k").trials
+    assert len(trials) >= before + 20
+    known = [trial.system_attrs["adbo:rungs"][0][2] for trial in trials[before:]]
+    assert min(known) > before
+    assert any(trial.state.name == "PRUNED" for trial in trials[before:])
+
+
+def test_the_example(adbo, tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "pruning.py"
+    arguments = ["run", f"{example}:objective", "--direction", "maximize", "--trials", "24"]
+    status, out, err = adbo(2, *arguments, "--study-name", "e", "--seed", "1", "--isolate")
+    assert status == 0, err
+    trials = check_sound(load(tmp_path, "e"))
+    assert " pruned, 0 failed)" in out
+    assert sum(t.state.name == "PRUNED" for t in trials) > 6
+    assert max(t.value for t in trials if t.state.name == "COMPLETE") > 0.9
+    assert all(len(t.intermediate_values) in (1, 3, 9, 27) for t in trials)
 
 
 @pytest.mark.slow

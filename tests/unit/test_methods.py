@@ -137,8 +137,9 @@ def test_workers_ask_for_themselves_but_queue_for_the_storage():
         free[entry["rank"]] = entry["finished"]
 
 
-def test_halving_prunes_the_worse_and_saves_their_time():
-    settings = replace(SETTINGS, method="asha", duration="constant:9", n_trials=80, ask_cost=0.0)
+@pytest.mark.parametrize("method", ["asha", "adbo-halving"])
+def test_halving_prunes_the_worse_and_saves_their_time(method):
+    settings = replace(SETTINGS, method=method, duration="constant:9", n_trials=80, ask_cost=0.0)
     simulation = simulate(training, settings)
     evaluations = simulation.history.evaluations()
     pruned = [e for e in evaluations if e.state.name == "PRUNED"]
