@@ -55,6 +55,9 @@ def check_run(options: argparse.Namespace) -> Settings:
         patience=options.patience,
         max_failures=options.max_failures,
         strategies=options.strategies,
+        pruner=options.pruner,
+        reduction_factor=options.reduction_factor,
+        min_resource=options.min_resource,
     )
     check_isolation(options)
     if options.on_exit is not None and not options.on_exit.strip():

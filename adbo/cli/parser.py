@@ -11,7 +11,17 @@ import adbo
 from adbo.benchmark_functions.names import NAMES
 from adbo.core.errors import UsageError
 from adbo.core.origins import STRATEGIES
-from adbo.core.settings import DEFAULT_STORAGE, DIRECTIONS, FAILURES, FAILURES_PER_RANK, KAPPA
+from adbo.core.settings import (
+    DEFAULT_STORAGE,
+    DIRECTIONS,
+    FAILURES,
+    FAILURES_PER_RANK,
+    HALVING,
+    KAPPA,
+    MIN_RESOURCE,
+    PRUNERS,
+    REDUCTION_FACTOR,
+)
 
 #: Number of trials of a test function if neither --trials nor --timeout is given.
 DEMONSTRATION_TRIALS = 600
@@ -94,6 +104,7 @@ def _add_run(commands: Any) -> None:
         " lines; empty cells are left to the optimizer",
     )
     _add_optimizer(parser)
+    _add_pruner(parser)
     parser.add_argument(
         "--ranks-per-trial",
         type=_positive_integer,
@@ -386,6 +397,31 @@ def _add_optimizer(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help=f"strategies that are used, separated by commas: some of {', '.join(STRATEGIES)}"
         " (default: all)",
+    )
+
+
+def _add_pruner(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pruner",
+        choices=PRUNERS,
+        default=HALVING,
+        help="what trial.should_prune() answers: whether the trial is not among the best of all"
+        f" ranks at a rung, or always False (default: {HALVING})",
+    )
+    parser.add_argument(
+        "--reduction-factor",
+        type=int,
+        default=REDUCTION_FACTOR,
+        metavar="ETA",
+        help="the best 1/ETA of the trials at a rung go on, and each rung takes ETA times as many"
+        f" reports as the one before (default: {REDUCTION_FACTOR})",
+    )
+    parser.add_argument(
+        "--min-resource",
+        type=int,
+        default=MIN_RESOURCE,
+        metavar="N",
+        help=f"reports of a trial before it may be pruned (default: {MIN_RESOURCE})",
     )
 
 
