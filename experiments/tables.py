@@ -95,6 +95,7 @@ TABLES: Mapping[str, Table] = {
     "scaling_published": Table(*SCALING),
     "quality": Table("*.csv", *QUALITY),
     "bbob": Table("*.csv", means=means_of),
+    "bbob_new": Table("*.csv", means=means_of),
     "real": Table("*.csv", means=means_of),
     "tuning": Table("*.csv", means=means_of),
     "ablation": Table("ablation.csv", *QUALITY, figures={"ablation.png": "ablation.png"}),
