@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,9 @@ from adbo.run.ends import ENDS
 #: Points of a front that are shown.
 _SHOWN = 10
 
+#: Columns of the longest label of a line, with its colon.
+_LABEL = len("stopped early:")
+
 
 def describe_run(summary: Summary, reason: StopReason | None) -> list[str]:
     """Return the last lines of a run.
@@ -34,73 +38,93 @@ def describe_run(summary: Summary, reason: StopReason | None) -> list[str]:
     n_own = summary.n_own or 0
     n_others = summary.n_finished - (summary.n_before or 0) - n_own
     others = f", {n_others} by others," if n_others else ""
-    lines = [
-        *describe_best(summary),
-        f"{summary.n_finished} trials ({_counts(summary)}), {n_own} of them now on"
+    trials = (
+        f"{summary.n_finished} ({_counts(summary)}), {n_own} of them now on"
         f" {_ranks(summary)}{others} in {summary.wall_seconds:.1f} s,"
-        f" utilization {summary.utilization:.0%}",
-    ]
+        f" utilization {summary.utilization:.0%}"
+    )
+    lines = [*_best(summary), ("trials", trials)]
     if not n_own and reason in (None, StopReason.TARGET, StopReason.PATIENCE):
-        lines[-1] = f"{summary.reason}: nothing was left to do"
+        lines[-1] = ("trials", f"nothing was left to do: {summary.reason}")
     elif reason is not None:
-        how = "stopped" if reason in ENDS else "stopped early"
-        lines.append(f"{how}: {summary.reason}")
+        lines.append(("stopped" if reason in ENDS else "stopped early", summary.reason or ""))
     lines += _of_the_model(summary)
     if summary.storage != "none":
-        lines.append(f"study {summary.study_name} in {summary.storage}")
-        lines.append(f"see it:      optuna-dashboard {summary.storage}")
-        place = "" if summary.storage == DEFAULT_STORAGE else f" --storage {summary.storage}"
-        lines.append(f"continue it: --resume --study-name {summary.study_name}{place}")
+        name, storage = shlex.quote(summary.study_name), shlex.quote(summary.storage)
+        lines.append(("study", f"{summary.study_name} in {summary.storage}"))
+        lines.append(("see it", f"optuna-dashboard {storage}"))
+        place = "" if summary.storage == DEFAULT_STORAGE else f" --storage {storage}"
+        lines.append(("continue it", f"--resume --study-name {name}{place}"))
         if reason is StopReason.WALLTIME:
-            lines.append("the wall time ended it: submit the same job again to go on")
-    return lines
+            lines.append(("wall time", "it ended the run: submit the same job again to go on"))
+    return _aligned(lines)
 
 
 def describe_study(summary: Summary) -> list[str]:
     """Return the lines of a report on a stored study."""
-    return [
-        f"study {summary.study_name} in {summary.storage}",
-        *describe_best(summary),
-        f"{_counts(summary)}, {summary.n_running} running, {summary.n_waiting} waiting",
-        f"{_ranks(summary)}{_of_jobs(summary)}, {summary.wall_seconds:.1f} s from the first start"
-        f" to the last result, utilization {summary.utilization:.0%}",
-        *_of_the_model(summary),
-    ]
+    return _aligned(
+        [
+            ("study", f"{summary.study_name} in {summary.storage}"),
+            *_best(summary),
+            (
+                "trials",
+                f"{_counts(summary)}, {summary.n_running} running, {summary.n_waiting} waiting",
+            ),
+            (
+                "time",
+                f"{_ranks(summary)}{_of_jobs(summary)}, {summary.wall_seconds:.1f} s from the"
+                f" first start to the last result, utilization {summary.utilization:.0%}",
+            ),
+            *_of_the_model(summary),
+        ]
+    )
 
 
 def describe_simulation(summary: Summary) -> list[str]:
     """Return the last lines of a simulation."""
-    return [
-        *describe_best(summary),
-        f"{summary.n_finished} evaluations ({_counts(summary)}) on {summary.n_workers} virtual"
-        f" workers in {summary.wall_seconds:.0f} virtual seconds by {summary.method},"
-        f" utilization {summary.utilization:.1%} of {summary.utilization_attainable:.1%}",
-        *_of_the_model(summary),
-    ]
+    return _aligned(
+        [
+            *_best(summary),
+            (
+                "simulated",
+                f"{summary.n_finished} evaluations ({_counts(summary)}) on {summary.n_workers}"
+                f" virtual workers in {summary.wall_seconds:.0f} virtual seconds by"
+                f" {summary.method}, utilization {summary.utilization:.1%} of"
+                f" {summary.utilization_attainable:.1%}",
+            ),
+            *_of_the_model(summary),
+        ]
+    )
 
 
-def describe_best(summary: Summary) -> list[str]:
-    """Return the best value and its parameters on one line; the front of several objectives."""
+def _aligned(lines: list[tuple[str, str]]) -> list[str]:
+    """Return labels and texts as lines whose texts begin in the same column."""
+    return [f"{label + ':' if label else '':{_LABEL}} {text}" for label, text in lines]
+
+
+def _best(summary: Summary) -> list[tuple[str, str]]:
+    """Return the best value and its parameters; the front of several objectives."""
     if summary.pareto_front:
-        return describe_front(summary)
+        return _front(summary)
     if summary.best_value is not None and summary.best_params is not None:
-        return [f"best value {summary.best_value:.10g} at {params_text(summary.best_params)}"]
-    if summary.n_complete:
-        return ["no complete evaluation satisfies all constraints"]
-    return ["no evaluation is complete"]
+        params = params_text(summary.best_params)
+        return [("best value", f"{summary.best_value:.10g} at {params}")]
+    reason = "is feasible" if summary.n_complete else "is complete"
+    what = "front" if summary.directions else "best value"
+    return [(what, f"none, no evaluation {reason}")]
 
 
-def describe_front(summary: Summary) -> list[str]:
+def _front(summary: Summary) -> list[tuple[str, str]]:
     """Return the size and the hypervolume of the front, and a table of some of its points."""
     assert summary.pareto_front is not None
     n = len(summary.pareto_front)
     points = "1 point" if n == 1 else f"{n} points"
     if summary.hypervolume is None or summary.reference_point is None:
-        first = f"front: {points}"
+        first = points
     else:
         reference = ", ".join(f"{value:.6g}" for value in summary.reference_point)
         first = (
-            f"front: {points}, hypervolume {summary.hypervolume:.6g} from the reference point"
+            f"{points}, hypervolume {summary.hypervolume:.6g} from the reference point"
             f" ({reference}), the worst values"
         )
     values = np.array([point["values"] for point in summary.pareto_front])
@@ -113,9 +137,9 @@ def describe_front(summary: Summary) -> list[str]:
         "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
         for row in [heads, *texts]
     ]
-    rows = [f"  {line}  {text}" for line, text in zip(lines[1:], params, strict=True)]
-    more = [f"  and {n - len(shown)} more"] if n > len(shown) else []
-    return [first, f"  {lines[0]}", *rows, *more]
+    rows = [f"{line}  {text}" for line, text in zip(lines[1:], params, strict=True)]
+    more = [f"and {n - len(shown)} more"] if n > len(shown) else []
+    return [("front", first), *(("", line) for line in [lines[0], *rows, *more])]
 
 
 def describe_strategies(counts: StrategyCounts) -> str:
@@ -132,17 +156,20 @@ def describe_strategies(counts: StrategyCounts) -> str:
     return ", ".join([first, *(f"{name} {a:.0%} and {i:.0%}" for a, i, name in others)])
 
 
-def _of_the_model(summary: Summary) -> list[str]:
-    """Return lines about the recommendation, if it is not the best value, and the strategies."""
+def _of_the_model(summary: Summary) -> list[tuple[str, str]]:
+    """Return labels and texts of the recommendation, if it is not the best, and the strategies."""
     lines = []
     if summary.recommended_params not in (None, summary.best_params):
         assert summary.recommended_params is not None
         lines.append(
-            f"recommended: {params_text(summary.recommended_params)}, where the model expects"
-            f" {summary.recommended_value:.6g}"
+            (
+                "recommended",
+                f"{params_text(summary.recommended_params)}, where the model expects"
+                f" {summary.recommended_value:.6g}",
+            )
         )
     if summary.strategies is not None:
-        lines.append(f"strategies: {describe_strategies(summary.strategies)}")
+        lines.append(("strategies", describe_strategies(summary.strategies)))
     return lines
 
 

@@ -27,6 +27,9 @@ IN_JOBS = ("adbo", "random")
 #: Methods that can have several objectives.
 SEVERAL = ("adbo", "random")
 
+#: Methods with the optimizer of this package, whose strategies can be chosen.
+ADBO = ("adbo", "adbo-halving")
+
 #: The names of `adbo.simulation.methods.METHODS`, in the same order.
 METHOD_NAMES = (
     "adbo",
@@ -75,7 +78,7 @@ class SimulationSettings:
         Seconds until a finished evaluation is known to the workers of other jobs, at least
         `latency`; without effect if there is one job.
     strategies
-        Names of the strategies that the method adbo uses; None for all, and for other methods.
+        Names of the strategies that the methods `ADBO` use; None for all, and for other methods.
 
     Raises
     ------
@@ -126,7 +129,7 @@ class SimulationSettings:
             self._check({"method": (self.method in SEVERAL, f"{allowed} with several objectives")})
         check_strategies(self.strategies)
         if self.strategies is not None:
-            self._check({"method": (self.method == "adbo", "adbo with strategies")})
+            self._check({"method": (self.method in ADBO, "adbo or adbo-halving with strategies")})
         if self.jobs > 1:
             self._check_jobs()
         if self.n_trials is None and self.seconds is None:

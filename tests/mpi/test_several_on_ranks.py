@@ -23,7 +23,7 @@ def test_every_rank_works_on_the_front(adbo, tmp_path: Path) -> None:
     status, _, err = adbo(4, "run", "several.py:objective", *options, "--trials", "40")
     assert status == 0, err
     trials = check_sound(load(tmp_path, "s"))
-    assert 40 <= len(trials) < 44
+    assert 40 <= len(trials) < 60
     assert all(len(trial.values) == 3 for trial in trials)
     assert all("sum" in trial.constraints for trial in trials)
     front = load(tmp_path, "s").best_trials

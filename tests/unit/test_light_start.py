@@ -20,6 +20,7 @@ HEAVY = {
         "threadpoolctl",
         "tqdm",
         "psutil",
+        "matplotlib",
     ),
     *("adbo.api", "adbo.comm.launch", "adbo.mirror", "adbo.optimizer", "adbo.run"),
 }
@@ -84,6 +85,10 @@ ARGUMENTS: list[tuple[list[str], str]] = [
     (["report", "--storage", "sqlite:///:memory:"], "use --storage none"),
     (["report"], "there is no file adbo.db"),
     (["report", "--storage", "none"], "report needs a database"),
+    (["report", "--watch", "5"], "--watch needs --html PATH"),
+    (["report", "--watch", "0.5", "--html", "r.html"], "it must be at least 1 second"),
+    (["report", "--watch", "5", "--html", "r.html", "--csv", "-"], "use --csv without it"),
+    (["report", "--html", "gone/r.html"], "there is no directory gone"),
 ]
 
 #: All of it but the time limit is right, and checked.

@@ -248,9 +248,7 @@ def test_a_study_with_several_objectives_is_reported_with_its_front(capsys) -> N
     study.add_trial(create_trial(values=[2.0, 1.0]))
     assert main(["report", "--csv", "s.csv"]) == 0
     assert len(Path("s.csv").read_text().splitlines()) == 3
-    assert "front: 1 point, hypervolume 1 from the reference point (2, 1)" in (
-        capsys.readouterr().out
-    )
+    assert "1 point, hypervolume 1 from the reference point (2, 1)" in (capsys.readouterr().out)
 
 
 def test_a_reader_may_end_early() -> None:
