@@ -184,7 +184,9 @@ class History:
         pruned = np.flatnonzero(self.column("state")[rows] == TrialState.PRUNED.value)
         if pruned.size:
             self._read_pruned()
-            expected = self._pruned.costs(np.arange(self._n)[rows][pruned])
+            if isinstance(rows, slice):
+                rows = np.arange(*rows.indices(self._n))
+            expected = self._pruned.costs(rows[pruned])
             costs[pruned] = np.where(np.isnan(expected), costs[pruned], expected)
         return costs
 
@@ -366,7 +368,7 @@ class History:
         if start < self._n:
             states = self.column("state")
             reports = self.reports(start, self._n)
-            self._pruned.read(states, self.last_cost(slice(None)), reports)
+            self._pruned.read(states, self.column("value"), reports)
 
     def _fresh(self, rows: NDArray[Any]) -> list[int]:
         names = zip(rows["rank"].tolist(), rows["seq"].tolist(), strict=True)

@@ -93,15 +93,15 @@ class PrunedCosts:
     def read(
         self,
         states: NDArray[np.integer],
-        costs: FloatArray,
+        values: FloatArray,
         reports: Iterable[tuple[int, Sequence[float]]],
     ) -> None:
         """Read new rows.
 
         Parameters
         ----------
-        states, costs
-            The states and final costs of all rows ``(n,)``.
+        states, values
+            The states and final values of all rows ``(n,)``, in the user's sign.
         reports
             The new rows that have reported values, and these values.
         """
@@ -112,12 +112,12 @@ class PrunedCosts:
             self._v = np.concatenate([self._v, np.full(room, np.nan)])
         self._k[start:n], self._v[start:n] = 0, np.nan
         new: dict[int, list[int]] = {}
-        for row, values in reports:
+        for row, reported in reports:
             if states[row] == TrialState.COMPLETE.value:
-                self._add_complete(values, float(costs[row]))
+                self._add_complete(reported, self._sign * float(values[row]))
             elif states[row] == TrialState.PRUNED.value:
-                k = rounded(len(values))
-                self._k[row], self._v[row] = k, self._sign * values[k - 1]
+                k = rounded(len(reported))
+                self._k[row], self._v[row] = k, self._sign * reported[k - 1]
                 new.setdefault(k, []).append(row)
         self.n_read = n
         for k, rows in new.items():

@@ -56,7 +56,10 @@ ARGUMENTS: list[tuple[list[str], str]] = [
         "strategy is '': it must be one of exploration, forest",
     ),
     ([*SIMULATE, "--strategies", "trees"], "strategy is 'trees': it must be one of exploration, "),
-    ([*SIMULATE, "--strategies", "forest", "--method", "tpe"], "it must be adbo with strategies"),
+    (
+        [*SIMULATE, "--strategies", "forest", "--method", "tpe"],
+        "it must be adbo or adbo-halving with strategies",
+    ),
     (["run", "akley"], "no objective 'akley'"),
     (["run", "ackley:0"], "the dimension of ackley is '0': it must be an integer from 1"),
     (["run", "gone.py:objective"], "no file 'gone.py'"),

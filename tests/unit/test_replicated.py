@@ -112,7 +112,7 @@ def _act(storage: ReplicatedStorage, name: str, action: int, n: int) -> None:
 
 
 #: What a transport returns if nothing has arrived.
-NOTHING = Received([], [], [], [])
+NOTHING = Received([], [], [], [], [])
 
 
 def _changes(frames: Iterable[bytes]) -> list[list[Any]]:

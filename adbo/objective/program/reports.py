@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-
-import optuna
-from optuna.trial import BaseTrial
+from typing import TYPE_CHECKING
 
 from adbo.objective.program.table import Table
 from adbo.objective.program.value import STDOUT, as_number, read_regex
+
+if TYPE_CHECKING:  # a wrong file is named before Optuna is loaded
+    from optuna.trial import BaseTrial
 
 _KEYS = ("file", "regex")
 
@@ -64,10 +65,12 @@ class Watcher:
 
     def look(self) -> None:
         """Report the new values; raise `optuna.TrialPruned` if the trial is not worth going on."""
+        from optuna import TrialPruned
+
         for value in self._new_values():
             self._report(value)
             if self._trial.should_prune():
-                raise optuna.TrialPruned
+                raise TrialPruned
 
     def finish(self) -> None:
         """Report the last values of a program that has ended."""
