@@ -165,7 +165,7 @@ class StudyAccess:
     def is_gone(self) -> bool:
         """Whether the storage says that there is no such study any more."""
         try:
-            self.study._storage.get_study_name_from_id(self.study._study_id)
+            uncached(self.study._storage).get_study_name_from_id(self.study._study_id)
         except KeyError:
             return True
         except Exception:  # the storage does not work at present
