@@ -16,7 +16,7 @@ Notation: ``m`` evaluations, ``q`` objectives, ``c`` constraints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Preference:
     limits
         Violation of each constraint up to which it counts linearly ``(c,)``.
     penalty
-        Cost of a violation of 1 in the sense of `_violation`; infinity if nothing feasible is
+        Cost of a scaled violation of 1; infinity if nothing feasible is
         known, so that only violations count.
     """
 
@@ -64,25 +64,44 @@ class Preference:
 
     def cost(self, history: History, rows: IntArray) -> FloatArray:
         """Return the costs of evaluations ``(m,)``; NaN for failures."""
-        cost = self.scalarized(_costs(history, rows))
-        return self.with_penalty(cost, _violation(history.constraints(rows), self.limits))
+        return self.combine(self.parts(history, rows))
 
-    def scalarized(self, costs: FloatArray) -> FloatArray:
-        """Return one cost ``(m,)`` of those of the objectives ``(m, q)``."""
-        if costs.shape[1] == 1:
-            return costs[:, 0]
-        with np.errstate(over="ignore", invalid="ignore"):
-            z = (costs - self.low) / self.span
-            z = np.where(z > 1.0, 1.0 + np.log(np.maximum(z, 1.0)), z)
-            weighted = self.weights * z
-        return np.asarray(weighted.max(axis=1) + self.rho * weighted.sum(axis=1))
+    def parts(self, history: History, rows: IntArray) -> FloatArray:
+        """Return what the cost is made of ``(m, q + c)``; NaN for failures.
 
-    def with_penalty(self, cost: FloatArray, violation: FloatArray) -> FloatArray:
-        """Return costs ``(m,)`` with the penalties of violations ``(m,)``."""
+        These are the objectives, scaled if there are several, and the constraints, scaled.
+        """
+        objectives, constraints = _costs(history, rows), history.constraints(rows)
+        parts = [self._scaled(objectives), _scaled_constraints(constraints, self.limits)]
+        return np.concatenate(parts, axis=1)
+
+    def combine(self, parts: FloatArray) -> FloatArray:
+        """Return the costs ``(m,)`` of parts ``(m, q + c)``, known or predicted."""
+        q = len(self.weights)
+        cost = self._scalarized(parts[:, :q])
+        if parts.shape[1] == q:
+            return cost
+        violation = _violation(parts[:, q:])
         if np.isinf(self.penalty):
             return np.where(np.isnan(cost), np.nan, violation)
         with np.errstate(over="ignore", invalid="ignore"):
             return np.where(violation > 0, cost + self.penalty * violation, cost)
+
+    def _scaled(self, costs: FloatArray) -> FloatArray:
+        """Return the costs of several objectives ``(m, q)`` in the ranges of the front."""
+        if costs.shape[1] == 1:
+            return costs
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = (costs - self.low) / self.span
+            return np.where(z > 1.0, 1.0 + np.log(np.maximum(z, 1.0)), z)
+
+    def _scalarized(self, scaled: FloatArray) -> FloatArray:
+        """Return one cost ``(m,)`` of scaled costs ``(m, q)``."""
+        if scaled.shape[1] == 1:
+            return scaled[:, 0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            weighted = self.weights * scaled
+            return np.asarray(weighted.max(axis=1) + self.rho * weighted.sum(axis=1))
 
 
 def is_plain(history: History) -> bool:
@@ -108,7 +127,6 @@ def draw_preference(
     """
     costs, constraints = _costs(history, rows), history.constraints(rows)
     limits = _limits(constraints)
-    violation = _violation(constraints, limits)
     low, span = _range(history, costs)
     # The best point of a plane front lies in the direction 1 / w, and these are uniform in it.
     direction = np.maximum(rng.dirichlet(np.ones(costs.shape[1])), settings.least_weight)
@@ -117,8 +135,9 @@ def draw_preference(
     if not constraints.shape[1]:
         return preference
     quantile = rng.uniform(*settings.penalty_quantiles)
-    penalty = _penalty(preference.scalarized(costs), violation, quantile)
-    return Preference(preference.weights, low, span, settings.rho, limits, penalty)
+    cost = preference.cost(history, rows)
+    violation = _violation(_scaled_constraints(constraints, limits))
+    return replace(preference, penalty=_penalty(cost, violation, quantile))
 
 
 def _costs(history: History, rows: IntArray) -> FloatArray:
@@ -153,10 +172,18 @@ def _limits(constraints: FloatArray) -> FloatArray:
     return limits
 
 
-def _violation(constraints: FloatArray, limits: FloatArray) -> FloatArray:
-    """Return the sum of log(1 + violation / limit) ``(m,)`` of each row, limits are ``(c,)``."""
-    violations = np.where(constraints > 0, constraints, 0.0) / limits
-    return np.asarray(np.log1p(violations).sum(axis=1))
+def _scaled_constraints(constraints: FloatArray, limits: FloatArray) -> FloatArray:
+    """Return log(1 + constraint / limit) ``(m, c)``, odd about 0; limits are ``(c,)``.
+
+    A constraint that an evaluation does not have is satisfied.
+    """
+    known = np.where(np.isnan(constraints), -limits, constraints)
+    return np.asarray(np.sign(known) * np.log1p(np.abs(known) / limits))
+
+
+def _violation(scaled: FloatArray) -> FloatArray:
+    """Return the sum of the violations ``(m,)`` of scaled constraints ``(m, c)``."""
+    return np.asarray(np.maximum(scaled, 0.0).sum(axis=1))
 
 
 def _penalty(cost: FloatArray, violation: FloatArray, quantile: float) -> float:

@@ -75,10 +75,12 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Rows:
-    """Complete rows ``X (m, d)`` of the unit cube and their ``cost (m,)``."""
+    """Complete rows ``X (m, d)`` of the unit cube, their ``cost (m,)``, and what it is made of."""
 
     X: FloatArray
     cost: FloatArray
+    parts: FloatArray | None = None
+    """See `Sample`."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,19 @@ class Sample:
     auxiliary
         Returns the auxiliary rows, from which a region is filled. They are read only if an ask
         works in a region other than the elites.
+    parts
+        What the costs are made of, several objectives and constraints ``(m, p)``; None if the
+        cost is that of one objective.
+    combine
+        Returns the costs ``(N,)`` of parts ``(N, p)``, which a model may have predicted.
     """
 
     X: FloatArray
     cost: FloatArray
     n_elites: int
     auxiliary: Callable[[], Rows]
+    parts: FloatArray | None = None
+    combine: Callable[[FloatArray], FloatArray] | None = None
 
 
 def draw_sample(history: History, rng: np.random.Generator, settings: SampleSettings) -> Sample:
@@ -130,7 +139,8 @@ def draw_preferred_sample(
     rows = sorted_unique(np.concatenate([leaders, latest, from_all_times]))
     rows = _known(history, rows, settings)
     preference = draw_preference(history, rows, rng, preference_settings)
-    cost = preference.cost(history, rows)
+    parts = preference.parts(history, rows)
+    cost = preference.combine(parts)
     order = np.argsort(cost, kind="stable")
     n_elites = min(settings.n_elites, int(np.count_nonzero(~np.isnan(cost))))
     elites, rest = order[:n_elites], rng.permutation(order[n_elites:])
@@ -140,8 +150,11 @@ def draw_preferred_sample(
     if history.space.has_grid:
         others = others[:0]
     others = others[~np.isnan(X[others]).any(axis=1)]
-    auxiliary = Rows(X[others], cost[others])
-    return Sample(X[chosen], cost[chosen], n_elites, lambda: auxiliary), preference
+    auxiliary = Rows(X[others], cost[others], parts[others])
+    sample = Sample(
+        X[chosen], cost[chosen], n_elites, lambda: auxiliary, parts[chosen], preference.combine
+    )
+    return sample, preference
 
 
 def _elites(history: History, settings: SampleSettings) -> IntArray:

@@ -66,7 +66,7 @@ def test_preferences_reach_all_parts_of_the_front() -> None:
 def test_the_penalty_has_no_step_at_the_boundary() -> None:
     one = np.ones(1)
     preference = Preference(one, 0 * one, one, 0.05, one, penalty=7.0)
-    cost = preference.with_penalty(np.zeros(3), np.array([0.0, 1e-9, 1.0]))
+    cost = preference.combine(np.array([[0.0, -1.0], [0.0, 1e-9], [0.0, 1.0]]))
     np.testing.assert_allclose(cost, [0.0, 7e-9, 7.0])
 
 

@@ -29,7 +29,7 @@ def _left_out(z, y, quintic, smoothing):
         powers = rbf._powers(squared_distances(z[others], z[others]), quintic)
         polynomial = rbf._polynomial(z[others], quintic)
         # As for all of the points, whose ridge grows with their number.
-        weights, _ = rbf._solve(powers, polynomial, y[others], m * smoothing)
+        weights, _ = rbf._solve(rbf._inverse(powers, polynomial, m * smoothing), y[others])
         model = rbf.RBFModel(z[others], weights, quintic, 0.0)
         errors.append(model.predict(z[i : i + 1])[0] - y[i])
     return np.array(errors)
