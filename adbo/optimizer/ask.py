@@ -75,17 +75,14 @@ def propose(
     def is_known(units: FloatArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
         return history.contains(space.from_unit(units))
 
-    preference = None
     if is_plain(history):
         sample = draw_sample(history, rng, settings.sample)
     else:
-        sample, preference = draw_preferred_sample(
-            history, rng, settings.sample, settings.preference
-        )
+        sample = draw_preferred_sample(history, rng, settings.sample, settings.preference)
     check = is_known if space.has_grid else None
     kappa = float(rng.exponential(kappa_mean))
     view = make_view(sample, geometry, kappa, check, rng, settings.candidates)
-    credits = learn_credits(history, settings.shares, preference)
+    credits = learn_credits(history, settings.shares, sample.preference)
     with one_thread():
         point, origin = _propose_unit(view, credits, rng, settings, part)
     return Proposal(space.from_unit(point[None, :])[0], origin)

@@ -99,8 +99,8 @@ class Sample:
     parts
         What the costs are made of, several objectives and constraints ``(m, p)``; None if the
         cost is that of one objective.
-    combine
-        Returns the costs ``(N,)`` of parts ``(N, p)``, which a model may have predicted.
+    preference
+        Makes the costs of these parts.
     """
 
     X: FloatArray
@@ -108,7 +108,7 @@ class Sample:
     n_elites: int
     auxiliary: Callable[[], Rows]
     parts: FloatArray | None = None
-    combine: Callable[[FloatArray], FloatArray] | None = None
+    preference: Preference | None = None
 
 
 def draw_sample(history: History, rng: np.random.Generator, settings: SampleSettings) -> Sample:
@@ -126,7 +126,7 @@ def draw_preferred_sample(
     rng: np.random.Generator,
     settings: SampleSettings,
     preference_settings: PreferenceSettings,
-) -> tuple[Sample, Preference]:
+) -> Sample:
     """Return a sample whose costs are those of a preference that is drawn for it.
 
     It is chosen from the front or the elites, the latest evaluations, and a draw of all others, so
@@ -151,10 +151,7 @@ def draw_preferred_sample(
         others = others[:0]
     others = others[~np.isnan(X[others]).any(axis=1)]
     auxiliary = Rows(X[others], cost[others], parts[others])
-    sample = Sample(
-        X[chosen], cost[chosen], n_elites, lambda: auxiliary, parts[chosen], preference.combine
-    )
-    return sample, preference
+    return Sample(X[chosen], cost[chosen], n_elites, lambda: auxiliary, parts[chosen], preference)
 
 
 def _elites(history: History, settings: SampleSettings) -> IntArray:

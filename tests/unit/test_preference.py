@@ -94,9 +94,7 @@ def test_without_anything_feasible_the_least_violation_is_best() -> None:
 def test_a_sample_is_bounded_and_its_elites_are_the_best_of_it(q: int) -> None:
     history = _history(9000, q, constrained=True)
     settings = SampleSettings()
-    sample, preference = draw_preferred_sample(
-        history, np.random.default_rng(0), settings, SETTINGS
-    )
+    sample = draw_preferred_sample(history, np.random.default_rng(0), settings, SETTINGS)
     auxiliary = sample.auxiliary()
     assert sample.n_elites == settings.n_elites
     assert len(sample.X) == 2 * settings.n_elites
@@ -104,7 +102,7 @@ def test_a_sample_is_bounded_and_its_elites_are_the_best_of_it(q: int) -> None:
     elites, others = np.split(sample.cost, [sample.n_elites])
     assert (np.diff(elites) >= 0).all()
     assert elites[-1] <= min(others.min(), auxiliary.cost.min())
-    credits = learn_credits(history, ShareSettings(), preference)
+    credits = learn_credits(history, ShareSettings(), sample.preference)
     assert credits.total.sum() == 0  # nothing was proposed by a strategy
 
 

@@ -30,7 +30,7 @@ def _left_out(z, y, quintic, smoothing):
         polynomial = rbf._polynomial(z[others], quintic)
         # As for all of the points, whose ridge grows with their number.
         weights, _ = rbf._solve(rbf._inverse(powers, polynomial, m * smoothing), y[others])
-        model = rbf.RBFModel(z[others], weights, quintic, 0.0)
+        model = rbf.RBFModel(z[others], weights, 0.0, quintic)
         errors.append(model.predict(z[i : i + 1])[0] - y[i])
     return np.array(errors)
 

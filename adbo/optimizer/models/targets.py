@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from adbo.core.space import FloatArray
@@ -63,36 +61,3 @@ def scale_targets(cost: FloatArray, n_elites: int) -> FloatArray:
     with np.errstate(over="ignore"):
         scaled = np.minimum(gap / unit, np.finfo(np.float64).max / 4)
     return np.asarray(np.arcsinh(scaled), dtype=np.float64)
-
-
-class Composition:
-    """Targets that are modelled one by one, and the cost that they make together.
-
-    A model of each objective and each constraint predicts the cost better than a model of the cost,
-    which has an edge where another objective becomes the worst one, and where a constraint begins
-    to be violated (for constraints: Eriksson and Poloczek, AISTATS 2021).
-
-    Parameters
-    ----------
-    parts
-        What the costs of the rows are made of ``(m, p)``; NaN for failures.
-    combine
-        Returns the costs ``(N,)`` of parts ``(N, p)``.
-    """
-
-    def __init__(self, parts: FloatArray, combine: Callable[[FloatArray], FloatArray]) -> None:
-        self._combine = combine
-        columns = [plain_targets(column) for column in parts.T]
-        #: Targets of models ``(m, p)``, between 0 and 1; failures have the worst values.
-        self.targets = np.stack(columns, axis=1)
-        finite = np.where(np.isfinite(parts), parts, np.nan)
-        self._low = np.nan_to_num(np.fmin.reduce(finite, axis=0))
-        self._span = np.nan_to_num(np.fmax.reduce(finite, axis=0)) - self._low
-
-    def of(self, predict: Callable[[FloatArray], FloatArray]) -> Callable[[FloatArray], FloatArray]:
-        """Return a function that predicts the cost ``(N,)``, from one that predicts targets."""
-
-        def predict_cost(points: FloatArray) -> FloatArray:
-            return self._combine(self._low + self._span * predict(points))
-
-        return predict_cost

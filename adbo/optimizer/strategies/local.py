@@ -10,8 +10,9 @@ from adbo.core.history import ELITES
 from adbo.core.space import FloatArray
 from adbo.optimizer import local_search
 from adbo.optimizer.candidates import log_uniform
+from adbo.optimizer.composition import Composition
 from adbo.optimizer.models.rbf import fit_rbf, fit_several_rbfs
-from adbo.optimizer.models.targets import Composition, draw_targets, plain_targets
+from adbo.optimizer.models.targets import draw_targets, plain_targets
 from adbo.optimizer.regions import Region
 from adbo.optimizer.view import Range, View
 
@@ -35,17 +36,19 @@ class Local:
         m = log_uniform(least, max(least, ELITES), rng)
         X, cost = region.X[:m], region.cost[:m]
         smoothing = 10.0 ** rng.uniform(*self.smoothing_exponents)
-        if view.sample.combine is None or region.parts is None:
+        preference, parts = view.sample.preference, region.parts
+        composition = None
+        if preference is None or parts is None:
             y = draw_targets(cost, rng)
-
-            def fit(z: FloatArray, y: FloatArray) -> local_search.Predict:
-                return fit_rbf(z, y, smoothing).predict
         else:
             y = plain_targets(cost)
-            composition = Composition(region.parts[:m], view.sample.combine)
+            composition = Composition(parts[:m], preference, is_scaled=rng.random() < 0.5)
 
-            def fit(z: FloatArray, _: FloatArray) -> local_search.Predict:
-                return composition.of(fit_several_rbfs(z, composition.targets, smoothing).predict)
+        def fit(z: FloatArray, y: FloatArray) -> local_search.Predict:
+            if composition is None:
+                return fit_rbf(z, y, smoothing).predict
+            models = fit_several_rbfs(z, composition.targets, smoothing)
+            return composition.predictor(models.predict)
 
         def minimize(
             z: FloatArray,
