@@ -3,15 +3,17 @@
     python experiments/several.py --output DIR
 
 Workers whose evaluations take equally long ask and tell in turn, so each ask misses the results of
-the others that are running. `several.csv` has a row for each run: the hypervolume from the
-problem's reference point (more is better), or the best feasible value (less is better). Runs that
-it has are not repeated.
+the others that are running. `several.csv` has a row for each run: the hypervolume as a fraction of
+the box up to the problem's reference point (more is better), or the best feasible value (less is
+better), which is infinite if none was feasible. Runs that it has are not repeated. `adbo-penalty`
+is adbo with penalties in place of constraints.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import sys
 import time
 import warnings
@@ -24,7 +26,7 @@ import numpy as np
 import optuna
 import pandas as pd
 from optuna.study import StudyDirection
-from several_problems import PROBLEMS, Outcome, Problem
+from several_problems import CONSTRAINED, PROBLEMS, Outcome, Problem, problem
 from versions import check_version, code_version
 
 import adbo
@@ -89,38 +91,53 @@ SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(
         seed=seed, multivariate=True, constant_liar=True
     ),
-    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed, population_size=20),
+    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
+    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed, population_size=50),
+    "nsga3": lambda seed: optuna.samplers.NSGAIIISampler(seed=seed, population_size=50),
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
 }
 
 
-def run(problem: Problem, searcher: Searcher, workers: int, n: int) -> float:
-    """Return the hypervolume, or the best feasible value, after n evaluations."""
+def run(
+    problem: Problem, searcher: Searcher, workers: int, n: int, *, with_penalty: bool
+) -> list[Outcome]:
+    """Return the outcomes of n evaluations; the searcher may see penalties in their place."""
     running: deque[tuple[Any, Outcome]] = deque()
     outcomes = []
     for _ in range(n):
         token, params = searcher.ask()
         point = np.array([float(params[name]) for name in problem.space])
-        running.append((token, problem.evaluate(point)))
-        outcomes.append(running[-1][1])
+        outcomes.append(problem.evaluate(point))
+        seen = outcomes[-1]
+        if with_penalty:
+            assert problem.penalized is not None
+            seen = problem.penalized(point)
+        running.append((token, seen))
         if len(running) == workers:
             searcher.tell(*running.popleft())
+    return outcomes
+
+
+def score(problem: Problem, outcomes: Sequence[Outcome]) -> float:
+    """Return the hypervolume of feasible outcomes, or the best feasible value."""
     feasible = np.array([v for v, c in outcomes if all(constraint <= 0 for constraint in c)])
     if not problem.reference:
-        return float(feasible.min()) if len(feasible) else np.nan
-    front = Front.empty(feasible.shape[1]).extended(np.arange(len(feasible)), feasible)
-    return hypervolume(front.costs, np.array(problem.reference))
+        return float(feasible.min()) if len(feasible) else np.inf
+    reference = np.array(problem.reference, dtype=float)
+    ideal = np.array(problem.ideal or np.zeros(len(reference)))
+    front = Front.empty(len(reference)).extended(np.arange(len(feasible)), feasible)
+    return hypervolume(front.costs, reference) / float(np.prod(reference - ideal))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing, and print the medians."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
-    methods = ["adbo", *SAMPLERS]
+    methods = ["adbo", "adbo-penalty", *SAMPLERS]
     parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
     parser.add_argument("--workers", type=int, default=16)
-    parser.add_argument("--evaluations", type=int, default=300)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--evaluations", type=int, nargs="+", default=[300])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--output", type=Path, default=Path("several"), metavar="DIR")
     options = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -132,24 +149,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known, version = pd.read_csv(path), code_version()
     check_version(path, known["version"], version)
     done = set(known[list(COLUMNS[:5])].itertuples(index=False, name=None))
-    for seed in options.seeds:
-        for name in options.problems:
-            for method in options.methods:
-                key = (name, method, options.workers, options.evaluations, seed)
-                if key in done:
-                    continue
-                problem, start = PROBLEMS[name], time.process_time()
-                searcher: Searcher = (
-                    Adbo(problem, seed)
-                    if method == "adbo"
-                    else OfOptuna(SAMPLERS[method], problem, seed)
+    n = max(options.evaluations)
+    for seed, name, method in itertools.product(options.seeds, options.problems, options.methods):
+        with_penalty = method == "adbo-penalty"
+        if (name, method, options.workers, n, seed) in done:
+            continue
+        if with_penalty and name not in CONSTRAINED:
+            continue
+        instance, start = problem(name, seed), time.process_time()
+        searcher: Searcher = (
+            OfOptuna(SAMPLERS[method], instance, seed)
+            if method in SAMPLERS
+            else Adbo(instance, seed)
+        )
+        outcomes = run(instance, searcher, options.workers, n, with_penalty=with_penalty)
+        seconds = round(time.process_time() - start, 1)
+        with path.open("a", newline="") as file:
+            for number in options.evaluations:
+                key = (name, method, options.workers, number, seed)
+                csv.writer(file).writerow(
+                    [*key, score(instance, outcomes[:number]), seconds, version]
                 )
-                value = run(problem, searcher, options.workers, options.evaluations)
-                seconds = time.process_time() - start
-                with path.open("a", newline="") as file:
-                    csv.writer(file).writerow([*key, value, round(seconds, 1), version])
     table = pd.read_csv(path)
-    medians = table.groupby(["problem", "method"], sort=False)["value"].median().unstack()
+    keys = ["evaluations", "problem", "method"]
+    medians = table.groupby(keys, sort=False)["value"].median().unstack()
     print(medians.to_string(float_format="%.4g"))
     return 0
 

@@ -42,22 +42,26 @@ class Composition:
         with np.errstate(over="ignore"):
             span = np.nan_to_num(np.fmax.reduce(finite, axis=0)) - self._low
         self._span = np.minimum(span, np.finfo(float).max)
-        columns = [plain_targets(column) for column in parts.T]
+        q = len(preference.weights)
+        #: Constraints that no row violates are assumed to be satisfied everywhere.
+        self._modelled = np.flatnonzero((np.arange(parts.shape[1]) < q) | (parts > 0).any(axis=0))
+        columns = [plain_targets(column) for column in parts.T[self._modelled]]
         #: The plain target 1 on the scale of the objective, before its arcsinh is taken.
         self._largest: float | None = None
-        if is_scaled and len(preference.weights) == 1:
+        if is_scaled and q == 1:
             scaled = scale_targets(parts[:, 0], len(parts))
             if scaled.max() > 0:
                 columns[0] = scaled
                 self._largest = float(np.sinh(scaled.max()))
-        #: Targets of models ``(m, p)``; failures have the worst values.
+        #: Targets of models ``(m, k)``; failures have the worst values.
         self.targets = np.stack(columns, axis=1)
 
     def predictor(self, predict: Predict) -> Predict:
-        """Return what predicts the cost ``(N,)``, from what predicts the targets ``(N, p)``."""
+        """Return what predicts the cost ``(N,)``, from what predicts the targets ``(N, k)``."""
 
         def predict_cost(points: FloatArray) -> FloatArray:
-            predicted = predict(points)
+            predicted = np.zeros((len(points), len(self._low)))
+            predicted[:, self._modelled] = predict(points)
             with np.errstate(over="ignore", invalid="ignore"):
                 if self._largest is not None:
                     predicted[:, 0] = np.sinh(predicted[:, 0]) / self._largest

@@ -56,7 +56,8 @@ def test_error_is_that_of_points_left_out(rng, quintic, smoothing):
     z = rng.standard_normal((40, 2))
     y = _valley(z) + rng.standard_normal(40)
     powers = rbf._powers(squared_distances(z, z), quintic)
-    _, error = rbf._solve(powers, rbf._polynomial(z, quintic), y, 40 * smoothing)
+    inverse = rbf._inverse(powers, rbf._polynomial(z, quintic), 40 * smoothing)
+    _, error = rbf._solve(inverse, y)
     expected = np.mean(_left_out(z, y, quintic, smoothing) ** 2)
     assert error == pytest.approx(expected, rel=1e-4)
 
