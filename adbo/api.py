@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adbo.comm.launch import find_ranks
+from adbo.core.allowed import Predicate
 from adbo.core.errors import UsageError
 from adbo.core.optuna_trials import trial_of
 from adbo.core.settings import (
@@ -60,6 +61,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     max_failures: int | None = None,
     enqueue: Sequence[Mapping[str, Any]] = (),
     strategies: Sequence[str] | None = None,
+    allowed: Predicate | None = None,
     pruner: str | BasePruner = HALVING,
     reduction_factor: int = REDUCTION_FACTOR,
     min_resource: int = MIN_RESOURCE,
@@ -126,6 +128,10 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     enqueue
         Points to evaluate first, dictionaries of parameter values; what a point leaves out is left
         to the optimizer. A point that was enqueued in the study before is skipped.
+    allowed
+        A function of the parameters, as a dictionary, that returns whether they may be evaluated,
+        such as ``lambda params: params["x"] + params["y"] <= 1``; None to allow all. What it does
+        not allow is never evaluated, unless somebody enqueues it.
     strategies
         Names of the strategies of the optimizer that are used, such as ``["forest"]``; None for
         all.
@@ -182,6 +188,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         max_failures=max_failures,
         enqueue=enqueue,
         strategies=strategies,
+        allowed=allowed,
         pruner=pruner,
         reduction_factor=reduction_factor,
         min_resource=min_resource,

@@ -19,6 +19,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
+from adbo.core.allowed import Predicate, draw_allowed
 from adbo.core.evaluation import FINISHED_STATES, to_batch
 from adbo.core.history import History
 from adbo.core.optuna_trials import FIXED_PARAMS, STRATEGY, evaluation_of
@@ -45,6 +46,9 @@ class QUCBSampler(BaseSampler):
         Mean of the exponential distribution of kappa, the weight of the uncertainty.
     strategies
         Names of the strategies that are used; None for all.
+    allowed
+        A function of the parameters, as a dictionary, that returns whether they may be evaluated;
+        None to allow all.
 
     Raises
     ------
@@ -68,10 +72,12 @@ class QUCBSampler(BaseSampler):
         seed: int | None = None,
         kappa: float = KAPPA,
         strategies: Sequence[str] | None = None,
+        allowed: Predicate | None = None,
     ) -> None:
         check_kappa(kappa)
         self._kappa = kappa
         self._strategies = strategies
+        self._allowed = allowed
         self._settings = with_strategies(strategies)
         self._rng = np.random.default_rng(seed)
         self._lock = threading.Lock()
@@ -80,11 +86,17 @@ class QUCBSampler(BaseSampler):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs; it reads the history from the study itself."""
-        return {"kappa": self._kappa, "strategies": self._strategies, "rng": self._rng}
+        return {
+            "kappa": self._kappa,
+            "strategies": self._strategies,
+            "allowed": self._allowed,
+            "rng": self._rng,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(kappa=state["kappa"], strategies=state["strategies"])  # type: ignore[misc]
-        self._rng = state["rng"]
+        rng = state.pop("rng")
+        self.__init__(**state)  # type: ignore[misc]
+        self._rng = rng
 
     def reseed_rng(self) -> None:
         """Start a fresh random stream; every process of a parallel study must do so."""
@@ -108,7 +120,9 @@ class QUCBSampler(BaseSampler):
             if not search_space or not len(history):
                 return {}
             columns = {n: history.space.column(n, d) for n, d in search_space.items()}
-            point, origin = propose(history, self._kappa, self._rng, self._settings)
+            point, origin = propose(
+                history, self._kappa, self._rng, self._settings, predicate=self._allowed
+            )
         text = to_text(origin)
         if text is not None and FIXED_PARAMS not in trial.system_attrs:
             # In the storage, since other processes must learn of it, too.
@@ -130,10 +144,15 @@ class QUCBSampler(BaseSampler):
     ) -> Any:
         """Return a uniform draw; see `optuna.samplers.BaseSampler`."""
         _signs(study)
+        alone = SearchSpace({param_name: param_distribution})
+
+        def draw() -> Any:
+            return param_distribution.to_external_repr(
+                float(alone.from_unit(self._rng.random((1, 1)))[0, 0])
+            )
+
         with self._lock:
-            units = self._rng.random((1, 1))
-        value = SearchSpace({param_name: param_distribution}).from_unit(units)[0, 0]
-        return param_distribution.to_external_repr(float(value))
+            return draw_allowed(self._allowed, trial.params, param_name, draw)
 
     def _history(self, study: Study) -> History:
         studies = self._known.setdefault(study._storage, {})

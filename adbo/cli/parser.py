@@ -138,6 +138,12 @@ def _add_run(commands: Any) -> None:
         metavar="K",
         help="evaluate a failed trial up to K times more before it counts (default: 0)",
     )
+    parser.add_argument(
+        "--allowed",
+        metavar="FUNCTION",
+        help="name of a function beside the objective that takes the parameters, as a dictionary,"
+        " and returns whether they may be evaluated (default: all may)",
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(command="run")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from adbo.core.allowed import Predicate
 from adbo.core.errors import UsageError
 from adbo.core.limits import MOST_OBJECTIVES
 from adbo.core.origins import STRATEGIES
@@ -187,6 +188,7 @@ class Settings:
     """None for `default_max_failures`."""
     enqueue: Sequence[Mapping[str, Any]] = ()
     strategies: Sequence[str] | None = None
+    allowed: Predicate | None = None
     pruner: str | BasePruner = HALVING
     reduction_factor: int = REDUCTION_FACTOR
     min_resource: int = MIN_RESOURCE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adbo.benchmark_functions.problems import parse
+from adbo.core.allowed import Predicate
 from adbo.core.errors import UsageError
 from adbo.objective.evaluate import Objective, describe_error
 from adbo.objective.program.objective import load_program
@@ -43,11 +45,33 @@ def load(text: str) -> Objective:
     if is_study_file(text):
         return load_program(text)
     check_file(text)
-    source, _, name = text.rpartition(":")
-    module = _import_file(source) if source.endswith(".py") else _import_module(source)
-    function = _find(module, source, name)
+    function = _function(text)
     check_objective(function, text)
     return function
+
+
+def load_predicate(name: str, objective: str) -> Predicate:
+    """Return the function of a name that is beside the objective.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or it cannot be called with the parameters.
+    """
+    if is_test_function(objective) or is_study_file(objective):
+        raise UsageError(f"--allowed {name} needs an objective that is a function in Python")
+    text = f"{objective.rpartition(':')[0]}:{name}"
+    function = _function(text)
+    if not callable(function):
+        raise UsageError(f"{text} is no function of the parameters")
+    return function
+
+
+def _function(text: str) -> Any:
+    """Return what the name after the last colon means in the file or module before it."""
+    source, _, name = text.rpartition(":")
+    module = _import_file(source) if source.endswith(".py") else _import_module(source)
+    return _find(module, source, name)
 
 
 def is_working_directory(path: Path) -> bool:
@@ -109,6 +133,7 @@ def _find(module: Any, source: str, name: str) -> Any:
     return found
 
 
+@functools.cache
 def _import_file(source: str) -> Any:
     path = Path(source).absolute()
     spec = importlib.util.spec_from_file_location(path.stem, path)

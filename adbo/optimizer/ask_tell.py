@@ -11,6 +11,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
+from adbo.core.allowed import Predicate
 from adbo.core.constraints import as_system_attrs
 from adbo.core.evaluation import MORE_VALUES, Batch, Extras, Layout
 from adbo.core.history import History
@@ -44,6 +45,9 @@ class Optimizer:
         Tunables of the method.
     strategies
         Names of the strategies that are used; None for all.
+    allowed
+        A function of the parameters, as a dictionary, that returns whether they may be proposed;
+        None to allow all.
 
     Raises
     ------
@@ -72,6 +76,7 @@ class Optimizer:
         kappa: float = KAPPA,
         settings: OptimizerSettings = DEFAULT_SETTINGS,
         strategies: Sequence[str] | None = None,
+        allowed: Predicate | None = None,
     ) -> None:
         signs = signs_of(one_or_several(direction, directions))
         check_kappa(kappa)
@@ -83,10 +88,19 @@ class Optimizer:
             self._settings = replace(settings, strategies=with_strategies(strategies).strategies)
         self._rng = np.random.default_rng(seed)
         self._asked = Asked()
+        self._allowed = allowed
 
     def ask(self) -> dict[str, Any]:
-        """Return the parameters to evaluate next."""
-        proposal = propose(self.history, self._kappa, self._rng, self._settings)
+        """Return the parameters to evaluate next.
+
+        Raises
+        ------
+        ValueError
+            If the function that says what is allowed fails, or allows nothing.
+        """
+        proposal = propose(
+            self.history, self._kappa, self._rng, self._settings, predicate=self._allowed
+        )
         params = self.history.space.decode(proposal.point)
         self._asked.add(self.history.space.encode(params), proposal.origin)
         return params
