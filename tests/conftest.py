@@ -90,4 +90,6 @@ def torch() -> ModuleType:
             pip = [sys.executable, "-m", "pip", "install", "--quiet"]
             subprocess.run([*pip, "torch==2.13.0"], check=True)
             importlib.invalidate_caches()
-    return importlib.import_module("torch")
+    module = importlib.import_module("torch")
+    module.set_num_threads(1)  # other tests run beside this one
+    return module
