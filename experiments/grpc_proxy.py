@@ -5,8 +5,8 @@
 This is the benchmark with which Optuna presented its gRPC proxy, in small: there, 300 workers did
 10,000 trials, with a proxy for each 10 workers. All ways have the same number of workers, and of
 trials of 10 parameters, and an evaluation only sleeps. Optuna's workers have a `RandomSampler`,
-whose asks cost nothing, so that what is measured is the storage. The workers of adbo are the ranks of an
-MPI job with its own optimizer; they mirror the study into the database.
+whose asks cost nothing, so that what is measured is the storage. The workers of adbo are the ranks
+of an MPI job with its own optimizer, one of which mirrors the study into the database.
 
 The clock of a run goes from the start of its first trial to the end of its last one. The share is
 that of the workers' time in which evaluations slept. Runs that exist are not repeated.
@@ -93,16 +93,8 @@ def run_adbo(url: str, options: argparse.Namespace) -> None:
     """Optimize by adbo on one rank for each worker."""
     mpiexec = shutil.which("mpiexec", path=sysconfig.get_path("scripts")) or "mpiexec"
     figures = map(str, (options.trials, options.evaluation_seconds))
-    command = [
-        mpiexec,
-        "-n",
-        str(options.workers),
-        sys.executable,
-        __file__,
-        "work",
-        url,
-        *figures,
-    ]
+    worker = [sys.executable, __file__, "work", url, *figures]
+    command = [mpiexec, "-n", str(options.workers), *worker]
     subprocess.run(command, check=True, timeout=_LIMIT)
 
 
