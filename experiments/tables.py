@@ -167,6 +167,11 @@ TABLES: Mapping[str, Table] = {
         {"replicated_tpe.png": "replicated_tpe.png"},
         prepare=ends_of,
     ),
+    "grpc_proxy": Table(
+        "grpc_proxy.csv",
+        ("way", "workers", "evaluation_seconds"),
+        ("trials", "seconds", "rate", "share"),
+    ),
     "combo": Table(
         "*.csv",
         ("workers", "hours", "trainings", "method"),

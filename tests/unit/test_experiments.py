@@ -231,6 +231,17 @@ def test_replicated_tpe(tmp_path: Path) -> None:
     assert _run(tmp_path, "replicated_tpe.py", *arguments) == out
 
 
+@pytest.mark.database
+def test_grpc_proxy(tmp_path: Path) -> None:
+    sizes = ["--workers", "2", "--trials", "8", "--evaluation-seconds", "0.05"]
+    out = _run(tmp_path, "grpc_proxy.py", *sizes)
+    rows = pd.read_csv(tmp_path / "grpc_proxy" / "grpc_proxy.csv")
+    assert list(rows["way"]) == ["database", "proxy", "adbo"]
+    assert rows["trials"].between(8, 10).all()
+    assert rows["share"].between(0.001, 1).all()
+    assert _run(tmp_path, "grpc_proxy.py", *sizes) == out
+
+
 @pytest.mark.slow
 def test_jobs(tmp_path: Path) -> None:
     arguments = ["--databases", "sqlite", "--problems", "mixed", "--processes", "2"]
