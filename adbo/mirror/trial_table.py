@@ -14,10 +14,10 @@ import optuna
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution
 from optuna.storages._rdb import models
-from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection, Engine
 
+from adbo.core.constraints import constraints_of
 from adbo.core.optuna_trials import origin_of
 from adbo.core.trial_json import decode_distribution
 from adbo.mirror.reader import read_details
@@ -127,7 +127,7 @@ def _row(trial: FrozenTrial) -> TableRow:
 
 def _is_feasible(system_attrs: dict[str, Any]) -> bool:
     """Return whether no constraint is positive; a trial without constraints is feasible."""
-    return all(value <= 0 for value in system_attrs.get(_CONSTRAINTS_KEY) or ())
+    return all(value <= 0 for value in constraints_of(system_attrs).values())
 
 
 def _pages(engine: Engine, of_study: sa.ColumnElement[bool]) -> Iterator[TableRow]:
