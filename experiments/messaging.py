@@ -35,6 +35,7 @@ from optuna.trial import TrialState
 from versions import code_version, save
 
 from adbo.comm.background import BackgroundReceiver
+from adbo.comm.endpoint import Endpoint, MessagingSettings
 from adbo.core.evaluation import Evaluation, Layout, to_batch
 from adbo.core.history import History
 
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--evaluation", type=float, default=0.05, help="seconds")
     parser.add_argument("--silent", type=float, default=0.0, help="seconds, on rank 0")
     parser.add_argument("--listen", action="store_true", help="receive in a thread")
+    parser.add_argument("--radix", type=int, help="of the overlay; by default as in a run")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder to store the ages in")
     parser.add_argument(
         "--plot", type=Path, metavar="DIR", help="draw the ages stored in a folder"
@@ -63,10 +65,11 @@ def measure(options: argparse.Namespace) -> None:
     """Send and receive; rank 0 prints the summary."""
     from mpi4py import MPI
 
-    from adbo.comm.mpi import MpiTransport
+    from adbo.comm.mpi import MpiMail
 
     comm = MPI.COMM_WORLD
-    transport = MpiTransport(comm)
+    mail = MpiMail(comm)
+    transport = Endpoint(mail, MessagingSettings(radix=options.radix))
     history = History()
     rng = np.random.default_rng(comm.rank)
     ages: list[float] = []
@@ -81,7 +84,9 @@ def measure(options: argparse.Namespace) -> None:
         ages.extend(now - t for batch in batches for t in batch.rows["finished"])
 
     listener = (
-        BackgroundReceiver(receive) if options.listen and transport.may_use_threads else None
+        BackgroundReceiver(receive, lambda: transport.seconds_until_due)
+        if options.listen and transport.may_use_threads
+        else None
     )
 
     def evaluate(seconds: float) -> None:
@@ -181,8 +186,6 @@ def _megabytes() -> float:
 def _summary(
     figures: Sequence[tuple[Any, ...]], ranks: int, options: argparse.Namespace
 ) -> dict[str, object]:
-    from adbo.comm.mpi import MessagingSettings
-
     cpu, sent, loops, growth, digests, ages, catch_up = zip(*figures, strict=True)
     per_record = 1e6 * sum(cpu) / sum(sent)
     median, high = np.quantile(np.concatenate(ages), [0.5, 0.99])

@@ -1,0 +1,583 @@
+"""Dissemination: every frame of every rank reaches every living rank, over a sparse overlay.
+
+Each rank makes a *stream* of frames (bytes that this module does not read), named by their origin
+and their index: (rank, 0), (rank, 1), ... What a rank knows of each stream is a prefix, so a
+*version vector*, the length of each prefix, says exactly what it knows. This module is a state
+machine: messages and the time are passed in, and it returns what is to be sent.
+
+**Pushing.** At most once in a *tick*, a rank sends to each neighbour one message with all frames
+that are new since the last one and that the neighbour is to have from it (`adbo.comm.overlay`).
+The trees of the overlay bring each frame to each rank exactly once.
+
+**Repair.** From time to time, a rank sends its version vector (a *digest*) to a neighbour, which
+sends what is missing: only what it has had for longer than a record needs to travel, since the
+rest is still on its way. After a death, and on receiving a frame that does not continue the known
+prefix (which is then ignored), the digest is *urgent*: the neighbour sends everything that is
+missing at once, and asks for what itself lacks. A frame that is new to a rank is pushed on,
+however it came; one that is known is ignored. So duplicates and their order do no harm.
+
+**Why every frame that a living rank knows reaches every living rank.** The neighbours of a rank
+are those to which it pushes and from which it is pushed to. A frame is forgotten only when all of
+the neighbours have confirmed it by a digest. Suppose that some of the living ranks know a frame
+and others do not. The neighbours are connected, whichever ranks have died, so there are neighbours
+of which one knows it and the other does not. The first has not forgotten it, and sends it when the
+digest of the second comes. (An exception are deaths that separate survivors in the overlay of
+before: that takes as many at once as a rank had neighbours, with all of them. To survive even most
+of these, the latest `Pace.kept_bytes` are kept also if they are confirmed.)
+
+**How long it takes.** Without deaths and with ranks that answer, at most `hops` hops, each of one
+tick at most. A rank that is silent, or slow, does not hold up others: what it should have passed
+on they get from another neighbour after `patience` and the time between digests. When it answers
+again, its neighbours send what it lacks. Nobody waits for it. A dead rank is replaced by the ranks
+behind it as soon as the death is known.
+
+**Memory.** Frames are kept until the neighbours confirmed them, usually for two intervals between
+digests. If a neighbour is silent, they are kept until it answers: at most as many bytes as all
+frames, about a quarter of what the history of the same records needs. There is one vector of 4 P
+bytes for each neighbour.
+
+**Deaths.** What a rank sent to some before it died, and not to others, survives as above. Each
+survivor makes a *report* of how much it knows of the streams of the dead, which travels as a frame
+in its own stream; from then on, it ignores messages of the dead. So when a rank has the reports of
+all living ranks and as much as they say, then nobody knows more (`agreed`).
+
+**The end.** The last frame of a stream closes it. A rank is *complete* when it knows the whole
+streams of all living ranks, and has agreed about the dead. It tells its neighbours, and is
+`settled` when all of them are complete, too. So no rank leaves while a neighbour may need it, and
+a rank that lacks something still has all its living neighbours.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adbo.comm.overlay import Route, incoming, levels, n_digits, outgoing
+from adbo.core.wire import FORMAT_VERSION, MAGIC, FormatError
+
+#: Start of a message: magic, format version, flags, number of entries. The entries follow, then
+#: the digest if there is one, and the frames. An entry is four numbers of 32 bits.
+_HEAD = struct.Struct("<4sBBxxI")
+_ORIGIN, _INDEX, _SIZE, _KIND = range(4)
+_ENTRY_BYTES = 16
+_DIGEST, _URGENT, _ASKS_BACK, _COMPLETE = 1, 2, 4, 8
+
+#: Kinds of entries: a frame, the last frame of a stream, a report of deaths.
+_FRAME, _LAST, _REPORT = 0, 1, 2
+_REPORTED = np.dtype([("dead", "<i4"), ("known", "<i4")])
+
+#: The name, size and kind of each of n frames, ``(n, 4)``.
+Entries = NDArray[np.int32]
+_NO_ENTRIES = np.empty((0, 4), dtype=np.int32)
+
+#: Bytes that a kept part takes, and each of its frames, beside the frames themselves.
+_PART_OVERHEAD, _FRAME_OVERHEAD = 700, 64
+
+#: How urgently a neighbour is asked, or asks, for what is missing.
+_NOT, _PATIENTLY, _URGENTLY = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often ranks send, and how much they keep.
+
+    Parameters
+    ----------
+    tick
+        Seconds between two messages to a neighbour: news are older, and messages fewer.
+    last_tick
+        The same once this rank has closed its stream, and others may be waiting for it.
+    digest
+        Seconds between two digests to the same neighbour, if there are not too many neighbours for
+        one digest per tick. Losses are repaired later, and frames kept longer.
+    patience
+        Seconds for which a frame is expected on its usual way, beside one tick per hop.
+    message_bytes
+        A message ends with the part that reaches this size.
+    kept_bytes
+        Confirmed frames up to this size are kept nevertheless.
+    """
+
+    tick: float = 0.5
+    last_tick: float = 0.1
+    digest: float = 10.0
+    patience: float = 1.0
+    message_bytes: int = 1 << 20
+    kept_bytes: int = 4 << 20
+
+
+@dataclass
+class _Part:
+    """Frames that became known together, ``(n,)``; frames of one origin in their order."""
+
+    entries: Entries
+    frames: Sequence[bytes]
+    distance: NDArray[np.int64]
+    level: NDArray[np.int8]
+    size: int
+    """Bytes of the frames."""
+    since: float
+    """When the first of them became known."""
+
+    @property
+    def memory(self) -> int:
+        """About the number of bytes that keeping it takes."""
+        return _PART_OVERHEAD + self.size + _FRAME_OVERHEAD * len(self.frames)
+
+    def chosen(self, mask: NDArray[np.bool_]) -> tuple[Entries, Sequence[bytes]]:
+        """Return the entries and the frames that a mask selects."""
+        if mask.all():
+            return self.entries, self.frames
+        frames = self.frames
+        return self.entries[mask], [frames[i] for i in np.flatnonzero(mask).tolist()]
+
+
+@dataclass
+class _Link:
+    """What is known about a neighbour."""
+
+    peer: int
+    known: NDArray[np.int32]
+    """The version vector of its last digest, ``(P,)``."""
+    route: Route | None = None
+    """The records that are pushed to it; None if it only pushes to this rank."""
+    cursor: int = 0
+    """Number of the first part that has not been pushed."""
+    confirmed: int = 0
+    """Number of the first part that it may not know."""
+    must_ask: int = _NOT
+    asks: int = _NOT
+    asks_back: bool = False
+    last_digest: float = -np.inf
+    is_told: bool = False
+    """Whether it was told that this rank is complete."""
+    is_complete: bool = False
+    is_neighbour: bool = True
+
+
+@dataclass
+class Disseminator:
+    """One rank's part in the dissemination.
+
+    Parameters
+    ----------
+    rank, size
+        This rank, and the number of ranks.
+    radix
+        The radix of the overlay (`adbo.comm.overlay.choose_radix`), the same on all ranks.
+    pace
+        How often to send.
+    """
+
+    rank: int
+    size: int
+    radix: int
+    pace: Pace = Pace()
+    failed: set[int] = field(default_factory=set)
+    _parts: list[_Part] = field(default_factory=list)
+    _n_forgotten: int = 0  # parts removed from the start of _parts
+    _fresh: list[_Part] = field(default_factory=list)  # known, but not yet pushed
+    _due: float = -np.inf
+    _awake_since: float = -np.inf
+    _last_poll: float = -np.inf
+    _kept_bytes: int = 0
+    _reports: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.known: NDArray[np.int32] = np.zeros(self.size, dtype=np.int32)
+        self.closed: NDArray[np.bool_] = np.zeros(self.size, dtype=np.bool_)
+        self.hops = n_digits(self.size, self.radix)
+        self._levels = levels(self.size, self.radix)
+        self._links: dict[int, _Link] = {}
+        self._connect()
+
+    @property
+    def neighbours(self) -> list[int]:
+        """The ranks with which this one exchanges messages."""
+        return [link.peer for link in self._links.values() if link.is_neighbour]
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a frame is no longer expected on its usual way."""
+        return self.pace.patience + (self.hops + 1) * self.pace.tick
+
+    @property
+    def due(self) -> float:
+        """The time from which `poll` may send."""
+        return self._due
+
+    def publish(self, frames: Iterable[bytes], now: float) -> None:
+        """Append frames to the stream of this rank."""
+        self._publish([(frame, _FRAME) for frame in frames], now)
+
+    def close(self, frame: bytes, now: float) -> None:
+        """Append the last frame to the stream of this rank."""
+        self._publish([(frame, _LAST)], now)
+        self.closed[self.rank] = True
+        self._due = -np.inf
+
+    def receive(self, sender: int, data: bytes, now: float) -> list[bytes]:
+        """Take a message; return the frames that are new, those of each origin in their order.
+
+        Raises
+        ------
+        FormatError
+            If the bytes are not such a message.
+        """
+        if sender in self.failed:
+            return []
+        flags, entries, digest, body = _parse(data, self.size)
+        link = self._link(sender)
+        fresh = self._is_fresh(entries, link)
+        new = self._accept(entries, fresh, _cut(entries[:, _SIZE], body), now)
+        link.is_complete |= bool(flags & _COMPLETE)
+        if digest is not None:
+            self._note_digest(link, digest, flags)
+        return new
+
+    def poll(self, now: float, room: Callable[[int], int]) -> list[tuple[int, bytes]]:
+        """Return the messages that are to be sent now, each with its receiver.
+
+        Call it after `receive`, in each tick if possible.
+
+        Parameters
+        ----------
+        now
+            Seconds.
+        room
+            Returns the number of messages that a neighbour can take now.
+        """
+        if not now - self._last_poll <= self.patience:  # also at the first poll
+            self._awake_since = now  # what others sent meanwhile should arrive before asking
+        self._last_poll = now
+        if now < self._due:
+            return []
+        self._seal()
+        self._choose_whom_to_ask(now)
+        is_complete = self.complete
+        messages = [
+            (link.peer, data)
+            for link in list(self._links.values())
+            if (n := room(link.peer)) > 0
+            for data in self._messages(link, now, n, is_complete)
+        ]
+        self._forget()
+        if messages:
+            tick = min(self.pace.tick, self.pace.last_tick)
+            self._due = now + (tick if self.closed[self.rank] else self.pace.tick)
+        return messages
+
+    def fail(self, dead: Iterable[int], now: float) -> None:
+        """Note that ranks have died: report it, route around them, and repair what they held."""
+        dead = sorted(set(dead) - self.failed)
+        if not dead:
+            return
+        self.failed |= set(dead)
+        report = np.empty(len(dead), dtype=_REPORTED)
+        report["dead"], report["known"] = dead, self.known[dead]
+        self._seal()
+        self._publish([(report.tobytes(), _REPORT)], now)
+        self._connect()
+        for link in self._links.values():
+            link.must_ask, link.asks_back = _URGENTLY, True
+        self._due = -np.inf
+
+    @property
+    def agreed(self) -> bool:
+        """Whether this rank knows all that any living rank knows of the streams of the dead."""
+        living = [rank for rank in range(self.size) if rank not in self.failed]
+        return all(
+            self.closed[dead]
+            or (
+                bool((self._reports[dead][living] >= 0).all())
+                and self.known[dead] >= self._reports[dead][living].max()
+            )
+            for dead in self.failed
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether this rank knows everything that any living rank knows or will make."""
+        n_open = self.size - int(np.count_nonzero(self.closed))
+        return n_open <= len(self.failed) and self._all_living_closed() and self.agreed
+
+    @property
+    def settled(self) -> bool:
+        """Whether no other rank needs this one, once what `poll` returned has been delivered."""
+        end = self._end
+        return (
+            not self._fresh
+            and all(
+                link.is_told and link.is_complete and (link.route is None or link.cursor == end)
+                for link in self._links.values()
+                if link.is_neighbour
+            )
+            and self.complete
+        )
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of the frames that are kept for neighbours."""
+        return self._kept_bytes
+
+    @property
+    def _end(self) -> int:
+        return self._n_forgotten + len(self._parts)
+
+    def _all_living_closed(self) -> bool:
+        return all(rank in self.failed for rank in np.flatnonzero(~self.closed).tolist())
+
+    def _publish(self, frames: Sequence[tuple[bytes, int]], now: float) -> None:
+        entries = np.empty((len(frames), 4), dtype=np.int32)
+        entries[:, _ORIGIN] = self.rank
+        entries[:, _INDEX] = self.known[self.rank] + np.arange(len(frames))
+        entries[:, _SIZE] = [len(frame) for frame, _ in frames]
+        entries[:, _KIND] = [kind for _, kind in frames]
+        self._accept(entries, np.ones(len(frames), dtype=np.bool_), [f for f, _ in frames], now)
+
+    def _is_fresh(self, entries: Entries, link: _Link) -> NDArray[np.bool_]:
+        """Return which entries continue what is known; ask urgently if one leaves a gap."""
+        origin, index = entries[:, _ORIGIN], entries[:, _INDEX]
+        known = self.known[origin]
+        if (index == known).all():  # so no origin occurs twice
+            return np.ones(len(entries), dtype=np.bool_)
+        fresh: NDArray[np.bool_] = index >= known
+        origins, first = np.unique(origin, return_index=True)
+        gaps = origins[index[first] > self.known[origins]]
+        if gaps.size:
+            link.must_ask = _URGENTLY
+            fresh &= ~np.isin(origin, gaps)
+        return fresh
+
+    def _accept(
+        self, entries: Entries, fresh: NDArray[np.bool_], frames: Sequence[bytes], now: float
+    ) -> list[bytes]:
+        """Keep the fresh ones of some frames to pass them on; return those for this rank."""
+        if not fresh.any():
+            return []
+        distance = (self.rank - entries[:, _ORIGIN].astype(np.int64)) % self.size
+        size = int(entries[:, _SIZE].sum())
+        part = _Part(entries, frames, distance, self._levels[distance], size, now)
+        if not fresh.all():
+            part = _selected(part, fresh)
+        entries = part.entries
+        self.known[entries[:, _ORIGIN]] = (
+            entries[:, _INDEX] + 1
+        )  # of an origin, the last one counts
+        self._fresh.append(part)
+        if not entries[:, _KIND].any():
+            return list(part.frames)
+        new = []
+        for (origin, _, _, kind), frame in zip(entries.tolist(), part.frames, strict=True):
+            if kind == _REPORT:
+                self._note_report(origin, frame)
+                continue
+            self.closed[origin] |= kind == _LAST
+            new.append(frame)
+        return new
+
+    def _note_report(self, by: int, frame: bytes) -> None:
+        for dead, known in np.frombuffer(frame, dtype=_REPORTED).tolist():
+            unreported = np.full(self.size, -1, dtype=np.int64)
+            self._reports.setdefault(dead, unreported)[by] = known
+
+    def _note_digest(self, link: _Link, digest: NDArray[np.int32], flags: int) -> None:
+        np.maximum(link.known, digest, out=link.known)
+        link.confirmed = max(link.confirmed, self._n_forgotten)
+        while link.confirmed < self._end and self._knows_all(link, link.confirmed):
+            link.confirmed += 1
+        link.asks = max(link.asks, _URGENTLY if flags & _URGENT else _PATIENTLY)
+        if flags & _ASKS_BACK:
+            link.must_ask = _URGENTLY
+
+    def _knows_all(self, link: _Link, number: int) -> bool:
+        entries = self._parts[number - self._n_forgotten].entries
+        return bool((entries[:, _INDEX] < link.known[entries[:, _ORIGIN]]).all())
+
+    def _seal(self) -> None:
+        """Make the fresh frames into as few parts as their sizes allow."""
+        fresh, self._fresh = self._fresh, []
+        while fresh:
+            taken = 1
+            size = fresh[0].size
+            while taken < len(fresh) and size < self.pace.message_bytes:
+                size += fresh[taken].size
+                taken += 1
+            self._parts.append(_joined(fresh[:taken]))
+            self._kept_bytes += self._parts[-1].memory
+            del fresh[:taken]
+
+    def _choose_whom_to_ask(self, now: float) -> None:
+        """Ask the neighbour that was not asked for the longest time, if that is due."""
+        if now < self._awake_since + self.patience:
+            return
+        neighbours = (link for link in self._links.values() if link.is_neighbour)
+        link = min(neighbours, key=lambda link: link.last_digest, default=None)
+        if link is not None and now >= link.last_digest + self.pace.digest:
+            link.must_ask = max(link.must_ask, _PATIENTLY)
+
+    def _messages(self, link: _Link, now: float, room: int, is_complete: bool) -> Iterator[bytes]:
+        """Yield messages with what a neighbour is to be pushed or asked for, or told."""
+        flags, digest = 0, b""
+        if link.must_ask:
+            flags |= _DIGEST | (_URGENT if link.must_ask == _URGENTLY else 0)
+            flags |= _ASKS_BACK if link.asks_back else 0
+            digest = self.known.tobytes()
+            link.must_ask, link.asks_back, link.last_digest = _NOT, False, now
+        if is_complete and not link.is_told:
+            flags |= _COMPLETE
+            link.is_told = True
+        repairs = self._repairs(link, now)
+        pushes = self._pushes(link, room)
+        for entries, frames in _packed([*repairs, *pushes], self.pace.message_bytes):
+            yield _message(flags, entries, digest, frames)
+            flags, digest = 0, b""
+        if flags:
+            yield _message(flags, _NO_ENTRIES, digest, ())
+
+    def _pushes(self, link: _Link, room: int) -> Iterator[tuple[Entries, Sequence[bytes]]]:
+        """Yield what is pushed to a neighbour: parts of as many messages as it has room for."""
+        if link.route is None:
+            link.cursor = self._end
+        size = 0
+        while link.cursor < self._end and size < room * self.pace.message_bytes:
+            part = self._parts[max(link.cursor, self._n_forgotten) - self._n_forgotten]
+            link.cursor += 1
+            mask = self._is_on_route(part, link)
+            mask &= part.entries[:, _INDEX] >= link.known[part.entries[:, _ORIGIN]]
+            if mask.any():
+                size += part.size
+                yield part.chosen(mask)
+
+    def _repairs(self, link: _Link, now: float) -> Iterator[tuple[Entries, Sequence[bytes]]]:
+        """Yield what a neighbour lacks according to the digest that it has sent, if it has."""
+        asks, link.asks = link.asks, _NOT
+        if not asks:
+            return
+        first = max(link.confirmed, self._n_forgotten)
+        for number in range(first, min(link.cursor, self._end)):
+            part = self._parts[number - self._n_forgotten]
+            mask = part.entries[:, _INDEX] >= link.known[part.entries[:, _ORIGIN]]
+            if asks == _PATIENTLY:
+                if part.since > now - self.patience:
+                    return
+                mask &= ~self._is_on_route(part, link)  # that was pushed, and is under way
+            if mask.any():
+                yield part.chosen(mask)
+
+    def _is_on_route(self, part: _Part, link: _Link) -> NDArray[np.bool_]:
+        if link.route is None:
+            return np.zeros(len(part.frames), dtype=np.bool_)
+        on_route: NDArray[np.bool_] = part.level > link.route.digit
+        return on_route & (part.distance + link.route.offset < self.size)
+
+    def _forget(self) -> None:
+        """Forget what all neighbours know, except for the latest frames."""
+        number = min((x.confirmed for x in self._links.values() if x.is_neighbour), default=0)
+        number = self._end if self.size == 1 else number
+        n = 0
+        while self._n_forgotten + n < number and self._kept_bytes > self.pace.kept_bytes:
+            self._kept_bytes -= self._parts[n].memory
+            n += 1
+        del self._parts[:n]
+        self._n_forgotten += n
+
+    def _connect(self) -> None:
+        """Find the neighbours among the living ranks."""
+        routes = {r.peer: r for r in outgoing(self.rank, self.size, self.radix, self.failed)}
+        peers = [*routes, *incoming(self.rank, self.size, self.radix, self.failed)]
+        known = self._links
+        self._links = {}
+        for peer in dict.fromkeys(peers):
+            link = known.get(peer) or self._link(peer)
+            link.route, link.is_neighbour = routes.get(peer), True
+            self._links[peer] = link
+
+    def _link(self, peer: int) -> _Link:
+        """Return the link to a rank, which need not be a neighbour yet."""
+        link = self._links.get(peer)
+        if link is None:
+            known = np.zeros(self.size, dtype=np.int32)
+            link = _Link(peer, known, None, self._end, self._n_forgotten, is_neighbour=False)
+            self._links[peer] = link
+        return link
+
+
+def _parse(data: bytes, size: int) -> tuple[int, Entries, NDArray[np.int32] | None, bytes]:
+    """Return the flags, the entries, the digest, and the rest of a message."""
+    if len(data) < _HEAD.size:
+        raise FormatError("not a message of adbo")
+    magic, version, flags, n = _HEAD.unpack_from(data)
+    if magic != MAGIC:
+        raise FormatError("not a message of adbo")
+    if version != FORMAT_VERSION:
+        raise FormatError(
+            f"message of format version {version}, but this is adbo's version {FORMAT_VERSION}:"
+            " run the same adbo on every rank"
+        )
+    start = _HEAD.size + n * _ENTRY_BYTES
+    end = start + (4 * size if flags & _DIGEST else 0)
+    if len(data) < end:
+        raise FormatError("truncated message")
+    entries = np.frombuffer(data, dtype="<i4", count=4 * n, offset=_HEAD.size).reshape(n, 4)
+    origin = entries[:, _ORIGIN]
+    if n and not (origin.min() >= 0 and origin.max() < size and entries[:, _SIZE].min() >= 0):
+        raise FormatError("message with an unknown origin")
+    if int(entries[:, _SIZE].sum()) != len(data) - end:
+        raise FormatError("truncated message")
+    digest = np.frombuffer(data, dtype="<i4", count=size, offset=start) if end > start else None
+    return flags, entries, digest, data[end:]
+
+
+def _message(flags: int, entries: Entries, digest: bytes, frames: Sequence[bytes]) -> bytes:
+    head = _HEAD.pack(MAGIC, FORMAT_VERSION, flags, len(entries))
+    return b"".join([head, entries.tobytes(), digest, *frames])
+
+
+def _cut(sizes: NDArray[np.int32], body: bytes) -> list[bytes]:
+    """Return the frames of the body of a message."""
+    ends = np.cumsum(sizes).tolist()
+    return [body[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _selected(part: _Part, mask: NDArray[np.bool_]) -> _Part:
+    """Return some frames of a part."""
+    entries, frames = part.chosen(mask)
+    size = int(entries[:, _SIZE].sum())
+    return _Part(entries, frames, part.distance[mask], part.level[mask], size, part.since)
+
+
+def _joined(parts: Sequence[_Part]) -> _Part:
+    """Return parts as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return _Part(
+        np.concatenate([part.entries for part in parts]),
+        [frame for part in parts for frame in part.frames],
+        np.concatenate([part.distance for part in parts]),
+        np.concatenate([part.level for part in parts]),
+        sum(part.size for part in parts),
+        parts[0].since,
+    )
+
+
+def _packed(
+    pieces: Iterable[tuple[Entries, Sequence[bytes]]], most: int
+) -> Iterator[tuple[Entries, list[bytes]]]:
+    """Yield entries and frames of several pieces together, up to a size."""
+    entries: list[Entries] = []
+    frames: list[bytes] = []
+    size = 0
+    for some, theirs in pieces:
+        entries.append(some)
+        frames += theirs
+        size += int(some[:, _SIZE].sum())
+        if size >= most:
+            yield np.concatenate(entries), frames
+            entries, frames, size = [], [], 0
+    if entries:
+        yield np.concatenate(entries) if len(entries) > 1 else entries[0], frames
