@@ -24,6 +24,7 @@ import hashlib
 import json
 import resource
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,13 @@ def measure(options: argparse.Namespace) -> None:
 
     comm = MPI.COMM_WORLD
     mail = MpiMail(comm)
+    post, posted = mail.post, Counter[int]()
+
+    def count(peer: int, data: bytes) -> None:
+        posted[peer] += 1
+        post(peer, data)
+
+    mail.post = count  # type: ignore[method-assign]
     transport = Endpoint(mail, MessagingSettings(radix=options.radix))
     history = History()
     rng = np.random.default_rng(comm.rank)
@@ -113,6 +121,7 @@ def measure(options: argparse.Namespace) -> None:
         receive()
         catch_up = max(catch_up, time.perf_counter() - start)
     loop = time.time() - wall
+    n_messages = posted.total()
     transport.leave({"rank": comm.rank})
     while not transport.settled:
         receive()
@@ -128,6 +137,9 @@ def measure(options: argparse.Namespace) -> None:
             _digest(history),
             ages,
             catch_up,
+            n_messages,
+            len(posted),
+            transport.dissemination.kept_bytes / 2**20,
         )
     )
     if comm.rank == 0 and figures is not None:
@@ -135,7 +147,9 @@ def measure(options: argparse.Namespace) -> None:
         summary["evaluations_per_second_by_quarter"] = _rates(history)
         print(json.dumps(summary))
         if options.output:
-            _keep(options.output, summary, np.concatenate([ages for *_, ages, _ in figures]))
+            _keep(
+                options.output, summary, np.concatenate([ages for *_, ages, _, _, _, _ in figures])
+            )
 
 
 def _rates(history: History) -> list[float]:
@@ -186,7 +200,9 @@ def _megabytes() -> float:
 def _summary(
     figures: Sequence[tuple[Any, ...]], ranks: int, options: argparse.Namespace
 ) -> dict[str, object]:
-    cpu, sent, loops, growth, digests, ages, catch_up = zip(*figures, strict=True)
+    (cpu, sent, loops, growth, digests, ages, catch_up, n_messages, receivers, kept) = zip(
+        *figures, strict=True
+    )
     per_record = 1e6 * sum(cpu) / sum(sent)
     median, high = np.quantile(np.concatenate(ages), [0.5, 0.99])
     return {
@@ -200,12 +216,9 @@ def _summary(
         "all_histories_equal": len(set(digests)) == 1,
         "cpu_microseconds_per_record_sent_and_received": round(per_record, 2),
         "share_of_time": round(sum(cpu) / sum(loops), 4),
-        # For 4,096 ranks with evaluations of 1 s: the fraction of their time that messages would
-        # take if each record were sent at once, and the interval at which they are sent instead.
-        "share_at_4096_ranks_uncoalesced": round(4095e-6 * per_record, 4),
-        "seconds_between_rounds_at_4096_ranks": round(
-            4095e-6 * per_record / MessagingSettings().share, 2
-        ),
+        "messages_out_per_evaluation": round(sum(n_messages) / ranks / options.records, 2),
+        "receivers_of_a_rank": max(receivers),
+        "megabytes_kept_largest": round(max(kept), 2),
         "age_seconds_median": round(float(median), 4),
         "age_seconds_99": round(float(high), 4),
         "longest_receive_seconds": round(max(catch_up), 3),

@@ -49,6 +49,7 @@ a rank that lacks something still has all its living neighbours.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -115,25 +116,25 @@ class _Part:
     """Frames that became known together, ``(n,)``; frames of one origin in their order."""
 
     entries: Entries
-    frames: Sequence[bytes]
-    distance: NDArray[np.int64]
-    level: NDArray[np.int8]
+    frames: list[bytes]
     size: int
     """Bytes of the frames."""
     since: float
     """When the first of them became known."""
+    on_routes: NDArray[np.bool_] | None = None
+    """Which frames take which route, ``(routes, n)``."""
 
     @property
     def memory(self) -> int:
         """About the number of bytes that keeping it takes."""
         return _PART_OVERHEAD + self.size + _FRAME_OVERHEAD * len(self.frames)
 
-    def chosen(self, mask: NDArray[np.bool_]) -> tuple[Entries, Sequence[bytes]]:
+    def chosen(self, mask: NDArray[np.bool_]) -> tuple[Entries, list[bytes]]:
         """Return the entries and the frames that a mask selects."""
-        if mask.all():
+        places = np.flatnonzero(mask).tolist()
+        if len(places) == len(self.frames):
             return self.entries, self.frames
-        frames = self.frames
-        return self.entries[mask], [frames[i] for i in np.flatnonzero(mask).tolist()]
+        return self.entries[places], [self.frames[i] for i in places]
 
 
 @dataclass
@@ -145,6 +146,8 @@ class _Link:
     """The version vector of its last digest, ``(P,)``."""
     route: Route | None = None
     """The records that are pushed to it; None if it only pushes to this rank."""
+    row: int = 0
+    """Number of the route."""
     cursor: int = 0
     """Number of the first part that has not been pushed."""
     confirmed: int = 0
@@ -152,7 +155,7 @@ class _Link:
     must_ask: int = _NOT
     asks: int = _NOT
     asks_back: bool = False
-    last_digest: float = -np.inf
+    last_digest: float = -math.inf
     is_told: bool = False
     """Whether it was told that this rank is complete."""
     is_complete: bool = False
@@ -181,9 +184,10 @@ class Disseminator:
     _parts: list[_Part] = field(default_factory=list)
     _n_forgotten: int = 0  # parts removed from the start of _parts
     _fresh: list[_Part] = field(default_factory=list)  # known, but not yet pushed
-    _due: float = -np.inf
-    _awake_since: float = -np.inf
-    _last_poll: float = -np.inf
+    _due: float = -math.inf
+    _awake_since: float = -math.inf
+    _last_poll: float = -math.inf
+    _last_asked: float = -math.inf
     _kept_bytes: int = 0
     _reports: dict[int, NDArray[np.int64]] = field(default_factory=dict)
 
@@ -218,25 +222,31 @@ class Disseminator:
         """Append the last frame to the stream of this rank."""
         self._publish([(frame, _LAST)], now)
         self.closed[self.rank] = True
-        self._due = -np.inf
+        self._due = -math.inf
 
-    def receive(self, sender: int, data: bytes, now: float) -> list[bytes]:
-        """Take a message; return the frames that are new, those of each origin in their order.
+    def receive(self, messages: Sequence[tuple[int, bytes]], now: float) -> list[bytes]:
+        """Take messages, each with its sender; return the frames that are new.
+
+        Those of each origin are in their order.
 
         Raises
         ------
         FormatError
             If the bytes are not such a message.
         """
-        if sender in self.failed:
+        opened = [
+            (self._link(sender), *_parse(data, self.size))
+            for sender, data in messages
+            if sender not in self.failed
+        ]
+        if not opened:
             return []
-        flags, entries, digest, body = _parse(data, self.size)
-        link = self._link(sender)
-        fresh = self._is_fresh(entries, link)
-        new = self._accept(entries, fresh, _cut(entries[:, _SIZE], body), now)
-        link.is_complete |= bool(flags & _COMPLETE)
-        if digest is not None:
-            self._note_digest(link, digest, flags)
+        pieces = [(link, entries, frames) for link, _, entries, _, frames in opened]
+        new = self._accept_all(pieces, now)
+        for link, flags, _, digest, _ in opened:
+            link.is_complete |= bool(flags & _COMPLETE)
+            if digest is not None:
+                self._note_digest(link, digest, flags)
         return new
 
     def poll(self, now: float, room: Callable[[int], int]) -> list[tuple[int, bytes]]:
@@ -262,7 +272,8 @@ class Disseminator:
         messages = [
             (link.peer, data)
             for link in list(self._links.values())
-            if (n := room(link.peer)) > 0
+            if (link.route is not None or link.must_ask or link.asks or is_complete)
+            and (n := room(link.peer)) > 0
             for data in self._messages(link, now, n, is_complete)
         ]
         self._forget()
@@ -284,7 +295,7 @@ class Disseminator:
         self._connect()
         for link in self._links.values():
             link.must_ask, link.asks_back = _URGENTLY, True
-        self._due = -np.inf
+        self._due = -math.inf
 
     @property
     def agreed(self) -> bool:
@@ -337,15 +348,27 @@ class Disseminator:
         entries[:, _INDEX] = self.known[self.rank] + np.arange(len(frames))
         entries[:, _SIZE] = [len(frame) for frame, _ in frames]
         entries[:, _KIND] = [kind for _, kind in frames]
-        self._accept(entries, np.ones(len(frames), dtype=np.bool_), [f for f, _ in frames], now)
+        self._accept(entries, [frame for frame, _ in frames], now)
+
+    def _accept_all(
+        self, pieces: Sequence[tuple[_Link, Entries, list[bytes]]], now: float
+    ) -> list[bytes]:
+        """Keep what is new of frames that arrived; return it."""
+        entries = np.concatenate([entries for _, entries, _ in pieces])
+        origins = entries[:, _ORIGIN]
+        is_next = (entries[:, _INDEX] == self.known[origins]).all()
+        if is_next and len(set(origins.tolist())) == len(entries):  # as without trouble
+            return self._accept(entries, [f for *_, frames in pieces for f in frames], now)
+        new = []
+        for link, entries, frames in pieces:
+            places = np.flatnonzero(self._is_fresh(entries, link)).tolist()
+            new += self._accept(entries[places], [frames[i] for i in places], now)
+        return new
 
     def _is_fresh(self, entries: Entries, link: _Link) -> NDArray[np.bool_]:
         """Return which entries continue what is known; ask urgently if one leaves a gap."""
         origin, index = entries[:, _ORIGIN], entries[:, _INDEX]
-        known = self.known[origin]
-        if (index == known).all():  # so no origin occurs twice
-            return np.ones(len(entries), dtype=np.bool_)
-        fresh: NDArray[np.bool_] = index >= known
+        fresh: NDArray[np.bool_] = index >= self.known[origin]
         origins, first = np.unique(origin, return_index=True)
         gaps = origins[index[first] > self.known[origins]]
         if gaps.size:
@@ -353,26 +376,18 @@ class Disseminator:
             fresh &= ~np.isin(origin, gaps)
         return fresh
 
-    def _accept(
-        self, entries: Entries, fresh: NDArray[np.bool_], frames: Sequence[bytes], now: float
-    ) -> list[bytes]:
-        """Keep the fresh ones of some frames to pass them on; return those for this rank."""
-        if not fresh.any():
+    def _accept(self, entries: Entries, frames: list[bytes], now: float) -> list[bytes]:
+        """Keep new frames to pass them on; return those that are not for this module."""
+        if not frames:
             return []
-        distance = (self.rank - entries[:, _ORIGIN].astype(np.int64)) % self.size
-        size = int(entries[:, _SIZE].sum())
-        part = _Part(entries, frames, distance, self._levels[distance], size, now)
-        if not fresh.all():
-            part = _selected(part, fresh)
-        entries = part.entries
         self.known[entries[:, _ORIGIN]] = (
             entries[:, _INDEX] + 1
-        )  # of an origin, the last one counts
-        self._fresh.append(part)
+        )  # the last one of an origin counts
+        self._fresh.append(_Part(entries, frames, sum(map(len, frames)), now))
         if not entries[:, _KIND].any():
-            return list(part.frames)
+            return frames
         new = []
-        for (origin, _, _, kind), frame in zip(entries.tolist(), part.frames, strict=True):
+        for (origin, _, _, kind), frame in zip(entries.tolist(), frames, strict=True):
             if kind == _REPORT:
                 self._note_report(origin, frame)
                 continue
@@ -413,12 +428,14 @@ class Disseminator:
 
     def _choose_whom_to_ask(self, now: float) -> None:
         """Ask the neighbour that was not asked for the longest time, if that is due."""
-        if now < self._awake_since + self.patience:
+        neighbours = [link for link in self._links.values() if link.is_neighbour]
+        if not neighbours or now < self._awake_since + self.patience:
             return
-        neighbours = (link for link in self._links.values() if link.is_neighbour)
-        link = min(neighbours, key=lambda link: link.last_digest, default=None)
-        if link is not None and now >= link.last_digest + self.pace.digest:
+        interval = self.pace.digest / len(neighbours)
+        if now >= self._last_asked + interval:
+            link = min(neighbours, key=lambda link: link.last_digest)
             link.must_ask = max(link.must_ask, _PATIENTLY)
+            self._last_asked = max(self._last_asked + interval, now - interval)
 
     def _messages(self, link: _Link, now: float, room: int, is_complete: bool) -> Iterator[bytes]:
         """Yield messages with what a neighbour is to be pushed or asked for, or told."""
@@ -439,21 +456,24 @@ class Disseminator:
         if flags:
             yield _message(flags, _NO_ENTRIES, digest, ())
 
-    def _pushes(self, link: _Link, room: int) -> Iterator[tuple[Entries, Sequence[bytes]]]:
+    def _pushes(self, link: _Link, room: int) -> Iterator[tuple[Entries, list[bytes]]]:
         """Yield what is pushed to a neighbour: parts of as many messages as it has room for."""
+        end = self._end
         if link.route is None:
-            link.cursor = self._end
-        size = 0
-        while link.cursor < self._end and size < room * self.pace.message_bytes:
-            part = self._parts[max(link.cursor, self._n_forgotten) - self._n_forgotten]
+            link.cursor = end
+        size, was_full = 0, link.cursor + 1 < end
+        link.cursor = max(link.cursor, self._n_forgotten)
+        while link.cursor < end and size < room * self.pace.message_bytes:
+            part = self._parts[link.cursor - self._n_forgotten]
             link.cursor += 1
-            mask = self._is_on_route(part, link)
-            mask &= part.entries[:, _INDEX] >= link.known[part.entries[:, _ORIGIN]]
+            mask = self._on_route(part, link)
+            if was_full:  # it may have received them from others meanwhile
+                mask = mask & self._lacks(link, part)
             if mask.any():
                 size += part.size
                 yield part.chosen(mask)
 
-    def _repairs(self, link: _Link, now: float) -> Iterator[tuple[Entries, Sequence[bytes]]]:
+    def _repairs(self, link: _Link, now: float) -> Iterator[tuple[Entries, list[bytes]]]:
         """Yield what a neighbour lacks according to the digest that it has sent, if it has."""
         asks, link.asks = link.asks, _NOT
         if not asks:
@@ -461,19 +481,28 @@ class Disseminator:
         first = max(link.confirmed, self._n_forgotten)
         for number in range(first, min(link.cursor, self._end)):
             part = self._parts[number - self._n_forgotten]
-            mask = part.entries[:, _INDEX] >= link.known[part.entries[:, _ORIGIN]]
+            mask = self._lacks(link, part)
             if asks == _PATIENTLY:
                 if part.since > now - self.patience:
                     return
-                mask &= ~self._is_on_route(part, link)  # that was pushed, and is under way
+                if link.route is not None:  # what was pushed is under way
+                    mask &= ~self._on_route(part, link)
             if mask.any():
                 yield part.chosen(mask)
 
-    def _is_on_route(self, part: _Part, link: _Link) -> NDArray[np.bool_]:
-        if link.route is None:
-            return np.zeros(len(part.frames), dtype=np.bool_)
-        on_route: NDArray[np.bool_] = part.level > link.route.digit
-        return on_route & (part.distance + link.route.offset < self.size)
+    def _lacks(self, link: _Link, part: _Part) -> NDArray[np.bool_]:
+        """Return which frames a neighbour lacked when it sent its last digest, ``(n,)``."""
+        lacks: NDArray[np.bool_] = part.entries[:, _INDEX] >= link.known[part.entries[:, _ORIGIN]]
+        return lacks
+
+    def _on_route(self, part: _Part, link: _Link) -> NDArray[np.bool_]:
+        """Return which frames are pushed to a neighbour, ``(n,)``."""
+        if part.on_routes is None:
+            distance = (self.rank - part.entries[:, _ORIGIN]) % self.size
+            digits, room = self._routes
+            part.on_routes = (self._levels[distance] > digits) & (distance < room)
+        row: NDArray[np.bool_] = part.on_routes[link.row]
+        return row
 
     def _forget(self) -> None:
         """Forget what all neighbours know, except for the latest frames."""
@@ -489,13 +518,18 @@ class Disseminator:
     def _connect(self) -> None:
         """Find the neighbours among the living ranks."""
         routes = {r.peer: r for r in outgoing(self.rank, self.size, self.radix, self.failed)}
-        peers = [*routes, *incoming(self.rank, self.size, self.radix, self.failed)]
-        known = self._links
-        self._links = {}
-        for peer in dict.fromkeys(peers):
-            link = known.get(peer) or self._link(peer)
+        rows = {peer: row for row, peer in enumerate(routes)}
+        peers = {*routes, *incoming(self.rank, self.size, self.radix, self.failed)}
+        self._links = {p: link for p, link in self._links.items() if p not in self.failed}
+        for peer in sorted(peers, key=lambda peer: (peer - self.rank) % self.size):
+            link = self._link(peer)
             link.route, link.is_neighbour = routes.get(peer), True
-            self._links[peer] = link
+            link.row = rows.get(peer, 0)
+        digits = [[route.digit] for route in routes.values()]
+        room = [[self.size - route.offset] for route in routes.values()]
+        self._routes = np.array(digits, dtype=np.int64), np.array(room, dtype=np.int64)
+        for part in self._parts:
+            part.on_routes = None
 
     def _link(self, peer: int) -> _Link:
         """Return the link to a rank, which need not be a neighbour yet."""
@@ -507,8 +541,8 @@ class Disseminator:
         return link
 
 
-def _parse(data: bytes, size: int) -> tuple[int, Entries, NDArray[np.int32] | None, bytes]:
-    """Return the flags, the entries, the digest, and the rest of a message."""
+def _parse(data: bytes, size: int) -> tuple[int, Entries, NDArray[np.int32] | None, list[bytes]]:
+    """Return the flags, the entries, the digest, and the frames of a message."""
     if len(data) < _HEAD.size:
         raise FormatError("not a message of adbo")
     magic, version, flags, n = _HEAD.unpack_from(data)
@@ -524,31 +558,21 @@ def _parse(data: bytes, size: int) -> tuple[int, Entries, NDArray[np.int32] | No
     if len(data) < end:
         raise FormatError("truncated message")
     entries = np.frombuffer(data, dtype="<i4", count=4 * n, offset=_HEAD.size).reshape(n, 4)
-    origin = entries[:, _ORIGIN]
-    if n and not (origin.min() >= 0 and origin.max() < size and entries[:, _SIZE].min() >= 0):
-        raise FormatError("message with an unknown origin")
-    if int(entries[:, _SIZE].sum()) != len(data) - end:
-        raise FormatError("truncated message")
     digest = np.frombuffer(data, dtype="<i4", count=size, offset=start) if end > start else None
-    return flags, entries, digest, data[end:]
+    frames = []
+    for origin, _, length, _ in entries.tolist():
+        if not 0 <= origin < size or length < 0:
+            raise FormatError("message with an unknown origin")
+        frames.append(data[end : end + length])
+        end += length
+    if end != len(data):
+        raise FormatError("truncated message")
+    return flags, entries, digest, frames
 
 
 def _message(flags: int, entries: Entries, digest: bytes, frames: Sequence[bytes]) -> bytes:
     head = _HEAD.pack(MAGIC, FORMAT_VERSION, flags, len(entries))
     return b"".join([head, entries.tobytes(), digest, *frames])
-
-
-def _cut(sizes: NDArray[np.int32], body: bytes) -> list[bytes]:
-    """Return the frames of the body of a message."""
-    ends = np.cumsum(sizes).tolist()
-    return [body[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _selected(part: _Part, mask: NDArray[np.bool_]) -> _Part:
-    """Return some frames of a part."""
-    entries, frames = part.chosen(mask)
-    size = int(entries[:, _SIZE].sum())
-    return _Part(entries, frames, part.distance[mask], part.level[mask], size, part.since)
 
 
 def _joined(parts: Sequence[_Part]) -> _Part:
@@ -558,15 +582,13 @@ def _joined(parts: Sequence[_Part]) -> _Part:
     return _Part(
         np.concatenate([part.entries for part in parts]),
         [frame for part in parts for frame in part.frames],
-        np.concatenate([part.distance for part in parts]),
-        np.concatenate([part.level for part in parts]),
         sum(part.size for part in parts),
         parts[0].since,
     )
 
 
 def _packed(
-    pieces: Iterable[tuple[Entries, Sequence[bytes]]], most: int
+    pieces: Iterable[tuple[Entries, list[bytes]]], most: int
 ) -> Iterator[tuple[Entries, list[bytes]]]:
     """Yield entries and frames of several pieces together, up to a size."""
     entries: list[Entries] = []

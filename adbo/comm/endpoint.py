@@ -100,12 +100,7 @@ class Endpoint:
         if messages:
             self._budget.note_received(len(messages), time.thread_time() - start)
         self.dissemination.fail(self._mail.failed, self._clock())
-        now = self._clock()
-        frames = [
-            frame
-            for sender, data in messages
-            for frame in self.dissemination.receive(sender, data, now)
-        ]
+        frames = self.dissemination.receive(messages, self._clock())
         self._advance()
         return self._inbox.open(frames)
 

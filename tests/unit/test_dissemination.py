@@ -86,11 +86,10 @@ class World:
         state.fail([d for d, when in self._noted.items() if when[rank] <= self.now], self.now)
         arrived = [m for m in self._inboxes[rank] if m[0] <= self.now]
         self._inboxes[rank] = [m for m in self._inboxes[rank] if m[0] > self.now]
-        for _, sender, data in arrived:
-            for frame in state.receive(sender, data, self.now):
-                if frame in self.heard[rank]:
-                    self.twice.append(frame)
-                self.heard[rank][frame] = self.now
+        for frame in state.receive([m[1:] for m in arrived], self.now):
+            if frame in self.heard[rank]:
+                self.twice.append(frame)
+            self.heard[rank][frame] = self.now
         for peer, data in state.poll(self.now, lambda peer: 2):
             self.n_messages += 1
             pair = (rank, peer)
@@ -104,25 +103,28 @@ class World:
         return [rank for rank in range(self.size) if rank not in self.dead]
 
 
+#: They keep nothing that is confirmed, which the memory of real ranks would hide.
+_worlds = st.builds(
+    World,
+    st.integers(1, 40),
+    st.integers(2, 8),
+    st.builds(Random, st.integers(0, 10**6)),
+    st.just(Pace(kept_bytes=0)),
+    st.sampled_from([0.0, 0.2, 3.0]),
+    st.sampled_from([0.0, 0.3]),
+)
+
+
 @given(
-    size=st.integers(1, 40),
-    radix=st.integers(2, 8),
-    longest_delay=st.sampled_from([0.0, 0.2, 3.0]),
-    duplicates=st.sampled_from([0.0, 0.3]),
-    seed=st.integers(0, 10**6),
+    world=_worlds,
     deaths=st.lists(st.integers(0, 39), max_size=5),
     silent=st.lists(st.tuples(st.integers(0, 39), st.floats(1, 40)), max_size=4),
 )
-@settings(
-    max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate]
-)  # a seed says all
-def test_the_living_end_with_the_same_frames(
-    size, radix, longest_delay, duplicates, seed, deaths, silent
-) -> None:
-    world = World(size, radix, Random(seed), Pace(kept_bytes=0), longest_delay, duplicates)
+@settings(max_examples=30, deadline=None, phases=[Phase.explicit, Phase.generate])
+def test_the_living_end_with_the_same_frames(world, deaths, silent) -> None:
     random = world.random
-    world.silent_until = {rank % size: end for rank, end in silent}
-    die_at = {rank % size: random.random() * 30 for rank in deaths}
+    world.silent_until = {rank % world.size: end for rank, end in silent}
+    die_at = {rank % world.size: random.random() * 30 for rank in deaths}
     numbers = itertools.count()
     while world.now < 25:
         for rank in world.living():
@@ -179,7 +181,7 @@ def test_a_silent_rank_does_not_hold_up_the_others() -> None:
     for rank in set(range(32)) - {16}:
         ages = [when - born[frame] for frame, when in world.heard[rank].items()]
         assert len(ages) == 50
-        assert max(ages) < world.ranks[0].patience + world.pace.digest
+        assert max(ages) < world.ranks[0].patience + world.pace.digest + 5 * world.pace.tick
     world.run(30)
     assert world.heard[16].keys() == born.keys()
 
@@ -202,5 +204,5 @@ def test_what_is_no_message_is_refused() -> None:
     [(_, data), *_] = other.poll(0.0, lambda peer: 1)
     for wrong in (b"", b"hello", data[:-1], data + b"x", b"adbo\xff" + data[5:]):
         with pytest.raises(FormatError):
-            rank.receive(1, wrong, 0.0)
-    assert rank.receive(1, data, 0.0) == [b"x"]
+            rank.receive([(1, wrong)], 0.0)
+    assert rank.receive([(1, data)], 0.0) == [b"x"]
