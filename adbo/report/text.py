@@ -70,8 +70,16 @@ def describe_simulation(summary: Summary) -> list[str]:
         f"{summary.n_finished} evaluations ({_counts(summary)}) on {summary.n_workers} virtual"
         f" workers in {summary.wall_seconds:.0f} virtual seconds by {summary.method},"
         f" utilization {summary.utilization:.1%} of {summary.utilization_attainable:.1%}",
+        *_of_news(summary),
         *_of_the_model(summary),
     ]
+
+
+def _of_news(summary: Summary) -> list[str]:
+    if summary.news_age_seconds is None:
+        return []
+    median, high = summary.news_age_seconds
+    return [f"workers saw half of the results within {median:.1f} s, and 99 % within {high:.1f} s"]
 
 
 def describe_best(summary: Summary) -> str:
