@@ -50,33 +50,34 @@ a rank that lacks something still has all its living neighbours.
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adbo.comm.messages import (
+    ASKS_BACK,
+    COMPLETE,
+    DIGEST,
+    FRAME,
+    INDEX,
+    KIND,
+    LAST,
+    NO_ENTRIES,
+    ORIGIN,
+    REPORT,
+    REPORTED,
+    SIZE,
+    URGENT,
+    Entries,
+    Part,
+    joined,
+    make_message,
+    packed,
+    parse_message,
+)
 from adbo.comm.overlay import Route, incoming, levels, n_digits, outgoing
-from adbo.core.wire import FORMAT_VERSION, MAGIC, FormatError
-
-#: Start of a message: magic, format version, flags, number of entries. The entries follow, then
-#: the digest if there is one, and the frames. An entry is four numbers of 32 bits.
-_HEAD = struct.Struct("<4sBBxxI")
-_ORIGIN, _INDEX, _SIZE, _KIND = range(4)
-_ENTRY_BYTES = 16
-_DIGEST, _URGENT, _ASKS_BACK, _COMPLETE = 1, 2, 4, 8
-
-#: Kinds of entries: a frame, the last frame of a stream, a report of deaths.
-_FRAME, _LAST, _REPORT = 0, 1, 2
-_REPORTED = np.dtype([("dead", "<i4"), ("known", "<i4")])
-
-#: The name, size and kind of each of n frames, ``(n, 4)``.
-Entries = NDArray[np.int32]
-_NO_ENTRIES = np.empty((0, 4), dtype=np.int32)
-
-#: Bytes that a kept part takes, and each of its frames, beside the frames themselves.
-_PART_OVERHEAD, _FRAME_OVERHEAD = 700, 64
 
 #: How urgently a neighbour is asked, or asks, for what is missing.
 _NOT, _PATIENTLY, _URGENTLY = 0, 1, 2
@@ -109,32 +110,6 @@ class Pace:
     patience: float = 1.0
     message_bytes: int = 1 << 20
     kept_bytes: int = 4 << 20
-
-
-@dataclass
-class _Part:
-    """Frames that became known together, ``(n,)``; frames of one origin in their order."""
-
-    entries: Entries
-    frames: list[bytes]
-    size: int
-    """Bytes of the frames."""
-    since: float
-    """When the first of them became known."""
-    on_routes: NDArray[np.bool_] | None = None
-    """Which frames take which route, ``(routes, n)``."""
-
-    @property
-    def memory(self) -> int:
-        """About the number of bytes that keeping it takes."""
-        return _PART_OVERHEAD + self.size + _FRAME_OVERHEAD * len(self.frames)
-
-    def chosen(self, mask: NDArray[np.bool_]) -> tuple[Entries, list[bytes]]:
-        """Return the entries and the frames that a mask selects."""
-        places = np.flatnonzero(mask).tolist()
-        if len(places) == len(self.frames):
-            return self.entries, self.frames
-        return self.entries[places], [self.frames[i] for i in places]
 
 
 @dataclass
@@ -181,9 +156,9 @@ class Disseminator:
     radix: int
     pace: Pace = Pace()
     failed: set[int] = field(default_factory=set)
-    _parts: list[_Part] = field(default_factory=list)
+    _parts: list[Part] = field(default_factory=list)
     _n_forgotten: int = 0  # parts removed from the start of _parts
-    _fresh: list[_Part] = field(default_factory=list)  # known, but not yet pushed
+    _fresh: list[Part] = field(default_factory=list)  # known, but not yet pushed
     _due: float = -math.inf
     _awake_since: float = -math.inf
     _last_poll: float = -math.inf
@@ -216,11 +191,11 @@ class Disseminator:
 
     def publish(self, frames: Iterable[bytes], now: float) -> None:
         """Append frames to the stream of this rank."""
-        self._publish([(frame, _FRAME) for frame in frames], now)
+        self._publish([(frame, FRAME) for frame in frames], now)
 
     def close(self, frame: bytes, now: float) -> None:
         """Append the last frame to the stream of this rank."""
-        self._publish([(frame, _LAST)], now)
+        self._publish([(frame, LAST)], now)
         self.closed[self.rank] = True
         self._due = -math.inf
 
@@ -235,7 +210,7 @@ class Disseminator:
             If the bytes are not such a message.
         """
         opened = [
-            (self._link(sender), *_parse(data, self.size))
+            (self._link(sender), *parse_message(data, self.size))
             for sender, data in messages
             if sender not in self.failed
         ]
@@ -244,7 +219,7 @@ class Disseminator:
         pieces = [(link, entries, frames) for link, _, entries, _, frames in opened]
         new = self._accept_all(pieces, now)
         for link, flags, _, digest, _ in opened:
-            link.is_complete |= bool(flags & _COMPLETE)
+            link.is_complete |= bool(flags & COMPLETE)
             if digest is not None:
                 self._note_digest(link, digest, flags)
         return new
@@ -288,10 +263,10 @@ class Disseminator:
         if not dead:
             return
         self.failed |= set(dead)
-        report = np.empty(len(dead), dtype=_REPORTED)
+        report = np.empty(len(dead), dtype=REPORTED)
         report["dead"], report["known"] = dead, self.known[dead]
         self._seal()
-        self._publish([(report.tobytes(), _REPORT)], now)
+        self._publish([(report.tobytes(), REPORT)], now)
         self._connect()
         for link in self._links.values():
             link.must_ask, link.asks_back = _URGENTLY, True
@@ -344,10 +319,10 @@ class Disseminator:
 
     def _publish(self, frames: Sequence[tuple[bytes, int]], now: float) -> None:
         entries = np.empty((len(frames), 4), dtype=np.int32)
-        entries[:, _ORIGIN] = self.rank
-        entries[:, _INDEX] = self.known[self.rank] + np.arange(len(frames))
-        entries[:, _SIZE] = [len(frame) for frame, _ in frames]
-        entries[:, _KIND] = [kind for _, kind in frames]
+        entries[:, ORIGIN] = self.rank
+        entries[:, INDEX] = self.known[self.rank] + np.arange(len(frames))
+        entries[:, SIZE] = [len(frame) for frame, _ in frames]
+        entries[:, KIND] = [kind for _, kind in frames]
         self._accept(entries, [frame for frame, _ in frames], now)
 
     def _accept_all(
@@ -355,8 +330,8 @@ class Disseminator:
     ) -> list[bytes]:
         """Keep what is new of frames that arrived; return it."""
         entries = np.concatenate([entries for _, entries, _ in pieces])
-        origins = entries[:, _ORIGIN]
-        is_next = (entries[:, _INDEX] == self.known[origins]).all()
+        origins = entries[:, ORIGIN]
+        is_next = (entries[:, INDEX] == self.known[origins]).all()
         if is_next and len(set(origins.tolist())) == len(entries):  # as without trouble
             return self._accept(entries, [f for *_, frames in pieces for f in frames], now)
         new = []
@@ -367,7 +342,7 @@ class Disseminator:
 
     def _is_fresh(self, entries: Entries, link: _Link) -> NDArray[np.bool_]:
         """Return which entries continue what is known; ask urgently if one leaves a gap."""
-        origin, index = entries[:, _ORIGIN], entries[:, _INDEX]
+        origin, index = entries[:, ORIGIN], entries[:, INDEX]
         fresh: NDArray[np.bool_] = index >= self.known[origin]
         origins, first = np.unique(origin, return_index=True)
         gaps = origins[index[first] > self.known[origins]]
@@ -380,23 +355,21 @@ class Disseminator:
         """Keep new frames to pass them on; return those that are not for this module."""
         if not frames:
             return []
-        self.known[entries[:, _ORIGIN]] = (
-            entries[:, _INDEX] + 1
-        )  # the last one of an origin counts
-        self._fresh.append(_Part(entries, frames, sum(map(len, frames)), now))
-        if not entries[:, _KIND].any():
+        self.known[entries[:, ORIGIN]] = entries[:, INDEX] + 1  # the last one of an origin counts
+        self._fresh.append(Part(entries, frames, sum(map(len, frames)), now))
+        if not entries[:, KIND].any():
             return frames
         new = []
         for (origin, _, _, kind), frame in zip(entries.tolist(), frames, strict=True):
-            if kind == _REPORT:
+            if kind == REPORT:
                 self._note_report(origin, frame)
                 continue
-            self.closed[origin] |= kind == _LAST
+            self.closed[origin] |= kind == LAST
             new.append(frame)
         return new
 
     def _note_report(self, by: int, frame: bytes) -> None:
-        for dead, known in np.frombuffer(frame, dtype=_REPORTED).tolist():
+        for dead, known in np.frombuffer(frame, dtype=REPORTED).tolist():
             unreported = np.full(self.size, -1, dtype=np.int64)
             self._reports.setdefault(dead, unreported)[by] = known
 
@@ -405,13 +378,13 @@ class Disseminator:
         link.confirmed = max(link.confirmed, self._n_forgotten)
         while link.confirmed < self._end and self._knows_all(link, link.confirmed):
             link.confirmed += 1
-        link.asks = max(link.asks, _URGENTLY if flags & _URGENT else _PATIENTLY)
-        if flags & _ASKS_BACK:
+        link.asks = max(link.asks, _URGENTLY if flags & URGENT else _PATIENTLY)
+        if flags & ASKS_BACK:
             link.must_ask = _URGENTLY
 
     def _knows_all(self, link: _Link, number: int) -> bool:
         entries = self._parts[number - self._n_forgotten].entries
-        return bool((entries[:, _INDEX] < link.known[entries[:, _ORIGIN]]).all())
+        return bool((entries[:, INDEX] < link.known[entries[:, ORIGIN]]).all())
 
     def _seal(self) -> None:
         """Make the fresh frames into as few parts as their sizes allow."""
@@ -422,7 +395,7 @@ class Disseminator:
             while taken < len(fresh) and size < self.pace.message_bytes:
                 size += fresh[taken].size
                 taken += 1
-            self._parts.append(_joined(fresh[:taken]))
+            self._parts.append(joined(fresh[:taken]))
             self._kept_bytes += self._parts[-1].memory
             del fresh[:taken]
 
@@ -441,20 +414,20 @@ class Disseminator:
         """Yield messages with what a neighbour is to be pushed or asked for, or told."""
         flags, digest = 0, b""
         if link.must_ask:
-            flags |= _DIGEST | (_URGENT if link.must_ask == _URGENTLY else 0)
-            flags |= _ASKS_BACK if link.asks_back else 0
+            flags |= DIGEST | (URGENT if link.must_ask == _URGENTLY else 0)
+            flags |= ASKS_BACK if link.asks_back else 0
             digest = self.known.tobytes()
             link.must_ask, link.asks_back, link.last_digest = _NOT, False, now
         if is_complete and not link.is_told:
-            flags |= _COMPLETE
+            flags |= COMPLETE
             link.is_told = True
         repairs = self._repairs(link, now)
         pushes = self._pushes(link, room)
-        for entries, frames in _packed([*repairs, *pushes], self.pace.message_bytes):
-            yield _message(flags, entries, digest, frames)
+        for entries, frames in packed([*repairs, *pushes], self.pace.message_bytes):
+            yield make_message(flags, entries, digest, frames)
             flags, digest = 0, b""
         if flags:
-            yield _message(flags, _NO_ENTRIES, digest, ())
+            yield make_message(flags, NO_ENTRIES, digest, ())
 
     def _pushes(self, link: _Link, room: int) -> Iterator[tuple[Entries, list[bytes]]]:
         """Yield what is pushed to a neighbour: parts of as many messages as it has room for."""
@@ -490,15 +463,15 @@ class Disseminator:
             if mask.any():
                 yield part.chosen(mask)
 
-    def _lacks(self, link: _Link, part: _Part) -> NDArray[np.bool_]:
+    def _lacks(self, link: _Link, part: Part) -> NDArray[np.bool_]:
         """Return which frames a neighbour lacked when it sent its last digest, ``(n,)``."""
-        lacks: NDArray[np.bool_] = part.entries[:, _INDEX] >= link.known[part.entries[:, _ORIGIN]]
+        lacks: NDArray[np.bool_] = part.entries[:, INDEX] >= link.known[part.entries[:, ORIGIN]]
         return lacks
 
-    def _on_route(self, part: _Part, link: _Link) -> NDArray[np.bool_]:
+    def _on_route(self, part: Part, link: _Link) -> NDArray[np.bool_]:
         """Return which frames are pushed to a neighbour, ``(n,)``."""
         if part.on_routes is None:
-            distance = (self.rank - part.entries[:, _ORIGIN]) % self.size
+            distance = (self.rank - part.entries[:, ORIGIN]) % self.size
             digits, room = self._routes
             part.on_routes = (self._levels[distance] > digits) & (distance < room)
         row: NDArray[np.bool_] = part.on_routes[link.row]
@@ -539,67 +512,3 @@ class Disseminator:
             link = _Link(peer, known, None, self._end, self._n_forgotten, is_neighbour=False)
             self._links[peer] = link
         return link
-
-
-def _parse(data: bytes, size: int) -> tuple[int, Entries, NDArray[np.int32] | None, list[bytes]]:
-    """Return the flags, the entries, the digest, and the frames of a message."""
-    if len(data) < _HEAD.size:
-        raise FormatError("not a message of adbo")
-    magic, version, flags, n = _HEAD.unpack_from(data)
-    if magic != MAGIC:
-        raise FormatError("not a message of adbo")
-    if version != FORMAT_VERSION:
-        raise FormatError(
-            f"message of format version {version}, but this is adbo's version {FORMAT_VERSION}:"
-            " run the same adbo on every rank"
-        )
-    start = _HEAD.size + n * _ENTRY_BYTES
-    end = start + (4 * size if flags & _DIGEST else 0)
-    if len(data) < end:
-        raise FormatError("truncated message")
-    entries = np.frombuffer(data, dtype="<i4", count=4 * n, offset=_HEAD.size).reshape(n, 4)
-    digest = np.frombuffer(data, dtype="<i4", count=size, offset=start) if end > start else None
-    frames = []
-    for origin, _, length, _ in entries.tolist():
-        if not 0 <= origin < size or length < 0:
-            raise FormatError("message with an unknown origin")
-        frames.append(data[end : end + length])
-        end += length
-    if end != len(data):
-        raise FormatError("truncated message")
-    return flags, entries, digest, frames
-
-
-def _message(flags: int, entries: Entries, digest: bytes, frames: Sequence[bytes]) -> bytes:
-    head = _HEAD.pack(MAGIC, FORMAT_VERSION, flags, len(entries))
-    return b"".join([head, entries.tobytes(), digest, *frames])
-
-
-def _joined(parts: Sequence[_Part]) -> _Part:
-    """Return parts as one."""
-    if len(parts) == 1:
-        return parts[0]
-    return _Part(
-        np.concatenate([part.entries for part in parts]),
-        [frame for part in parts for frame in part.frames],
-        sum(part.size for part in parts),
-        parts[0].since,
-    )
-
-
-def _packed(
-    pieces: Iterable[tuple[Entries, list[bytes]]], most: int
-) -> Iterator[tuple[Entries, list[bytes]]]:
-    """Yield entries and frames of several pieces together, up to a size."""
-    entries: list[Entries] = []
-    frames: list[bytes] = []
-    size = 0
-    for some, theirs in pieces:
-        entries.append(some)
-        frames += theirs
-        size += int(some[:, _SIZE].sum())
-        if size >= most:
-            yield np.concatenate(entries), frames
-            entries, frames, size = [], [], 0
-    if entries:
-        yield np.concatenate(entries) if len(entries) > 1 else entries[0], frames

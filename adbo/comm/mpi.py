@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from mpi4py import MPI
 
 from adbo.comm.endpoint import Endpoint
+from adbo.core.errors import RankDied
 
 T = TypeVar("T")
 
@@ -231,7 +232,7 @@ class MpiRanks:
 
     def transport(self) -> Endpoint:
         """Return a transport between the ranks; collective."""
-        return Endpoint(MpiMail(self._comm))
+        return Endpoint(self._together(lambda: MpiMail(self._comm)))
 
     def groups(self, size: int) -> tuple[MpiRanks, MpiChannel]:
         """Split the ranks into groups of neighbours; collective.
@@ -251,15 +252,15 @@ class MpiRanks:
 
         Collective.
         """
-        node = self._comm.Split_type(MPI.COMM_TYPE_SHARED, self.rank)
-        processors = node.allgather(frozenset(os.sched_getaffinity(0)))
+        node = self._together(lambda: self._comm.Split_type(MPI.COMM_TYPE_SHARED, self.rank))
+        processors = self._together(lambda: node.allgather(frozenset(os.sched_getaffinity(0))))
         place = node.Get_rank()
         node.Free()
         return place, processors
 
     def agree(self, value: T) -> list[T]:
         """Return the values of all ranks, on every rank; collective."""
-        return self._comm.allgather(value)
+        return self._together(lambda: self._comm.allgather(value))
 
     def share(self, make: Callable[[], T]) -> T:
         """Return what `make` returns on rank 0, or raise what it raises there; collective."""
@@ -270,10 +271,30 @@ class MpiRanks:
                 value = make()
             except Exception as caught:  # every rank must raise it
                 error = caught
-        value, error = self._comm.bcast((value, error), root=0)
+        value, error = self._together(lambda: self._comm.bcast((value, error), root=0))
         if error is not None:
             raise error
         return value
+
+    def _together(self, call: Callable[[], T]) -> T:
+        """Return what a collective call returns.
+
+        Raises
+        ------
+        RankDied
+            On every rank, if a rank has died: others may wait in the call for this one.
+        """
+        try:
+            return call()
+        except MPI.Exception as error:
+            if error.Get_error_class() not in (MPI.ERR_PROC_FAILED, MPI.ERR_REVOKED):
+                raise
+            self._comm.Revoke()
+            failed = self._comm.Get_failed()
+            dead = set(MPI.Group.Translate_ranks(failed, None, self._comm.Get_group()))
+            lowest = min(rank for rank in range(self.size) if rank not in dead)
+            text = f"ranks {sorted(dead)} died while the run was starting: start it again"
+            raise RankDied(text, self.rank == lowest) from None
 
     def abort(self, status: int) -> None:
         """End the whole job at once."""

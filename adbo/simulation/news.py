@@ -33,6 +33,8 @@ class MessageCosts:
 
     Parameters
     ----------
+    tick
+        To wake up in a tick, whatever has arrived.
     message
         To make, send, receive and read one message, without its records.
     record
@@ -43,8 +45,9 @@ class MessageCosts:
         Seconds from the sending of a message until it can be received.
     """
 
-    message: float = 120e-6
-    record: float = 3e-6
+    tick: float = 1.2e-3
+    message: float = 50e-6
+    record: float = 1e-6
     entry: float = 5e-9
     transit: float = 1e-3
 
@@ -115,7 +118,8 @@ class News:
         """Return the fraction of a rank's time that messages and records take."""
         digests = 2 * n_digits(self.size, choose_radix(self.size, True)) / self.pace.digest
         return (
-            self.messages(rate) * self.costs.message
+            self.costs.tick / self.pace.tick
+            + self.messages(rate) * self.costs.message
             + (self.size - 1) * rate * self.costs.record
             + 2 * digests * self.size * self.costs.entry
         )
