@@ -4,12 +4,14 @@
     mpiexec -n 32 python experiments/messaging.py --silent 20 --records 1000
     mpiexec -n 32 python experiments/messaging.py --silent 20 --records 1000 --listen
     mpiexec -n 32 python experiments/messaging.py --evaluation 0.002 --records 6250
+    mpiexec -n 64 python experiments/messaging.py --listen --evaluation 1 --radix 64
     python experiments/messaging.py --plot DIR
 
 Every rank repeatedly sleeps for ``--evaluation`` seconds, sends one record to all peers, and
 receives theirs. With ``--silent``, rank 0 first sends and receives nothing for some seconds, as if
 an objective held the process. With ``--listen``, a thread receives during evaluations and silence,
-as in a run with an MPI library that allows threads. Rank 0 prints one JSON object; with
+as in a run with an MPI library that allows threads. With ``--radix`` as the number of ranks, all
+send directly to all others. Rank 0 prints one JSON object; with
 ``--output`` it also stores the distribution of the ages, which ``--plot`` draws.
 
 CPU time is that of the threads, so that it can be measured with more ranks than cores. The age of
@@ -27,7 +29,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +41,9 @@ from adbo.comm.background import BackgroundReceiver
 from adbo.comm.endpoint import Endpoint, MessagingSettings
 from adbo.core.evaluation import Evaluation, Layout, to_batch
 from adbo.core.history import History
+
+if TYPE_CHECKING:
+    from adbo.comm.mpi import MpiMail
 
 LAYOUT = Layout({f"x{i}": FloatDistribution(0, 1) for i in range(5)})
 
@@ -70,13 +75,7 @@ def measure(options: argparse.Namespace) -> None:
 
     comm = MPI.COMM_WORLD
     mail = MpiMail(comm)
-    post, posted = mail.post, Counter[int]()
-
-    def count(peer: int, data: bytes) -> None:
-        posted[peer] += 1
-        post(peer, data)
-
-    mail.post = count  # type: ignore[method-assign]
+    posted = _count(mail)
     transport = Endpoint(mail, MessagingSettings(radix=options.radix))
     history = History()
     rng = np.random.default_rng(comm.rank)
@@ -150,6 +149,18 @@ def measure(options: argparse.Namespace) -> None:
             _keep(
                 options.output, summary, np.concatenate([ages for *_, ages, _, _, _, _ in figures])
             )
+
+
+def _count(mail: MpiMail) -> Counter[int]:
+    """Return the number of messages to each rank, which grows from now on."""
+    post, posted = mail.post, Counter[int]()
+
+    def count(peer: int, data: bytes) -> None:
+        posted[peer] += 1
+        post(peer, data)
+
+    mail.post = count  # type: ignore[method-assign]
+    return posted
 
 
 def _rates(history: History) -> list[float]:
