@@ -3,9 +3,9 @@
     python experiments/news.py
     python experiments/news.py --ranks 4096 65536 --evaluation 1 60
 
-Prints one JSON object for each number of ranks and duration of an evaluation. The ages follow from
-the overlay and random ticks (`adbo.simulation.news`), the costs from what ``messaging.py`` measured
-on real ranks.
+Prints one JSON object for each number of ranks and duration of an evaluation. The ages follow
+from the overlay and random ticks (`adbo.simulation.news`), the costs from what ``messaging.py``
+measured on real ranks.
 """
 
 from __future__ import annotations

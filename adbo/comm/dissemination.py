@@ -474,6 +474,7 @@ class Disseminator:
             distance = (self.rank - part.entries[:, ORIGIN]) % self.size
             digits, room = self._routes
             part.on_routes = (self._levels[distance] > digits) & (distance < room)
+            part.n_on_route = part.on_routes.sum(axis=1).tolist()
         row: NDArray[np.bool_] = part.on_routes[link.row]
         return row
 

@@ -45,6 +45,8 @@ class Part:
     """When the first of them became known."""
     on_routes: NDArray[np.bool_] | None = None
     """Which frames take which route, ``(routes, n)``."""
+    n_on_route: Sequence[int] = ()
+    """The number of frames that take each route, ``(routes,)``."""
 
     @property
     def memory(self) -> int:
