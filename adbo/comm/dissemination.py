@@ -244,11 +244,11 @@ class Disseminator:
         self._seal()
         self._choose_whom_to_ask(now)
         is_complete = self.complete
-        messages = [
+        messages, others = self._quick_pushes(room, is_complete)
+        messages += [
             (link.peer, data)
-            for link in list(self._links.values())
-            if (link.route is not None or link.must_ask or link.asks or is_complete)
-            and (n := room(link.peer)) > 0
+            for link in others
+            if (n := room(link.peer)) > 0
             for data in self._messages(link, now, n, is_complete)
         ]
         self._forget()
@@ -410,6 +410,34 @@ class Disseminator:
             link.must_ask = max(link.must_ask, _PATIENTLY)
             self._last_asked = max(self._last_asked + interval, now - interval)
 
+    def _quick_pushes(
+        self, room: Callable[[int], int], is_complete: bool
+    ) -> tuple[list[tuple[int, bytes]], list[_Link]]:
+        """Return the messages with the newest part as a whole, and the links that need others.
+
+        Where all ranks send directly, these are nearly all messages, and all of them are the same.
+        """
+        messages, others = [], []
+        end, data = self._end, b""
+        for link in list(self._links.values()):
+            must_tell = is_complete and not link.is_told
+            if link.must_ask or link.asks or must_tell or link.cursor < end - 1:
+                others.append(link)
+                continue
+            if link.cursor == end:
+                continue
+            part = self._parts[-1]
+            n = 0 if link.route is None else self._on_route(part, link)[1]
+            if n == 0:
+                link.cursor = end
+            elif n == len(part.frames) and room(link.peer) > 0:
+                link.cursor = end
+                data = data or make_message(0, part.entries, b"", part.frames)
+                messages.append((link.peer, data))
+            else:
+                others.append(link)
+        return messages, others
+
     def _messages(self, link: _Link, now: float, room: int, is_complete: bool) -> Iterator[bytes]:
         """Yield messages with what a neighbour is to be pushed or asked for, or told."""
         flags, digest = 0, b""
@@ -439,7 +467,7 @@ class Disseminator:
         while link.cursor < end and size < room * self.pace.message_bytes:
             part = self._parts[link.cursor - self._n_forgotten]
             link.cursor += 1
-            mask = self._on_route(part, link)
+            mask, _ = self._on_route(part, link)
             if was_full:  # it may have received them from others meanwhile
                 mask = mask & self._lacks(link, part)
             if mask.any():
@@ -459,7 +487,7 @@ class Disseminator:
                 if part.since > now - self.patience:
                     return
                 if link.route is not None:  # what was pushed is under way
-                    mask &= ~self._on_route(part, link)
+                    mask &= ~self._on_route(part, link)[0]
             if mask.any():
                 yield part.chosen(mask)
 
@@ -468,15 +496,14 @@ class Disseminator:
         lacks: NDArray[np.bool_] = part.entries[:, INDEX] >= link.known[part.entries[:, ORIGIN]]
         return lacks
 
-    def _on_route(self, part: Part, link: _Link) -> NDArray[np.bool_]:
-        """Return which frames are pushed to a neighbour, ``(n,)``."""
+    def _on_route(self, part: Part, link: _Link) -> tuple[NDArray[np.bool_], int]:
+        """Return which frames are pushed to a neighbour, ``(n,)``, and their number."""
         if part.on_routes is None:
             distance = (self.rank - part.entries[:, ORIGIN]) % self.size
             digits, room = self._routes
             part.on_routes = (self._levels[distance] > digits) & (distance < room)
             part.n_on_route = part.on_routes.sum(axis=1).tolist()
-        row: NDArray[np.bool_] = part.on_routes[link.row]
-        return row
+        return part.on_routes[link.row], part.n_on_route[link.row]
 
     def _forget(self) -> None:
         """Forget what all neighbours know, except for the latest frames."""
