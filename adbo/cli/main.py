@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from adbo.cli.checks import check_report, check_run, check_simulate
+from adbo.cli.checks import check_prediction, check_report, check_run, check_simulate
 from adbo.cli.output import DONE, USAGE, accept_any_text, print_error
 from adbo.cli.parser import make_parser
 from adbo.comm.environment import rank_hint
@@ -72,6 +72,11 @@ def _abandoned_threads_go_on() -> bool:
 
 
 def _simulate(options: argparse.Namespace) -> int:
+    if options.from_study is not None:
+        storage = check_prediction(options)
+        from adbo.cli.predict import predict_from
+
+        return predict_from(options, storage)
     settings = check_simulate(options)
     _make_absolute(options)
     from adbo.cli.simulate import run_simulation
@@ -86,10 +91,16 @@ def _report(options: argparse.Namespace) -> int:
     return report(options, storage)
 
 
+def _jobscript(options: argparse.Namespace) -> int:
+    from adbo.cli.jobscript import jobscript
+
+    return jobscript(options)
+
+
 def _make_absolute(options: argparse.Namespace) -> None:
     """Fix where the summary goes: objectives change directories."""
     if options.json is not None:
         options.json = options.json.absolute()
 
 
-_COMMANDS = {"run": _run, "simulate": _simulate, "report": _report}
+_COMMANDS = {"run": _run, "simulate": _simulate, "report": _report, "jobscript": _jobscript}

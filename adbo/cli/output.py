@@ -6,7 +6,9 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
+
+from adbo.report.colour import with_colours
 
 if TYPE_CHECKING:
     from adbo.core.summary import Summary
@@ -24,6 +26,11 @@ def accept_any_text(*streams: object) -> None:
 def print_error(text: str) -> None:
     """Print one line on standard error."""
     print(f"adbo: {text}", file=sys.stderr, flush=True)
+
+
+def print_lines(lines: list[str], stream: TextIO) -> None:
+    """Print the last lines of a command, with bold labels on a terminal."""
+    print("\n".join(with_colours(lines, stream)), file=stream, flush=True)
 
 
 def write_json(path: Path | None, summary: Summary) -> None:

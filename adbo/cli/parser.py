@@ -11,10 +11,23 @@ import adbo
 from adbo.benchmark_functions.names import NAMES
 from adbo.core.errors import UsageError
 from adbo.core.origins import STRATEGIES
-from adbo.core.settings import DEFAULT_STORAGE, DIRECTIONS, FAILURES, FAILURES_PER_RANK, KAPPA
+from adbo.core.settings import (
+    DEFAULT_STORAGE,
+    DIRECTIONS,
+    FAILURES,
+    FAILURES_PER_RANK,
+    HALVING,
+    KAPPA,
+    MIN_RESOURCE,
+    PRUNERS,
+    REDUCTION_FACTOR,
+)
 
 #: Number of trials of a test function if neither --trials nor --timeout is given.
 DEMONSTRATION_TRIALS = 600
+
+#: What ``adbo jobscript`` writes scripts for.
+JOBSCRIPTS = ("slurm", "pbs", "lsf", "flux", "kubernetes", "mpijob", "docker", "apptainer")
 
 _EPILOG = """\
 examples:
@@ -50,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_simulate(commands)
     _add_report(commands)
+    _add_jobscript(commands)
     return parser
 
 
@@ -90,6 +104,7 @@ def _add_run(commands: Any) -> None:
         " lines; empty cells are left to the optimizer",
     )
     _add_optimizer(parser)
+    _add_pruner(parser)
     parser.add_argument(
         "--ranks-per-trial",
         type=_positive_integer,
@@ -168,7 +183,73 @@ def _add_report(commands: Any) -> None:
         metavar="PATH",
         help="write all trials to this file as CSV; - is standard output",
     )
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="PATH",
+        help="write a page with plots to this file, which needs no network (needs matplotlib:"
+        " pip install 'adbo[report]')",
+    )
+    parser.add_argument(
+        "--watch",
+        type=float,
+        metavar="SECONDS",
+        help="write the page again every so many seconds until Ctrl-C; a browser reads it again",
+    )
     parser.set_defaults(command="report")
+
+
+def _add_jobscript(commands: Any) -> None:
+    parser = commands.add_parser(
+        "jobscript",
+        help="write a script for a batch system, Kubernetes or a container",
+        description="Write a commented script on standard output, for a batch system (slurm, pbs,"
+        " lsf, flux), Kubernetes (pods of a Job, or MPI ranks of an mpijob) or an image (docker,"
+        " apptainer). Edit what the options do not change.",
+        epilog="example: adbo jobscript slurm --nodes 4 --study-name s1 > study.sbatch",
+        allow_abbrev=False,
+    )
+    parser.add_argument("kind", choices=JOBSCRIPTS, help="what the script is for")
+    parser.add_argument("--objective", metavar="OBJECTIVE", help="objective, as adbo run takes it")
+    parser.add_argument("--study-name", metavar="NAME", help="name of the study")
+    parser.add_argument(
+        "--trials", type=_positive_integer, metavar="N", help="finished trials over all jobs"
+    )
+    parser.add_argument("--storage", metavar="URL", help="database of the study")
+    parser.add_argument(
+        "--nodes", type=_positive_integer, metavar="N", help="nodes, or pods of an mpijob"
+    )
+    parser.add_argument(
+        "--ranks-per-node", type=_positive_integer, metavar="K", help="MPI ranks of each of them"
+    )
+    parser.add_argument(
+        "--time",
+        type=_duration,
+        metavar="H:MM:SS",
+        help="time limit of the job (default: 4:00:00)",
+    )
+    parser.add_argument(
+        "--array",
+        type=_positive_integer,
+        metavar="N",
+        help="N single processes without MPI that share a database: a job array, or pods",
+    )
+    parser.set_defaults(command="jobscript")
+
+
+def _duration(text: str) -> int:
+    """Return the seconds of a time that is written as hours, minutes and seconds."""
+    found = re.fullmatch(r"(\d+):([0-5]\d)(?::([0-5]\d))?", text)
+    seconds = (
+        0
+        if found is None
+        else sum(
+            int(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True)
+        )
+    )
+    if seconds < 60:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time of a minute or more, H:MM:SS")
+    return seconds
 
 
 def _positive_integer(text: str) -> int:
@@ -181,17 +262,43 @@ def _positive_integer(text: str) -> int:
     return number
 
 
+def _integers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}") from None
+
+
 def _add_simulate(commands: Any) -> None:
     parser = commands.add_parser(
         "simulate",
         help="optimize an objective on virtual workers",
         description="Optimize an objective on any number of virtual workers. A virtual clock"
-        " counts the durations of evaluations and the cost of every ask.",
+        " counts the durations of evaluations and the cost of every ask. Or predict, from the"
+        " durations and failures of a finished study, what other numbers of workers would take.",
         allow_abbrev=False,
     )
-    _add_objective(parser)
+    _add_objective(parser, nargs="?")
     parser.add_argument(
-        "--workers", type=int, required=True, metavar="W", help="number of virtual workers"
+        "--workers",
+        type=_integers,
+        metavar="W",
+        help="number of virtual workers; with --from several ones, separated by commas (default:"
+        " multiples of those of the study)",
+    )
+    parser.add_argument(
+        "--from",
+        dest="from_study",
+        metavar="STUDY",
+        help="replay this study instead of optimizing an objective, with --workers, --trials,"
+        " --time, --workers-per-node, --storage (default: that of run) and --json only",
+    )
+    parser.add_argument(
+        "--workers-per-node",
+        type=_positive_integer,
+        default=1,
+        metavar="K",
+        help="with --from: workers of a node, to count node hours (default: 1)",
     )
     parser.add_argument(
         "--trials", type=int, metavar="N", help="stop after N finished evaluations"
@@ -290,6 +397,31 @@ def _add_optimizer(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help=f"strategies that are used, separated by commas: some of {', '.join(STRATEGIES)}"
         " (default: all)",
+    )
+
+
+def _add_pruner(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pruner",
+        choices=PRUNERS,
+        default=HALVING,
+        help="what trial.should_prune() answers: whether the trial is not among the best of all"
+        f" ranks at a rung, or always False (default: {HALVING})",
+    )
+    parser.add_argument(
+        "--reduction-factor",
+        type=int,
+        default=REDUCTION_FACTOR,
+        metavar="ETA",
+        help="the best 1/ETA of the trials at a rung go on, and each rung takes ETA times as many"
+        f" reports as the one before (default: {REDUCTION_FACTOR})",
+    )
+    parser.add_argument(
+        "--min-resource",
+        type=int,
+        default=MIN_RESOURCE,
+        metavar="N",
+        help=f"reports of a trial before it may be pruned (default: {MIN_RESOURCE})",
     )
 
 

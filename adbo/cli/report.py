@@ -1,4 +1,4 @@
-"""The command ``report``: print how far a stored study is."""
+"""The command ``report``: print and write how far a stored study is."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+import optuna
+
 from adbo.cli.checks import STANDARD_OUTPUT
-from adbo.cli.output import DONE, print_error, write_json
+from adbo.cli.output import DONE, print_error, print_lines, write_json
 from adbo.core.errors import UsageError
 from adbo.mirror.connection import storage_name
 from adbo.mirror.study import accessed, load_study, table_of
@@ -26,23 +28,46 @@ def report(options: argparse.Namespace, storage: str) -> int:
     """Print and write the state of a stored study, and return the exit status."""
     with told_of_waiting(storage, print_error):
         study = load_study(storage, options.study_name)
-    n_objectives = len(study.directions)
+    if options.watch is not None:
+        from adbo.cli.page import watch
+
+        return watch(study, storage, options.html, options.watch)
     if options.csv is not None:
         with _opened(options.csv) as file, accessed("read"):
             write_table(file, table_of(study))
-        if options.json is None and (options.csv == STANDARD_OUTPUT or n_objectives > 1):
-            return DONE
-    if n_objectives > 1:
-        raise UsageError(
-            f"study {study.study_name!r} has {n_objectives} objectives: a report describes one"
-            " objective; use --csv PATH for the trials"
-        )
-    with accessed("read"):
-        summary = summarize_study(study, storage_name(storage))
-    write_json(options.json, summary)
-    if options.csv != STANDARD_OUTPUT:
-        print("\n".join(describe_study(summary)))
+    is_summarized = _is_summarized(study, options)
+    summary = None
+    if options.html is not None:
+        from adbo.cli.page import write_once
+
+        summary = write_once(study, storage, options.html, is_summarized=is_summarized)
+    elif is_summarized:
+        with accessed("read"):
+            summary = summarize_study(study, storage_name(storage))
+    if summary is not None:
+        write_json(options.json, summary)
+        if options.csv != STANDARD_OUTPUT:
+            print_lines(describe_study(summary), sys.stdout)
     return DONE
+
+
+def _is_summarized(study: optuna.Study, options: argparse.Namespace) -> bool:
+    """Return whether to print or to write a summary.
+
+    Raises
+    ------
+    UsageError
+        If nothing else was asked for, and the study has several objectives.
+    """
+    n_objectives = len(study.directions)
+    if n_objectives == 1:
+        return options.json is not None or options.csv != STANDARD_OUTPUT
+    if options.json is not None or (options.csv is None and options.html is None):
+        raise UsageError(
+            f"study {study.study_name!r} has {n_objectives} objectives: a summary describes one"
+            " objective; use --html PATH for a page, or --csv PATH for the trials"
+        )
+    return False
 
 
 @contextlib.contextmanager

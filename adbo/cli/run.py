@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adbo.cli.checks import check_files, check_group_size, is_isolated
 from adbo.cli.on_exit import OnExit
-from adbo.cli.output import DONE, FAILED, INTERRUPTED, USAGE, print_error, write_json
+from adbo.cli.output import DONE, FAILED, INTERRUPTED, USAGE, print_error, print_lines, write_json
 from adbo.cli.points import read_points
 from adbo.comm.environment import process_name
 from adbo.comm.launch import OF_NODE, find_ranks, use_node
@@ -172,8 +172,8 @@ def _print_end(outcome: Outcome, summary: Summary, options: argparse.Namespace) 
         # Launchers read both streams through pipes and may swap them: if a person watches the live
         # line on standard error, the lines after it are written there, too.
         piped = is_watched(sys.stderr) and not sys.stderr.isatty()
-        lines = "\n".join(describe_run(summary, outcome.reason))
-        print(lines, file=sys.stderr if piped else sys.stdout, flush=True)
+        lines = describe_run(summary, outcome.reason)
+        print_lines(lines, sys.stderr if piped else sys.stdout)
     failure = _failure(outcome)
     if failure is not None:
         print_error(failure)

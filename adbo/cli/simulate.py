@@ -10,7 +10,7 @@ import time
 import optuna
 
 from adbo.cli.checks import simulation_storage, study_name
-from adbo.cli.output import DONE, FAILED, INTERRUPTED, print_error, write_json
+from adbo.cli.output import DONE, FAILED, INTERRUPTED, print_error, print_lines, write_json
 from adbo.core.errors import one_line
 from adbo.interruption.stopping import signals_ignored
 from adbo.mirror.connection import StudyError, storage_name
@@ -34,14 +34,15 @@ def run_simulation(options: argparse.Namespace, settings: SimulationSettings) ->
         with told_of_waiting(storage, print_error):
             study = open_study(storage, name, options.direction, False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with SimulationBar(live=not options.quiet and is_watched(sys.stderr)) as bar:
+    live = is_watched(sys.stderr)
+    with SimulationBar(live=live, quiet=options.quiet) as bar:
         simulation = simulate(objective, settings, bar.update)
     stored_in = "none" if storage is None else storage_name(storage)
     with signals_ignored():
         summary = simulation.summary(name, stored_in)
         write_json(options.json, summary)
         if not options.quiet:
-            print("\n".join(describe_simulation(summary)), flush=True)
+            print_lines(describe_simulation(summary), sys.stdout)
         status = _status(simulation)
     return status if study is None else _store(study, simulation, status)
 

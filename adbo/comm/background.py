@@ -38,6 +38,8 @@ class BackgroundReceiver:
         self._seconds_until_due = seconds_until_due
         self._lock = threading.Lock()
         self._is_lent = threading.Event()
+        self._hurried = threading.Event()
+        self._received = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="adbo-receiver", daemon=True)
 
@@ -62,15 +64,26 @@ class BackgroundReceiver:
         if self._error is not None:
             raise self._error
 
+    def hurry(self, patience: float) -> None:
+        """Let the thread receive now, within `lent`; wait for it, at most `patience` seconds.
+
+        Any thread may call it; a signal may interrupt it, but not the thread.
+        """
+        self._received.clear()
+        self._hurried.set()
+        if self._is_lent.is_set() and self._error is None:
+            self._received.wait(patience)
+
     def _run(self) -> None:
-        pause = threading.Event()  # never set, so that waiting for it is a sleep
         try:
             while True:
                 self._is_lent.wait()
-                pause.wait(min(INTERVAL, self._seconds_until_due() or INTERVAL))
+                self._hurried.wait(min(INTERVAL, self._seconds_until_due() or INTERVAL))
+                self._hurried.clear()
                 with self._lock:
                     if self._is_lent.is_set():
                         self._receive()
+                self._received.set()
         except BaseException as error:
             self._error = error
 

@@ -26,6 +26,8 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
+from adbo.core.intermediate_values import IntermediateValues
+
 #: States in which an evaluation can end; the numbers are those of ``optuna.trial.TrialState``.
 FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -134,12 +136,22 @@ class Extras:
     user_attrs, system_attrs
         Attributes of the trial, values that JSON can hold.
     intermediate_values
-        Step to reported value.
+        Step to reported value, in the order of the reports.
+
+    Raises
+    ------
+    OverflowError
+        If a step does not fit into 64 bits.
     """
 
     user_attrs: Mapping[str, Any] = field(default_factory=dict)
     system_attrs: Mapping[str, Any] = field(default_factory=dict)
     intermediate_values: Mapping[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        values = self.intermediate_values
+        if values and not isinstance(values, IntermediateValues):
+            object.__setattr__(self, "intermediate_values", IntermediateValues.of(values))
 
     def __bool__(self) -> bool:
         return bool(self.user_attrs or self.system_attrs or self.intermediate_values)

@@ -11,7 +11,7 @@ Notation: ``n`` evaluations, ``d`` columns of the search space, ``m`` sampled ro
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 
 from adbo.core.choices import in_order_of
 from adbo.core.evaluation import HEADER_FIELDS, NO_EXTRAS, Batch, Evaluation, Extras, Layout
+from adbo.core.pruned_costs import PrunedCosts
 from adbo.core.space import FloatArray, IntArray, SearchSpace
 
 #: Number of best evaluations that are kept in order; the sample of an ask has at most as many.
@@ -62,6 +63,7 @@ class History:
         self._seen: set[int] = set()
         self._elites: IntArray = np.empty(0, dtype=np.int64)
         self._elite_cost: FloatArray = np.empty(0)
+        self._pruned = PrunedCosts(sign)
         self._points: set[bytes] = set()
         self._n_points = 0
         self._points_grid: tuple[float, ...] = ()
@@ -95,6 +97,7 @@ class History:
         self._extras = {row_of[row]: extras for row, extras in self._extras.items()}
         self._elites, self._elite_cost = np.empty(0, dtype=np.int64), np.empty(0)
         self._select_elites(0, self._n)
+        self._pruned = PrunedCosts(self.sign)
 
     @property
     def best(self) -> int | None:
@@ -107,8 +110,36 @@ class History:
         return self._elites
 
     def cost(self, rows: IntArray | slice) -> FloatArray:
-        """Return values to minimize ``(m,)``; NaN for failures."""
+        """Return costs to minimize ``(m,)``; NaN for failures.
+
+        The cost of a pruned trial that has reported values is what it is expected to have had in
+        the end (`adbo.core.pruned_costs`).
+        """
+        costs = self.last_cost(rows)
+        pruned = np.flatnonzero(self.column("state")[rows] == TrialState.PRUNED.value)
+        if pruned.size:
+            self._read_pruned()
+            if isinstance(rows, slice):
+                rows = np.arange(*rows.indices(self._n))
+            expected = self._pruned.costs(rows[pruned])
+            costs[pruned] = np.where(np.isnan(expected), costs[pruned], expected)
+        return costs
+
+    def last_cost(self, rows: IntArray | slice) -> FloatArray:
+        """Return costs to minimize ``(m,)``, of pruned trials the last one that they reported."""
         return self.sign * self._header["value"][: self._n][rows]
+
+    def best_with_pruned(self, size: int) -> IntArray:
+        """Return the rows ``(m,)`` of the best complete and pruned trials, at most `ELITES`.
+
+        The best one comes first. Pruned trials count with the costs that they are expected to
+        have had in the end.
+        """
+        self._read_pruned()
+        pruned, costs = self._pruned.promising()
+        rows = np.concatenate([self._elites, pruned])
+        order = np.argsort(np.concatenate([self._elite_cost, costs]), kind="stable")
+        return rows[order[: min(size, ELITES)]]
 
     def values(self, rows: IntArray | slice) -> FloatArray:
         """Return internal parameter values ``(m, d)``; NaN for absent parameters."""
@@ -188,6 +219,16 @@ class History:
             origin=int(header["origin"]),
         )
 
+    def reports(self, start: int, stop: int) -> Iterator[tuple[int, Sequence[float]]]:
+        """Yield the rows from `start` to `stop` that have intermediate values, and these values.
+
+        The values of a trial are in the order in which it reported them.
+        """
+        for row in range(start, stop):
+            extras = self._extras.get(row)
+            if extras and extras.intermediate_values:
+                yield row, list(extras.intermediate_values.values())
+
     def evaluations(self, start: int = 0, stop: int | None = None) -> Sequence[Evaluation]:
         """Return rows ``start`` to ``stop`` as objects; by default, up to the last one."""
         stop = self._n if stop is None else min(stop, self._n)
@@ -239,6 +280,14 @@ class History:
         self._count(header)
         self._select_elites(start, stop)
 
+    def _read_pruned(self) -> None:
+        """Let the expected costs of pruned trials include all rows."""
+        start = self._pruned.n_read
+        if start < self._n:
+            states = self.column("state")
+            reports = self.reports(start, self._n)
+            self._pruned.read(states, self.column("value"), reports)
+
     def _fresh(self, rows: NDArray[Any]) -> list[int]:
         names = zip(rows["rank"].tolist(), rows["seq"].tolist(), strict=True)
         fresh = []
@@ -283,7 +332,7 @@ class History:
         self.busy_seconds += float(np.sum(header["finished"] - header["started"]))
 
     def _select_elites(self, start: int, stop: int) -> None:
-        cost = self.cost(slice(start, stop))
+        cost = self.last_cost(slice(start, stop))
         eligible = self._header["state"][start:stop] == TrialState.COMPLETE.value
         if self._elites.size >= ELITES:
             eligible &= cost < self._elite_cost[-1]

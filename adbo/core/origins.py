@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from adbo.core.space import IntArray
 
 #: The names of the strategies. Their order is part of the code: new names come last.
-STRATEGIES = ("exploration", "forest", "gaussian", "local", "additive", "quadratic", "bowl")
+STRATEGIES = ("exploration", "forest", "gaussian", "local", "additive", "quadratic")
 
 #: The kinds of regions, at most eight; their order, too, is part of the code.
 REGIONS = ("space", "elites", "basin", "restart", "branch")

@@ -17,6 +17,7 @@ from adbo.core.origins import STRATEGIES
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.pruners import BasePruner
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
@@ -31,6 +32,13 @@ DEFAULT_STORAGE = "sqlite:///adbo.db"
 #: Failed evaluations in a row, of all ranks, after which a run ends: this number, and this number
 #: more for each rank. Ranks that fail at once repeat it while others still compute a success.
 FAILURES, FAILURES_PER_RANK = 500, 50
+
+#: The names of the pruners: successive halving (`adbo.core.rungs`), or none.
+HALVING, NO_PRUNER = PRUNERS = ("halving", "none")
+
+#: The best 1 / `REDUCTION_FACTOR` of the trials at a rung go on; the first rung is at the report
+#: `MIN_RESOURCE` (of the study of Egele et al., arXiv 2207.00479, with successive halving).
+REDUCTION_FACTOR, MIN_RESOURCE = 3, 1
 
 #: +1 to minimize, -1 to maximize: the sign that turns a value into a cost.
 DIRECTIONS = {"minimize": 1, "maximize": -1}
@@ -50,6 +58,16 @@ def check_kappa(kappa: float) -> None:
     """Raise UsageError, a ValueError, unless kappa is a finite non-negative number."""
     if not 0 <= kappa < math.inf:
         raise UsageError(f"kappa is {kappa!r}: it must be a finite non-negative number")
+
+
+def check_halving(reduction_factor: int, min_resource: int) -> None:
+    """Raise UsageError unless these are integers of at least 2 and 1."""
+    for name, value, least in (
+        ("reduction factor", reduction_factor, 2),
+        ("min resource", min_resource, 1),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UsageError(f"{name} is {value!r}: it must be an integer of at least {least}")
 
 
 def check_strategies(names: Sequence[str] | None) -> None:
@@ -125,6 +143,9 @@ class Settings:
     """None for `default_max_failures`."""
     enqueue: Sequence[Mapping[str, Any]] = ()
     strategies: Sequence[str] | None = None
+    pruner: str | BasePruner = HALVING
+    reduction_factor: int = REDUCTION_FACTOR
+    min_resource: int = MIN_RESOURCE
 
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
@@ -141,6 +162,7 @@ class Settings:
         if not self.study_name:
             raise UsageError("the study name is empty: it must have at least one character")
         check_strategies(self.strategies)
+        self._check_pruner()
         self._check_ends()
         _check_points(self.enqueue)
 
@@ -149,6 +171,14 @@ class Settings:
         """Whether the run ends by itself unless all evaluations fail."""
         ends = (self.n_trials, self.timeout, self.walltime, self.target, self.patience)
         return any(end is not None for end in ends)
+
+    def _check_pruner(self) -> None:
+        if self.pruner not in PRUNERS and not callable(getattr(self.pruner, "prune", None)):
+            raise UsageError(
+                f"pruner is {self.pruner!r}: it must be halving, none, or in Python a pruner of"
+                " Optuna"
+            )
+        check_halving(self.reduction_factor, self.min_resource)
 
     def _check_ends(self) -> None:
         if self.target is not None and not math.isfinite(self.target):

@@ -1,7 +1,7 @@
 """Trials and evaluations as plain JSON values.
 
-Messages between ranks, the file of rescued evaluations and the replicated storage use these forms.
-`encode_...` returns what `json.dumps` takes (or its bytes); `decode_...` is the inverse.
+The file of rescued evaluations and the replicated storage use these forms. `encode_...` returns
+what `json.dumps` takes; `decode_...` is the inverse.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
-from adbo.core.evaluation import NO_EXTRAS, Evaluation, Extras, Layout
+from adbo.core.evaluation import Evaluation, Extras, Layout
 from adbo.core.origins import from_text, to_text
 
 
@@ -41,22 +41,6 @@ def decode_distribution(text: str) -> BaseDistribution:
 def decode_layout(texts: tuple[tuple[str, str], ...]) -> Layout:
     """Return the layout of (name, distribution as JSON); equal texts give the same object."""
     return Layout.of({name: decode_distribution(text) for name, text in texts})
-
-
-def encode_extras(extras: Extras) -> bytes:
-    """Return attributes and intermediate values as UTF-8 JSON; no bytes if there are none."""
-    return json.dumps(_encode_extras(extras)).encode() if extras else b""
-
-
-def decode_extras(data: bytes) -> Extras:
-    """Return the extras that `encode_extras` encoded.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If the bytes are not such JSON.
-    """
-    return Extras(**_decode_extras(*json.loads(data))) if data else NO_EXTRAS
 
 
 def encode_evaluation(evaluation: Evaluation) -> dict[str, Any]:

@@ -7,10 +7,12 @@ A *message* is ``MAGIC``, one byte of format version, and frames. A *frame* is i
 the length of its payload (4 bytes) and the payload. Kinds:
 
 - a *layout*, which precedes the first record that uses it;
-- a *record*: the header and the internal values of one evaluation, then its extras as JSON;
+- a *record*: the header and the internal values of one evaluation; then, if it has extras, the
+  intermediate values, and the attributes as JSON;
 - a *farewell*: no record of this rank follows; with statistics about the rank;
-- a *death notice*: another rank has died; with how much of its stream has been received;
-- a *change* of a replicated Optuna storage (`adbo.replicated`), a JSON array.
+- a *change* of a replicated Optuna storage (`adbo.replicated`), a JSON array;
+- a *report* of a running trial at a rung (`adbo.core.rungs`), named by rank, sequence number of
+  the trial, and number of reports.
 """
 
 from __future__ import annotations
@@ -22,15 +24,17 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from adbo.core.evaluation import Batch, Evaluation, Layout, to_batch
-from adbo.core.trial_json import decode_extras, encode_extras
+from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Extras, Layout, to_batch
+from adbo.core.intermediate_values import IntermediateValues, from_bytes, to_bytes
+from adbo.core.rungs import Report
 
 T = TypeVar("T")
 
 MAGIC = b"adbo"
-FORMAT_VERSION = 4
-_LAYOUT, _RECORD, _FAREWELL, _DEATH_NOTICE, _CHANGE = 1, 2, 3, 4, 5
+FORMAT_VERSION = 6
+_LAYOUT, _RECORD, _FAREWELL, _CHANGE, _REPORT = 1, 2, 3, 4, 5
 _FRAME = struct.Struct("<BI")
+_REPORT_PAYLOAD = struct.Struct("<iQId")
 _PREFIX = MAGIC + bytes([FORMAT_VERSION])
 
 
@@ -51,7 +55,7 @@ class Encoder:
     def frames(self, evaluation: Evaluation) -> bytes:
         """Return the frame of one evaluation, preceded by its layout if that is new."""
         layout, rows, _ = to_batch(evaluation)
-        record = _frame(_RECORD, rows.tobytes() + encode_extras(evaluation.extras))
+        record = _frame(_RECORD, rows.tobytes() + _encode_extras(evaluation.extras))
         if layout.key in self._announced:
             return record
         self._announced.add(layout.key)
@@ -63,14 +67,14 @@ def farewell(statistics: Mapping[str, Any]) -> bytes:
     return _frame(_FAREWELL, json.dumps(statistics).encode())
 
 
-def death_notice(notice: Mapping[str, Any]) -> bytes:
-    """Return a frame that tells of the death of a rank; see `adbo.comm.failover`."""
-    return _frame(_DEATH_NOTICE, json.dumps(notice).encode())
-
-
 def change(text: str) -> bytes:
     """Return the frame of one change of a replicated study, given as a JSON array."""
     return _frame(_CHANGE, text.encode())
+
+
+def report(content: Report) -> bytes:
+    """Return the frame of a report of a running trial."""
+    return _frame(_REPORT, _REPORT_PAYLOAD.pack(*content))
 
 
 def message(frames: Iterable[bytes]) -> bytes:
@@ -83,8 +87,8 @@ class Received(NamedTuple):
 
     batches: list[Batch]
     farewells: list[dict[str, Any]]
-    death_notices: list[dict[str, Any]]
     changes: list[list[Any]]
+    reports: list[Report]
 
 
 class Decoder:
@@ -134,11 +138,37 @@ def _batch(layout: Layout, payloads: Sequence[bytes]) -> Batch:
         return Batch(layout, np.frombuffer(b"".join(payloads), dtype=layout.dtype), {})
     rows = np.frombuffer(b"".join(payload[:size] for payload in payloads), dtype=layout.dtype)
     extras = {
-        i: _parsed(payload[size:], decode_extras)
+        i: _parsed(payload[size:], _decode_extras)
         for i, payload in enumerate(payloads)
         if len(payload) > size
     }
     return Batch(layout, rows, extras)
+
+
+def _encode_extras(extras: Extras) -> bytes:
+    """Return intermediate values and attributes as bytes; no bytes if there are none."""
+    if not extras:
+        return b""
+    values = extras.intermediate_values
+    if not isinstance(values, IntermediateValues):
+        values = IntermediateValues.of(values)
+    attrs = [dict(extras.user_attrs), dict(extras.system_attrs)]
+    return to_bytes(values) + (json.dumps(attrs).encode() if any(attrs) else b"")
+
+
+def _decode_extras(data: bytes) -> Extras:
+    if not data:
+        return NO_EXTRAS
+    values, attrs = from_bytes(data)
+    user_attrs, system_attrs = json.loads(attrs) if attrs else ({}, {})
+    return Extras(dict(user_attrs), dict(system_attrs), values)
+
+
+def _report(payload: bytes) -> Report:
+    try:
+        return Report(*_REPORT_PAYLOAD.unpack(payload))
+    except struct.error as error:
+        raise ValueError(error) from None
 
 
 def _notice(payload: bytes) -> dict[str, Any]:
@@ -157,8 +187,8 @@ def _change(payload: bytes) -> list[Any]:
 
 _PARSERS: dict[int, Callable[[bytes], Any]] = {
     _FAREWELL: _notice,
-    _DEATH_NOTICE: _notice,
     _CHANGE: _change,
+    _REPORT: _report,
 }
 
 

@@ -14,6 +14,7 @@ import optuna
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution
 from optuna.storages._rdb import models
+from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection, Engine
 
@@ -43,6 +44,10 @@ class TableRow:
     user_attrs: dict[str, Any]
     origin: int
     """The code of the strategy that proposed it, 0 if none did; see `adbo.core.origins`."""
+    steps: dict[int, float]
+    """Step to reported value."""
+    is_feasible: bool
+    """Whether it violates none of Optuna's constraints."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,14 @@ def _row(trial: FrozenTrial) -> TableRow:
         trial.distributions,
         trial.user_attrs,
         origin_of(trial.user_attrs, trial.system_attrs),
+        trial.intermediate_values,
+        _is_feasible(trial.system_attrs),
     )
+
+
+def _is_feasible(system_attrs: dict[str, Any]) -> bool:
+    """Return whether no constraint is positive; a trial without constraints is feasible."""
+    return all(value <= 0 for value in system_attrs.get(_CONSTRAINTS_KEY) or ())
 
 
 def _pages(engine: Engine, of_study: sa.ColumnElement[bool]) -> Iterator[TableRow]:
@@ -163,6 +175,8 @@ def _read(connection: Connection, which: sa.ColumnElement[bool]) -> list[TableRo
             distributions,
             user_attrs,
             origin_of(user_attrs, system_attrs),
+            details.steps.get(trial_id, {}),
+            _is_feasible(system_attrs),
         )
         rows.append(row)
     return rows

@@ -14,7 +14,7 @@ import datetime
 import json
 import math
 import threading
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adbo.core.enqueued import OWN, Enqueued
 from adbo.core.evaluation import FAIL_REASON, Extras, Layout
 from adbo.core.history import History
+from adbo.core.intermediate_values import MAX_STEP
 from adbo.core.optuna_trials import FIXED_PARAMS, STUDY_ATTRS, trial_of
 
 #: The reason of a failure is cut after this number of characters.
@@ -134,16 +135,23 @@ class RankStorage(BaseStorage):
         The name of the study.
     study_attrs
         The user attributes that the study has at the start.
+    reported
+        Called with each number of reports that the running trial has reached, and the last value.
     """
 
     def __init__(
-        self, history: History, study_name: str, study_attrs: dict[str, Any] | None = None
+        self,
+        history: History,
+        study_name: str,
+        study_attrs: dict[str, Any] | None = None,
+        reported: Callable[[int, float], None] = lambda n_reports, value: None,
     ) -> None:
         self.history = history
         #: Trials that the objective enqueued; the rank takes them from here.
         self.enqueued: list[Enqueued] = []
         self._study_name = study_name
         self._study_attrs: dict[str, dict[str, Any]] = {"user": study_attrs or {}, "system": {}}
+        self._reported = reported
         self._running: RunningTrial | None = None
         self._finished: list[FrozenTrial] = []
         self._lock = threading.Lock()  # of `_finished`; an objective may have several threads
@@ -275,8 +283,12 @@ class RankStorage(BaseStorage):
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
-        """Set an intermediate value of the running trial."""
-        self._changeable(trial_id).intermediate_values[step] = intermediate_value
+        """Set a value of the running trial; OverflowError if the step is too large."""
+        if abs(step) > MAX_STEP:
+            raise OverflowError(f"step is {step}: it must be at most {MAX_STEP}")
+        values = self._changeable(trial_id).intermediate_values
+        values[step] = float(intermediate_value)
+        self._reported(len(values), values[step])
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set a user attribute of the running trial; TypeError if it is not a JSON value."""

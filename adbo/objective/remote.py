@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.pruners import NopPruner
+from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
@@ -46,7 +46,14 @@ class Line:
         self.__init__(address)  # type: ignore[misc]
 
     def call(self, target: str, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Return what a method of the rank's storage or sampler returns, or raise what it raises.
+        """Return what a method of the rank returns, or raise what it raises.
+
+        Parameters
+        ----------
+        target
+            ``"storage"``, ``"sampler"`` or ``"pruner"``.
+        method, args, kwargs
+            The call.
 
         Raises
         ------
@@ -155,10 +162,23 @@ class RemoteSampler(BaseSampler):
         return self._line.call("sampler", "sample_independent", param_name, param_distribution)
 
 
+class RemotePruner(BasePruner):
+    """The pruner of a rank, seen from another process."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Return whether the rank's pruner ends the trial."""
+        ends: bool = self._line.call("pruner", "prune", trial._trial_id)
+        return ends
+
+
 def make_remote(study: optuna.Study, line: Line) -> None:
     """Let a study call the rank from now on."""
     study._storage = RemoteStorage(line)
     study.sampler = RemoteSampler(line)
+    study.pruner = RemotePruner(line)
 
 
 @lru_cache(maxsize=1)
@@ -168,4 +188,4 @@ def remote_study(name: str, address: Address) -> optuna.Study:
     To connect again takes nearly as long as all calls of a trial.
     """
     line = Line(address)
-    return Study(name, RemoteStorage(line), RemoteSampler(line), NopPruner())
+    return Study(name, RemoteStorage(line), RemoteSampler(line), RemotePruner(line))

@@ -17,6 +17,7 @@ from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
 from adbo.core.optuna_trials import trial_of
 from adbo.core.space import are_compatible, check_bounds, contradiction
+from adbo.objective.halving import HalvingPruner
 from adbo.objective.proposal import Point, ProposalSampler
 from adbo.objective.rank_storage import RankStorage, RunningTrial
 from adbo.objective.remote import Address, Study, remote_study
@@ -109,7 +110,7 @@ class RankStudy:
     attrs
         The user attributes that the study has at the start.
     pruner
-        Decides whether a trial goes on; None for no pruning.
+        Decides whether a trial goes on; None for no pruning. A `HalvingPruner` is told of reports.
     """
 
     def __init__(
@@ -119,7 +120,10 @@ class RankStudy:
         attrs: dict[str, Any] | None = None,
         pruner: BasePruner | None = None,
     ) -> None:
-        self.storage = RankStorage(history, name, attrs)
+        #: Successive halving, if that is the pruner.
+        self.halving = pruner if isinstance(pruner, HalvingPruner) else None
+        reported = [] if self.halving is None else [self.halving.reported]
+        self.storage = RankStorage(history, name, attrs, *reported)
         sampler = ProposalSampler(history.space, (), np.random.default_rng(0))
         #: The trial that began last.
         self.trial: Trial | None = None

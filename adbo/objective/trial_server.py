@@ -112,6 +112,8 @@ class TrialServer:
             try:
                 if target == "storage":
                     return None, getattr(self.study.storage, method)(*args, **kwargs)
+                if target == "pruner":
+                    return None, study.pruner.prune(study, study._storage.get_trial(*args))
                 sample = partial(getattr(study.sampler, method), study, None)
                 return None, sample(*args, **kwargs)
             except Exception as error:

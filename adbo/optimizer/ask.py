@@ -75,7 +75,8 @@ def propose(
 
     sample = draw_sample(history, rng, settings.sample)
     check = is_known if space.has_grid else None
-    view = make_view(sample, geometry, float(rng.exponential(kappa_mean)), check, rng)
+    kappa = float(rng.exponential(kappa_mean))
+    view = make_view(sample, geometry, kappa, check, rng, settings.candidates)
     credits = learn_credits(history, settings.shares)
     with one_thread():
         point, origin = _propose_unit(view, credits, rng, settings, part)

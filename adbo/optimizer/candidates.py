@@ -8,7 +8,6 @@ Notation: ``d`` columns, ``X (m, d)`` complete rows, ``N`` candidates.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,40 +15,27 @@ from numpy.typing import NDArray
 from adbo.core.space import FloatArray
 from adbo.optimizer.regions import Region
 from adbo.optimizer.sample import Geometry
-
-#: Range of U in a factor 10^U.
-Range = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class CandidateSettings:
-    """Where an acquisition function is evaluated."""
-
-    n_candidates: int = 1000
-    """Candidates of an ask; more cost time."""
-    uniform_fraction: float = 0.1
-    """Fraction of the candidates that is uniform in the cube; the others are near good rows."""
-    pool_range: tuple[int, int] = (4, 128)
-    """Range of the number of best rows that candidates start from, log-uniform."""
-    step_exponents: Range = (-1.5, 0.3)
-    """Length of a candidate's step, in standard deviations of those rows."""
-
+from adbo.optimizer.view import CandidateSettings, Range
 
 #: Spread of a column, in the unit cube, if the pool has too few rows to estimate it.
-_UNKNOWN_SPREAD = 0.1
+UNKNOWN_SPREAD = 0.1
 
-#: Ranges of U in the length 10^U of a step: around a centre, in radii, and in a refinement.
-_AROUND, _REFINING = (-1.5, 0.0), (-1.5, 0.3)
+#: Range of U in the length 10^U of a step around a centre, in radii.
+_AROUND = (-1.5, 0.0)
 
 #: Points of a round around which the next round searches.
-_BEST = 8
+BEST = 8
 
 #: Number of times that a step without effect after rounding is doubled.
 _ENLARGEMENTS = 40
 
 
 def generate(
-    region: Region, geometry: Geometry, rng: np.random.Generator, settings: CandidateSettings
+    region: Region,
+    geometry: Geometry,
+    rng: np.random.Generator,
+    n: int,
+    settings: CandidateSettings,
 ) -> FloatArray:
     """Return candidates: points near the first rows of a region, and uniform points.
 
@@ -61,15 +47,17 @@ def generate(
         Kinds of the columns.
     rng
         Source of all choices.
+    n
+        Number of candidates.
     settings
         Tunables.
 
     Returns
     -------
     FloatArray
-        ``(N, d)``, snapped where values are discrete.
+        ``(n, d)``, snapped where values are discrete.
     """
-    n, d = settings.n_candidates, region.X.shape[1]
+    d = region.X.shape[1]
     if np.isfinite(region.reach):
         length = region.reach * 10.0 ** rng.uniform(*_AROUND, size=(n, 1)) / np.sqrt(d)
         base = np.tile(region.X[0], (n, 1))
@@ -88,6 +76,7 @@ def refine(
     geometry: Geometry,
     rng: np.random.Generator,
     rounds: int,
+    step_exponents: Range,
 ) -> FloatArray:
     """Search around the best points of each round, with steps that shrink as these come closer.
 
@@ -101,11 +90,13 @@ def refine(
         Those of `generate`.
     rounds
         Number of rounds, each with N points.
+    step_exponents
+        Range of U in the length 10^U of a step, in standard deviations of the best points.
     """
     for _ in range(rounds):
-        best = points[:_BEST]
+        best = points[:BEST]
         base = best[rng.integers(len(best), size=len(points))]
-        length = 10.0 ** rng.uniform(*_REFINING, size=(len(points), 1))
+        length = 10.0 ** rng.uniform(*step_exponents, size=(len(points), 1))
         moved = geometry.snap(mutate(base, _spread(best), geometry, rng, length))
         points = ranked(np.concatenate([moved, best]))
     return points
@@ -169,7 +160,7 @@ def mutate(
 def _spread(pool: FloatArray) -> FloatArray:
     """Return the standard deviation of each column of the pool ``(d,)``."""
     spread = np.asarray(pool.std(axis=0))
-    return np.where(spread > 0, spread, _UNKNOWN_SPREAD) if len(pool) < 3 else spread
+    return np.where(spread > 0, spread, UNKNOWN_SPREAD) if len(pool) < 3 else spread
 
 
 def _level_steps(

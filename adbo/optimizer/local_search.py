@@ -17,11 +17,9 @@ from functools import partial
 import numpy as np
 
 from adbo.core.space import FloatArray
-from adbo.optimizer.candidates import Range, reflect
+from adbo.optimizer.candidates import BEST, UNKNOWN_SPREAD, reflect
 from adbo.optimizer.sample import Geometry
-
-#: Standard deviation that is assumed where all rows are equal.
-_UNKNOWN_SPREAD = 0.1
+from adbo.optimizer.view import Range
 
 #: Range of U in the distance 10^U from a face of the cube of points whose minimum is on or behind
 #: it, in spreads.
@@ -33,11 +31,11 @@ _REFLECTIONS_PER_SPREAD = 3.0
 #: Points that are returned: more than one, because some may be known.
 N_POINTS = 64
 
-#: Rounds of a search that a strategy does not set itself.
-ROUNDS = 6
+#: Rounds of a search, and points of each.
+_ROUNDS, _SEARCH_POINTS = 6, 256
 
-#: Points of a search, how many of them the next round starts from, and its first steps in spreads.
-_SEARCH_POINTS, _SEARCH_BEST, _SEARCH_EXPONENTS = 256, 8, (-1.5, 0.3)
+#: Range of U in the length 10^U of the first round's steps, in spreads; each round halves them.
+_SEARCH_EXPONENTS = (-1.5, 0.3)
 
 #: Moves points ``(N, d)`` to the nearest feasible ones.
 Project = Callable[[FloatArray], FloatArray]
@@ -119,7 +117,7 @@ def _off_faces(
     below, above = x < margin, x > 1 - margin
     if not (below.any() or above.any()):
         return x
-    spread = np.where(spread > 0, spread, _UNKNOWN_SPREAD)
+    spread = np.where(spread > 0, spread, UNKNOWN_SPREAD)
     off = spread * 10.0 ** rng.uniform(*exponents, size=x.shape)
     return np.where(below, off, np.where(above, 1 - off, x))
 
@@ -164,7 +162,7 @@ def _principal_axes(X: FloatArray) -> _Axes:
     mean = X.mean(axis=0)
     covariance = (X - mean).T @ (X - mean) / m
     size = float(np.trace(covariance)) / d
-    covariance += (1e-12 * size if size > 0 else _UNKNOWN_SPREAD**2) * np.eye(d)
+    covariance += (1e-12 * size if size > 0 else UNKNOWN_SPREAD**2) * np.eye(d)
     variances, directions = np.linalg.eigh(covariance)
     deviations = np.sqrt(np.maximum(variances, np.finfo(np.float64).tiny))
     return _Axes(mean, directions / deviations, (directions * deviations).T)
@@ -175,17 +173,17 @@ def _identity(z: FloatArray) -> FloatArray:
 
 
 def search(
-    predict: Predict, z: FloatArray, project: Project, rng: np.random.Generator, rounds: int
+    predict: Predict, z: FloatArray, project: Project, rng: np.random.Generator
 ) -> FloatArray:
     """Return feasible points ``(N, d)`` where a model is lowest; start from rows ``z (m, d)``."""
     n = _SEARCH_POINTS
     start = z[rng.integers(len(z), size=n)]
     step = 10.0 ** rng.uniform(*_SEARCH_EXPONENTS, size=(n, 1))
     points = np.empty((0, z.shape[1]))
-    for _ in range(rounds):
+    for _ in range(_ROUNDS):
         moved = project(start + step * rng.standard_normal(start.shape))
-        points = np.concatenate([moved, points[:_SEARCH_BEST]])
+        points = np.concatenate([moved, points[:BEST]])
         points = points[np.argsort(predict(points), kind="stable")]
-        start = points[rng.integers(_SEARCH_BEST, size=n)]
+        start = points[rng.integers(BEST, size=n)]
         step = step / 2
     return points[:N_POINTS]

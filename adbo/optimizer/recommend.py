@@ -1,39 +1,42 @@
-"""The recommendation: the evaluation that a smooth model of the costs believes best.
+"""The recommendation: the evaluation that a model which averages over noise believes best.
 
-If the objective is noisy, the best observed value is the luckiest one. Radial basis functions
-with the ridge that predicts best average over the noise; the recommendation is the evaluation at
-which they are lowest.
-
-What such a model does not follow may also be ripples that few evaluations cannot show. Noise makes
-evaluations differ however close they are; ripples do not. The differences of the closest pairs
-therefore tell how much of the model's error is noise (Gasser, Sroka and Jennen-Steinmetz,
-Biometrika 73, 1986).
+If the objective is noisy, the best observed value is the luckiest one. There are two models:
+radial basis functions with the ridge that predicts best, and a Gaussian process, which follows
+several basins. What they do not follow may be noise, or ripples that few evaluations cannot show.
+Noise makes evaluations differ however close they are; ripples do not. So a model is used if the
+differences of the closest pairs confirm the noise that it assumes (Gasser, Sroka and
+Jennen-Steinmetz, Biometrika 73, 1986).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from adbo.core.history import History
-from adbo.core.space import FloatArray
-from adbo.optimizer.distances import embed, squared_distances
+from adbo.core.space import FloatArray, IntArray
+from adbo.optimizer.distances import embed, embedded_columns, squared_distances
+from adbo.optimizer.models.gaussian_process import fit_gaussian_process
 from adbo.optimizer.models.rbf import smooth
 from adbo.optimizer.models.targets import plain_targets
 from adbo.optimizer.threads import one_thread
 
-#: Least fraction of the model's squared error that must be noise.
+#: Least fraction of the noise variance that a model assumes which the closest pairs must have.
 _NOISE_FRACTION = 0.25
+
+#: Noise variance of a process, as a fraction of the signal's, that is too small to be fitted.
+_NO_NOISE = 1e-6
 
 #: Fraction of the rows, those with the closest neighbours, from which noise is estimated.
 _CLOSE_FRACTION = 0.25
 
-#: Elites that the model is fitted to.
-_MOST_ROWS = 200
+#: Elites that the models are fitted to, and steps of the fit of the process.
+_MOST_ROWS, _ITERATIONS = 200, 50
 
 #: Ridges for each row.
-_RIDGES = 10.0 ** np.arange(-8, 3)
+_RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
 
 #: Median of the square of a standard normal variable.
 _MEDIAN_SQUARE = 0.455
@@ -63,24 +66,34 @@ def recommend(history: History) -> Recommendation | None:
     # A constant: a parameter that is absent in two rows adds nothing to their distance.
     X = np.nan_to_num(space.to_unit(history.values(rows)), nan=0.5)
     Z = embed(X, space.categories)
-    z = (Z - Z.mean(axis=0)) / (Z.std() or 1.0)
     y = plain_targets(cost)
+    noise = _noise_variance(Z, y)
     with one_thread():
-        model = smooth(z, y, _RIDGES)
-    if _noise_variance(z, y) < _NOISE_FRACTION * model.error:
-        return incumbent
-    best = int(np.argmin(model.values))
-    low, high = float(cost.min()), float(cost.max())
-    predicted = low + float(np.clip(model.values[best], 0.0, 1.0)) * (high - low)
-    return Recommendation(int(rows[best]), history.sign * predicted)
+        for values, assumed in _models(Z, y, embedded_columns(space.categories)):
+            if noise >= _NOISE_FRACTION * assumed:
+                best = int(np.argmin(values))
+                low, high = float(cost.min()), float(cost.max())
+                predicted = low + float(np.clip(values[best], 0.0, 1.0)) * (high - low)
+                return Recommendation(int(rows[best]), history.sign * predicted)
+    return incumbent
 
 
-def _noise_variance(z: FloatArray, y: FloatArray) -> float:
+def _models(Z: FloatArray, y: FloatArray, groups: IntArray) -> Iterator[tuple[FloatArray, float]]:
+    """Yield the values of models at their rows ``(m,)``, and the noise variance they assume."""
+    smoothed = smooth((Z - Z.mean(axis=0)) / (Z.std() or 1.0), y, _RIDGES)
+    yield smoothed.values, smoothed.error
+    process = fit_gaussian_process(Z, y, groups, _ITERATIONS)
+    if process.noise > _NO_NOISE:
+        variance = process.noise * (process.deviation * process.amplitude) ** 2
+        yield process.predict(Z)[0], variance
+
+
+def _noise_variance(Z: FloatArray, y: FloatArray) -> float:
     """Return the variance of the noise of targets ``(m,)``, from the nearest pairs of points."""
-    squares = squared_distances(z, z)
+    squares = squared_distances(Z, Z)
     np.fill_diagonal(squares, np.inf)
     nearest = np.argmin(squares, axis=1)
-    distance = squares[np.arange(len(z)), nearest]
-    close = np.argsort(distance, kind="stable")[: int(np.ceil(_CLOSE_FRACTION * len(z)))]
+    distance = squares[np.arange(len(Z)), nearest]
+    close = np.argsort(distance, kind="stable")[: int(np.ceil(_CLOSE_FRACTION * len(Z)))]
     difference = y[close] - y[nearest[close]]
     return float(np.median(difference**2)) / (2 * _MEDIAN_SQUARE)

@@ -19,6 +19,7 @@ from functools import cache
 
 import numpy as np
 
+from adbo.core.history import ELITES
 from adbo.core.space import FloatArray, IntArray
 from adbo.optimizer.distances import embed, squared_distances
 from adbo.optimizer.view import View
@@ -42,14 +43,10 @@ class RegionSettings:
     """Radius of a basin, as a fraction of its centre's nearest-better distance."""
     least_rows: int = 8
     """With fewer rows, a region has no model of its own, and points stay within its radius."""
-    most_rows: int = 320
-    """Rows of a basin that are used, the nearest to its centre; more cost time."""
     rows_per_column: int = 4
     """The k of the k * d rows that decide whether a region has converged."""
     converged_fraction: float = 1e-8
     """Converged: the costs span less than this fraction of the sample's range of costs."""
-    attempts: int = 30
-    """Centres of converged basins that are passed over before one of them is used."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def make_region(
 def _make_basin(
     view: View, kind: str, rng: np.random.Generator, settings: RegionSettings
 ) -> Region:
-    """Draw centres until the basin of one has not converged."""
+    """Draw centres until the basin of one has not converged, and return its nearest rows."""
     sample, geometry = view.sample, view.geometry
     cost, size = sample.cost, settings.rows_per_column * sample.X.shape[1]
     # A constant: a parameter that is absent in two rows adds nothing to their distance.
@@ -123,7 +120,7 @@ def _make_basin(
     everything = np.concatenate([embedded, embed(auxiliary.X, geometry.categories)])
     all_cost = np.concatenate([cost, auxiliary.cost])
     least_tolerance = settings.converged_fraction * _cost_range(cost)
-    for _ in range(settings.attempts):
+    while True:
         total = weight.sum()
         centre = int(rng.choice(len(weight), p=weight / total)) if total > 0 else 0
         distance = np.sum((everything - embedded[centre]) ** 2, axis=1)
@@ -138,7 +135,8 @@ def _make_basin(
             break
         around = around[around < len(weight)]
         weight[around[cost[around] >= cost[centre]]] = 0.0
-    rows = np.argsort(distance, kind="stable")[: settings.most_rows]
+        weight[centre] = 0.0  # many equal rows may be as near
+    rows = np.argsort(distance, kind="stable")[:ELITES]
     radius = settings.radius_fraction * float(nearest_better[centre])
     inside = rows[distance[rows] <= radius**2]
     if len(inside) >= settings.least_rows:

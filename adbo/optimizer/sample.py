@@ -6,15 +6,28 @@ Notation: ``d`` columns, ``X (m, d)`` rows of the unit cube, NaN where a paramet
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from optuna.trial import TrialState
 
 from adbo.core.history import History, sorted_unique
 from adbo.core.space import FloatArray, IntArray
+
+
+class Pruned(enum.Enum):
+    """What an ask learns from pruned trials."""
+
+    EXPECTED = enum.auto()
+    """The costs that they are expected to have had in the end (`adbo.core.pruned_costs`)."""
+    LAST = enum.auto()
+    """The values that they reported last; only complete trials are elites."""
+    IGNORED = enum.auto()
+    """Nothing."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +35,14 @@ class SampleSettings:
     """What an ask reads of the history."""
 
     n_elites: int = 256
-    """Best evaluations in the sample, at most `adbo.core.history.ELITES`; more cost time."""
-    n_others: int = 256
-    """Other evaluations in the sample, drawn from all times; more cost time."""
+    """Best evaluations in the sample, at most `adbo.core.history.ELITES`, and as many others,
+    drawn from all times; more cost time."""
     n_auxiliary: int = 2048
     """Auxiliary rows that fill up regions: half are the latest, half are from all times."""
     n_enumerated: int = 2**16
     """A finite space of at most this many points is searched as a whole for new points."""
+    pruned: Pruned = Pruned.EXPECTED
+    """What is learned from pruned trials; the others than the default are for comparison."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,7 @@ class Sample:
     X, cost
         Rows ``(m, d)`` and costs ``(m,)``. The elites come first, best first.
     n_elites
-        Number of elites, which are the best complete evaluations.
+        Number of elites, the best complete evaluations, and pruned ones that seem as good.
     auxiliary
         Returns the auxiliary rows, from which a region is filled. They are read only if an ask
         works in a region other than the elites.
@@ -89,12 +103,31 @@ class Sample:
 
 def draw_sample(history: History, rng: np.random.Generator, settings: SampleSettings) -> Sample:
     """Return the elites and a draw of the other evaluations."""
-    elites = history.elites[: settings.n_elites]
-    others = history.sample(settings.n_others, rng, elites)
+    elites = _elites(history, settings)
+    others = _known(history, history.sample(settings.n_elites, rng, elites), settings)
     rows = np.concatenate([elites, others])
-    X, cost = history.space.to_unit(history.values(rows)), history.cost(rows)
+    X, cost = history.space.to_unit(history.values(rows)), _costs(history, rows, settings)
     auxiliary = cache(lambda: _draw_auxiliary_rows(history, rows, rng, settings))
     return Sample(X, cost, len(elites), auxiliary)
+
+
+def _elites(history: History, settings: SampleSettings) -> IntArray:
+    """Return the rows of the best evaluations, best first."""
+    if settings.pruned is Pruned.EXPECTED:
+        return history.best_with_pruned(settings.n_elites)
+    return history.elites[: settings.n_elites]
+
+
+def _known(history: History, rows: IntArray, settings: SampleSettings) -> IntArray:
+    """Return the rows without those that are ignored."""
+    if settings.pruned is not Pruned.IGNORED:
+        return rows
+    return rows[history.column("state")[rows] != TrialState.PRUNED.value]
+
+
+def _costs(history: History, rows: IntArray, settings: SampleSettings) -> FloatArray:
+    is_expected = settings.pruned is Pruned.EXPECTED
+    return history.cost(rows) if is_expected else history.last_cost(rows)
 
 
 def _draw_auxiliary_rows(
@@ -106,10 +139,10 @@ def _draw_auxiliary_rows(
     if not space.has_grid:
         half = settings.n_auxiliary // 2
         latest = np.arange(max(0, len(history) - half), len(history))
-        elites = history.elites[: settings.n_elites]
+        elites = _elites(history, settings)
         from_all_times = history.sample(half, rng, elites)
         others = sorted_unique(np.concatenate([latest, from_all_times]))
-        others = others[~np.isin(others, rows)]
+        others = _known(history, others[~np.isin(others, rows)], settings)
     X = space.to_unit(history.values(others))
     complete = ~np.isnan(X).any(axis=1)
-    return Rows(X[complete], history.cost(others)[complete])
+    return Rows(X[complete], _costs(history, others, settings)[complete])

@@ -17,6 +17,7 @@ from adbo.optimizer.sample import SampleSettings
 from adbo.optimizer.shares import ShareSettings
 from adbo.optimizer.strategies import DEFAULT_STRATEGIES
 from adbo.optimizer.strategies.protocol import Strategy
+from adbo.optimizer.view import CandidateSettings
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class OptimizerSettings:
     sample: SampleSettings = field(default_factory=SampleSettings)
     shares: ShareSettings = field(default_factory=ShareSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
     strategies: Mapping[str, Strategy] = field(default_factory=lambda: DEFAULT_STRATEGIES)
 
 

@@ -16,8 +16,23 @@ from adbo.core.space import FloatArray
 from adbo.optimizer.models import forest
 from adbo.optimizer.sample import Geometry, Sample
 
+#: Range of U in a factor 10^U.
+Range = tuple[float, float]
+
 #: Tells of points ``(N, d)`` something about each ``(N,)``.
 Test = Callable[[FloatArray], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class CandidateSettings:
+    """Where strategies evaluate an acquisition function."""
+
+    uniform_fraction: float = 0.1
+    """Fraction of the candidates that is uniform in the cube; the others are near good rows."""
+    pool_range: tuple[int, int] = (4, 128)
+    """Range of the number of best rows that candidates start from, log-uniform."""
+    step_exponents: Range = (-1.5, 0.3)
+    """Range of U in the length 10^U of a step, in standard deviations of those rows."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,8 @@ class View:
         Sets parameters of points ``(N, d)`` to NaN where they are predicted to be absent.
     is_known
         Tells which points ``(N, d)`` were evaluated before.
+    candidates
+        Where strategies evaluate an acquisition function.
     """
 
     sample: Sample
@@ -46,6 +63,7 @@ class View:
     complete: FloatArray
     mark_absent: Callable[[FloatArray], FloatArray]
     is_known: Test
+    candidates: CandidateSettings
 
 
 def make_view(
@@ -54,12 +72,13 @@ def make_view(
     kappa: float,
     is_known: Test | None,
     rng: np.random.Generator,
+    candidates: CandidateSettings,
 ) -> View:
     """Complete the rows of a sample; learn presence when it is needed for the first time.
 
     Parameters
     ----------
-    sample, geometry, kappa
+    sample, geometry, kappa, candidates
         See `View`.
     is_known
         Tells which points were evaluated before; None for a continuous space.
@@ -70,7 +89,7 @@ def make_view(
     if is_known is None:
         is_known = _none_known
     if present.all():
-        return View(sample, geometry, kappa, sample.X, lambda points: points, is_known)
+        return View(sample, geometry, kappa, sample.X, lambda points: points, is_known, candidates)
     complete = _impute(sample.X, sample.n_elites, rng)
     learn = cache(lambda: forest.learn_presence(complete, present))
 
@@ -80,7 +99,7 @@ def make_view(
     def is_known_if_marked(points: FloatArray) -> NDArray[np.bool_]:
         return is_known(mark_absent(points))
 
-    return View(sample, geometry, kappa, complete, mark_absent, is_known_if_marked)
+    return View(sample, geometry, kappa, complete, mark_absent, is_known_if_marked, candidates)
 
 
 def _none_known(points: FloatArray) -> NDArray[np.bool_]:

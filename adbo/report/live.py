@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import Any, Protocol, TextIO
@@ -13,11 +14,16 @@ from tqdm import tqdm
 
 from adbo.core.history import History
 from adbo.core.settings import Settings
+from adbo.report.colour import green_until_comma, is_coloured
 from adbo.report.text import fail_reason
 from adbo.report.watched import has_width
 
 #: Seconds between two updates of the live line.
 _INTERVAL = 0.25
+
+#: Seconds between two lines that say how far a run is, where there is no live line. They show in
+#: the output file of a job that it is alive.
+_LINE_INTERVAL = 60.0
 
 #: Columns of the live line where the width of the terminal is unknown, as under a launcher.
 _WIDTH = 100
@@ -82,12 +88,19 @@ class Terminal:
     stream
         Where to write.
     live
-        Whether to show a line that is rewritten a few times a second.
+        Whether to show a line that is rewritten a few times a second; otherwise a line is printed
+        every `line_seconds`.
+    line_seconds
+        Seconds between two lines.
     """
 
-    def __init__(self, stream: TextIO, *, live: bool) -> None:
+    def __init__(
+        self, stream: TextIO, *, live: bool, line_seconds: float = _LINE_INTERVAL
+    ) -> None:
         self._stream = stream
         self._live = live
+        self._line_seconds = line_seconds
+        self._is_coloured = live and is_coloured(stream)
         self._bar: tqdm[Any] | None = None
         self._run: WatchedRun | None = None
         self._over = threading.Event()
@@ -137,6 +150,7 @@ class Terminal:
         assert self._run is not None
         meter = Meter(self._run)
         failure_reported = False
+        next_line = time.monotonic() + self._line_seconds
         while True:
             over = self._over.wait(_INTERVAL)
             failure = meter.update()
@@ -144,13 +158,29 @@ class Terminal:
                 failure_reported = True
                 self.say(f"an evaluation failed ({failure}); the run goes on")
             if self._bar is not None:
-                self._bar.n = len(self._run.history)
-                if self._bar.total is not None:
-                    self._bar.n = min(self._bar.n, self._bar.total)
-                self._bar.set_postfix_str(meter.text(time.time()), refresh=False)
-                self._bar.refresh()
+                self._show(self._bar, meter.text(time.time()))
+            elif not over and time.monotonic() >= next_line:
+                next_line += self._line_seconds
+                self.say(_line(self._run, meter.text(time.time())))
             if over:
                 return
+
+    def _show(self, bar: tqdm[Any], text: str) -> None:
+        """Update the live line."""
+        assert self._run is not None
+        n = len(self._run.history)
+        bar.n = n if bar.total is None else min(n, bar.total)
+        if self._is_coloured and self._run.history.best is not None:
+            text = green_until_comma(text)
+        bar.set_postfix_str(text, refresh=False)
+        bar.refresh()
+
+
+def _line(run: WatchedRun, text: str) -> str:
+    """Return a line that says how far a run is, at what time."""
+    n, total = len(run.history), run.settings.n_trials
+    of = "" if total is None else f" of {total:,}"
+    return f"{time.strftime('%H:%M:%S')}  {n:,}{of} trials, {text}"
 
 
 class Meter:
@@ -227,19 +257,26 @@ class SimulationBar:
     Parameters
     ----------
     live
-        Whether to show it.
+        Whether a person watches it; otherwise a line is printed every minute.
+    quiet
+        Whether to print nothing.
     """
 
-    def __init__(self, *, live: bool) -> None:
+    def __init__(self, *, live: bool, quiet: bool = False) -> None:
         self._live = live
+        self._quiet = quiet
         self._bar: tqdm[Any] | None = None
+        self._next_line = time.monotonic() + _LINE_INTERVAL
 
     def __enter__(self) -> SimulationBar:
         return self
 
     def update(self, fraction: float, best: float | None) -> None:
         """Show the fraction done and the best value so far, None if there is none."""
+        if self._quiet:
+            return
         if not self._live:
+            self._print(fraction, best)
             return
         if self._bar is None:
             # Not earlier: a simulation may fork at its start, and the bar has a thread.
@@ -247,6 +284,18 @@ class SimulationBar:
         self._bar.update(min(fraction, 1.0) - self._bar.n)
         if best is not None:
             self._bar.set_postfix_str(f"best {best:.6g}", refresh=False)
+
+    def _print(self, fraction: float, best: float | None) -> None:
+        """Print a line, if a minute is over."""
+        if time.monotonic() < self._next_line:
+            return
+        self._next_line += _LINE_INTERVAL
+        value = "" if best is None else f", best {best:.6g}"
+        print(
+            f"adbo: {time.strftime('%H:%M:%S')}  {min(fraction, 1.0):.0%} done{value}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import optuna
@@ -24,7 +25,9 @@ from adbo.run.recommended import with_recommendation
 _CHUNK = 1000
 
 
-def summarize_study(study: optuna.Study, storage: str) -> Summary:
+def summarize_study(
+    study: optuna.Study, storage: str, rows: Iterable[TableRow] | None = None
+) -> Summary:
     """Return the summary of a stored study.
 
     It reads one page of trials after the other, and keeps their numbers only.
@@ -35,6 +38,8 @@ def summarize_study(study: optuna.Study, storage: str) -> Summary:
         A study that adbo mirrored; all trials that adbo did not make count as those of one rank.
     storage
         The name of its storage.
+    rows
+        Its trials; they are read if this is None.
 
     Raises
     ------
@@ -47,7 +52,7 @@ def summarize_study(study: optuna.Study, storage: str) -> Summary:
     ranks: Counter[tuple[int, int]] = Counter()
     jobs: defaultdict[int, _Times] = defaultdict(_Times)
     whole = _Times()
-    for row in table_of(study).rows:
+    for row in table_of(study).rows if rows is None else rows:
         states[row.state] += 1
         if not row.state.is_finished():
             continue

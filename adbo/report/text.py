@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from adbo.core.strategy_counts import StrategyCounts
 from adbo.core.summary import Summary
 from adbo.interruption.stopping import StopReason
 from adbo.run.ends import ENDS
+
+#: Columns of the longest label of a line, with its colon.
+_LABEL = len("stopped early:")
 
 
 def describe_run(summary: Summary, reason: StopReason | None) -> list[str]:
@@ -29,64 +33,84 @@ def describe_run(summary: Summary, reason: StopReason | None) -> list[str]:
     n_own = summary.n_own or 0
     n_others = summary.n_finished - (summary.n_before or 0) - n_own
     others = f", {n_others} by others," if n_others else ""
-    lines = [
-        describe_best(summary),
-        f"{summary.n_finished} trials ({_counts(summary)}), {n_own} of them now on"
+    trials = (
+        f"{summary.n_finished} ({_counts(summary)}), {n_own} of them now on"
         f" {_ranks(summary)}{others} in {summary.wall_seconds:.1f} s,"
-        f" utilization {summary.utilization:.0%}",
-    ]
+        f" utilization {summary.utilization:.0%}"
+    )
+    lines = [_best(summary), ("trials", trials)]
     if not n_own and reason in (None, StopReason.TARGET, StopReason.PATIENCE):
-        lines[1] = f"{summary.reason}: nothing was left to do"
+        lines[1] = ("trials", f"nothing was left to do: {summary.reason}")
     elif reason is not None:
-        how = "stopped" if reason in ENDS else "stopped early"
-        lines.append(f"{how}: {summary.reason}")
+        lines.append(("stopped" if reason in ENDS else "stopped early", summary.reason or ""))
     lines += _of_the_model(summary)
     if summary.storage != "none":
-        lines.append(f"study {summary.study_name} in {summary.storage}")
-        lines.append(f"see it:      optuna-dashboard {summary.storage}")
-        place = "" if summary.storage == DEFAULT_STORAGE else f" --storage {summary.storage}"
-        lines.append(f"continue it: --resume --study-name {summary.study_name}{place}")
+        name, storage = shlex.quote(summary.study_name), shlex.quote(summary.storage)
+        lines.append(("study", f"{summary.study_name} in {summary.storage}"))
+        lines.append(("see it", f"optuna-dashboard {storage}"))
+        place = "" if summary.storage == DEFAULT_STORAGE else f" --storage {storage}"
+        lines.append(("continue it", f"--resume --study-name {name}{place}"))
         if reason is StopReason.WALLTIME:
-            lines.append("the wall time ended it: submit the same job again to go on")
-    return lines
+            lines.append(("wall time", "it ended the run: submit the same job again to go on"))
+    return _aligned(lines)
 
 
 def describe_study(summary: Summary) -> list[str]:
     """Return the lines of a report on a stored study."""
-    return [
-        f"study {summary.study_name} in {summary.storage}",
-        describe_best(summary),
-        f"{_counts(summary)}, {summary.n_running} running, {summary.n_waiting} waiting",
-        f"{_ranks(summary)}{_of_jobs(summary)}, {summary.wall_seconds:.1f} s from the first start"
-        f" to the last result, utilization {summary.utilization:.0%}",
-        *_of_the_model(summary),
-    ]
+    return _aligned(
+        [
+            ("study", f"{summary.study_name} in {summary.storage}"),
+            _best(summary),
+            (
+                "trials",
+                f"{_counts(summary)}, {summary.n_running} running, {summary.n_waiting} waiting",
+            ),
+            (
+                "time",
+                f"{_ranks(summary)}{_of_jobs(summary)}, {summary.wall_seconds:.1f} s from the"
+                f" first start to the last result, utilization {summary.utilization:.0%}",
+            ),
+            *_of_the_model(summary),
+        ]
+    )
 
 
 def describe_simulation(summary: Summary) -> list[str]:
     """Return the last lines of a simulation."""
-    return [
-        describe_best(summary),
-        f"{summary.n_finished} evaluations ({_counts(summary)}) on {summary.n_workers} virtual"
-        f" workers in {summary.wall_seconds:.0f} virtual seconds by {summary.method},"
-        f" utilization {summary.utilization:.1%} of {summary.utilization_attainable:.1%}",
-        *_of_news(summary),
-        *_of_the_model(summary),
-    ]
+    return _aligned(
+        [
+            _best(summary),
+            (
+                "simulated",
+                f"{summary.n_finished} evaluations ({_counts(summary)}) on {summary.n_workers}"
+                f" virtual workers in {summary.wall_seconds:.0f} virtual seconds by"
+                f" {summary.method}, utilization {summary.utilization:.1%} of"
+                f" {summary.utilization_attainable:.1%}",
+            ),
+            *_of_news(summary),
+            *_of_the_model(summary),
+        ]
+    )
 
 
-def _of_news(summary: Summary) -> list[str]:
+def _of_news(summary: Summary) -> list[tuple[str, str]]:
     if summary.news_age_seconds is None:
         return []
     median, high = summary.news_age_seconds
-    return [f"workers saw half of the results within {median:.1f} s, and 99 % within {high:.1f} s"]
+    text = f"workers saw half of the results within {median:.1f} s, and 99 % within {high:.1f} s"
+    return [("messages", text)]
 
 
-def describe_best(summary: Summary) -> str:
-    """Return the best value and its parameters on one line."""
+def _aligned(lines: list[tuple[str, str]]) -> list[str]:
+    """Return labels and texts as lines whose texts begin in the same column."""
+    return [f"{label + ':':{_LABEL}} {text}" for label, text in lines]
+
+
+def _best(summary: Summary) -> tuple[str, str]:
+    """Return the best value and its parameters."""
     if summary.best_value is None or summary.best_params is None:
-        return "no evaluation is complete"
-    return f"best value {summary.best_value:.10g} at {params_text(summary.best_params)}"
+        return "best value", "none, no evaluation is complete"
+    return "best value", f"{summary.best_value:.10g} at {params_text(summary.best_params)}"
 
 
 def describe_strategies(counts: StrategyCounts) -> str:
@@ -103,17 +127,20 @@ def describe_strategies(counts: StrategyCounts) -> str:
     return ", ".join([first, *(f"{name} {a:.0%} and {i:.0%}" for a, i, name in others)])
 
 
-def _of_the_model(summary: Summary) -> list[str]:
-    """Return lines about the recommendation, if it is not the best value, and the strategies."""
+def _of_the_model(summary: Summary) -> list[tuple[str, str]]:
+    """Return labels and texts of the recommendation, if it is not the best, and the strategies."""
     lines = []
     if summary.recommended_params not in (None, summary.best_params):
         assert summary.recommended_params is not None
         lines.append(
-            f"recommended: {params_text(summary.recommended_params)}, where the model expects"
-            f" {summary.recommended_value:.6g}"
+            (
+                "recommended",
+                f"{params_text(summary.recommended_params)}, where the model expects"
+                f" {summary.recommended_value:.6g}",
+            )
         )
     if summary.strategies is not None:
-        lines.append(f"strategies: {describe_strategies(summary.strategies)}")
+        lines.append(("strategies", describe_strategies(summary.strategies)))
     return lines
 
 

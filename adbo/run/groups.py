@@ -1,7 +1,8 @@
 """Several ranks for each evaluation: the leader of a group optimizes, all its members evaluate.
 
 The leader tells its members of a trial. Every member calls the objective with an equal trial, so
-that all suggest the same values, and answers whether it succeeded.
+that all suggest the same values, and answers whether it succeeded. What `should_prune` answers on
+the leader it answers on the members, too, each time that all call it.
 
 An interruption reaches the ranks of a group at different lines of the objective. One that waits in
 MPI for another one, which has been interrupted before, waits forever. So ranks that do not answer
@@ -17,7 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
-from optuna.trial import BaseTrial
+from optuna.pruners import BasePruner
+from optuna.trial import BaseTrial, FrozenTrial
 
 from adbo.comm.backoff import Backoff
 from adbo.comm.environment import process_name
@@ -40,6 +42,9 @@ _FAILED = 1
 #: What a member answers if the objective was pruned.
 _PRUNED = "pruned"
 
+#: Words of the leader during a trial: what its pruner answered, and that it left the objective.
+_ANSWER, _LEFT = "answer", "left"
+
 #: Seconds for which a leader that ends waits for its members.
 _PATIENCE = 10.0
 
@@ -59,6 +64,53 @@ class GroupTrial(NamedTuple):
     proposal: Point
     running: RunningTrial
     rng: np.random.Generator
+
+
+class LeadersPruner(BasePruner):
+    """Tells the members each answer of a pruner."""
+
+    def __init__(self, pruner: BasePruner, channel: Channel) -> None:
+        self._pruner = pruner
+        self._channel = channel
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Return whether the trial ends, for the whole group."""
+        ends = self._pruner.prune(study, trial)
+        self._channel.tell((_ANSWER, ends))
+        return ends
+
+
+class MembersPruner(BasePruner):
+    """Repeats the answers of the leader's pruner, and waits for each of them.
+
+    Parameters
+    ----------
+    channel
+        The way to the leader.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        #: A word that was heard while waiting, and that another part of this rank must see.
+        self.heard: tuple[int, Any] | None = None
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Return the next answer; False if the leader has left the objective."""
+        backoff = _backoff()
+        while self.heard is None:
+            heard = self._channel.hear()
+            if heard is None:
+                backoff.pause()
+            elif heard[1][0] == _ANSWER:
+                return bool(heard[1][1])
+            else:
+                self.heard = heard
+        return False
+
+    def hear(self) -> tuple[int, Any] | None:
+        """Return the next word of the leader, or None if none has arrived."""
+        heard, self.heard = self.heard, None
+        return heard or self._channel.hear()
 
 
 class GroupLeader:
@@ -93,6 +145,8 @@ class GroupLeader:
         assert isinstance(trial, Trial)
         self._channel.tell(("trial", self._group_trial(trial)))
         trial.comm = self._channel.comm
+        if not isinstance(trial.study.pruner, LeadersPruner):
+            trial.study.pruner = LeadersPruner(trial.study.pruner, self._channel)
         try:
             return self._evaluate(trial)
         except (EvaluationAbandoned, KeyboardInterrupt):
@@ -105,8 +159,10 @@ class GroupLeader:
         except (EvaluationAbandoned, KeyboardInterrupt):
             raise  # do not wait for the members
         except BaseException:
+            self._channel.tell((_LEFT, None))
             self._gather()
             raise
+        self._channel.tell((_LEFT, None))
         outcomes = self._gather()
         if any(outcome == _PRUNED for _, outcome in outcomes):
             raise optuna.TrialPruned
@@ -180,18 +236,21 @@ def run_member(objective: Objective, channel: Channel, interruption: Interruptio
         The exit status.
     """
     backoff = _backoff()
-    knowledge = _MemberKnowledge(channel.comm)
+    pruner = MembersPruner(channel)
+    knowledge = _MemberKnowledge(channel.comm, pruner)
     deadline = math.inf
     while True:
-        heard = channel.hear()
+        heard = pruner.hear()
         if heard is None:
             if time.monotonic() > deadline:
                 _give_up(channel)
             backoff.pause()
             continue
+        kind, content = heard[1]
+        if kind in (_ANSWER, _LEFT):
+            continue
         backoff.reset()
         deadline = math.inf
-        kind, content = heard[1]
         if kind == "done":
             knowledge.close()
             channel.answer("bye")
@@ -207,15 +266,16 @@ def run_member(objective: Objective, channel: Channel, interruption: Interruptio
 class _MemberKnowledge:
     """What a member of a group knows: what its leader has told it."""
 
-    def __init__(self, comm: Any) -> None:
+    def __init__(self, comm: Any, pruner: BasePruner) -> None:
         self._comm = comm
+        self._pruner = pruner
         self._study: RankStudy | None = None
         self._server: TrialServer | None = None  # for processes that the objective starts
 
     def begin(self, told: GroupTrial) -> Trial:
         """Learn what is new, and begin the trial of the leader."""
         if self._study is None:
-            self._study = RankStudy(History(told.sign), told.study_name)
+            self._study = RankStudy(History(told.sign), told.study_name, pruner=self._pruner)
             self._server = TrialServer(self._study)
         self._study.storage.history.extend(told.news)
         trial = self._study.resume(told.proposal, told.running, told.rng)

@@ -19,6 +19,8 @@ from adbo.comm.protocols import Transport
 from adbo.core.enqueued import OWN
 from adbo.core.evaluation import Batch, Evaluation, to_batch
 from adbo.core.history import History
+from adbo.core.rungs import Report
+from adbo.core.wire import report
 from adbo.interruption.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.mirror.owner import MirrorOwner
 from adbo.objective.evaluate import Objective, evaluate
@@ -28,10 +30,14 @@ from adbo.optimizer.ask import Proposal, propose
 from adbo.optimizer.settings import with_strategies
 from adbo.run.ends import ENDS, Ends, Pace
 from adbo.run.loop import work
+from adbo.run.pruning import make_pruner
 from adbo.run.state import RunState
 
 #: The next evaluation is expected to take the median duration of this number of latest ones.
 _RECENT = 1000
+
+#: A report waits at most this number of seconds for the thread that exchanges messages.
+_REPORT_SECONDS = 0.1
 
 #: The summary reports the median duration of this number of latest asks.
 _ASKS = 4096
@@ -74,7 +80,10 @@ class Rank:
             else None
         )
         self._rank = rank = transport.rank
-        self._study = RankStudy(self._history, state.start.study_name, state.start.study_attrs)
+        self._unsent: deque[Report] = deque()  # of the running trial
+        pruner = make_pruner(state.settings, self._history, self._publish)
+        start = state.start
+        self._study = RankStudy(self._history, start.study_name, start.study_attrs, pruner)
         self._server = TrialServer(self._study)
         #: What a callback raised, which ends the run.
         self.callback_error: BaseException | None = None
@@ -136,12 +145,21 @@ class Rank:
     def broadcast(self, evaluation: Evaluation) -> None:
         """Send one evaluation of this rank to every peer, and then call the callbacks."""
         self._pace.end(evaluation.state)
+        self._unsent.clear()  # the record has them
         self._transport.broadcast(evaluation)
         self._call_back(evaluation)
 
     def receive(self) -> list[Batch]:
-        """Return what has arrived from peers or from other jobs since the last call."""
+        """Return what has arrived from peers or from other jobs since the last call.
+
+        The reports of the running trial are sent first, those of other ranks are noted.
+        """
+        while self._unsent:
+            self._transport.send(report(self._unsent.popleft()))
         received = self._transport.receive()
+        for content in received.reports:
+            if self._study.halving is not None:
+                self._study.halving.rungs.add(content)
         news = self._owner.news()
         self._transport.broadcast(*news)
         return [*received.batches, *map(to_batch, news)]
@@ -212,6 +230,8 @@ class Rank:
         self._enqueued.extend(self._study.take_enqueued())
         enqueued = self._enqueued.popleft() if self._enqueued else self._owner.next_enqueued()
         point, origin = proposal if enqueued is None else (proposal.point, 0)
+        if self._study.halving is not None:
+            self._study.halving.begin(self._rank, seq)
         trial = self._study.begin(point, number, time.time(), self._trial_rng, enqueued or OWN)
         with contextlib.nullcontext() if self._background is None else self._background.lent():
             evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
@@ -226,6 +246,17 @@ class Rank:
             raise EvaluationAbandoned
         self._n_evaluations += 1
         return replace(evaluation, origin=origin)
+
+    def _publish(self, content: Report) -> None:
+        """Send a report of the running trial, and receive what peers reported before.
+
+        The thread of the objective does not use the transport, since a signal may interrupt it.
+        """
+        if self._transport.size == 1:
+            return
+        self._unsent.append(content)
+        if self._background is not None:
+            self._background.hurry(_REPORT_SECONDS)
 
     def _call_back(self, evaluation: Evaluation) -> None:
         """Call the callbacks with the study and the trial, as Optuna does."""

@@ -1,105 +1,184 @@
-"""Asynchronous successive halving (Li et al., arXiv 1810.05934) for simulated workers.
+"""Workers that stop their trials by successive halving, on a virtual clock.
 
-With the reduction factor k, a trial that reports intermediate values is compared at its 1st, kth,
-k^2th, ... report with the evaluations published before it began. It goes on if it is among the
-best 1/k; a report of NaN is pruned, as by Optuna's pruner. The duration of a pruned trial is
-shortened to its reports divided by those of the longest trial.
+An objective is called to its end when its trial starts, and its reports are spread evenly over
+the duration of the trial. On the virtual clock each rung is judged at the time of its report, from
+the reports that all workers have made by then; the rule is that of a real run
+(`adbo.core.rungs`). A trial that does not go on ends there: what it did later is forgotten. Like
+a real one, a trial is judged only when it asks whether it should be pruned.
+
+Reports are known to all workers at once. One process computes all asks.
 """
 
 from __future__ import annotations
 
-import bisect
-import math
-from dataclasses import dataclass, field
+import heapq
+import itertools
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import optuna
 from optuna.pruners import BasePruner
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
+from adbo.core.evaluation import Evaluation, to_batch
 from adbo.core.history import History
+from adbo.core.rungs import Halving, Report, Rungs
 from adbo.core.space import FloatArray
 from adbo.objective.trial import RankStudy, Trial
-from adbo.simulation.shared_history import n_published
+from adbo.simulation.virtual_ranks import (
+    LogEntry,
+    Machine,
+    Method,
+    Request,
+    Started,
+    Task,
+    VirtualRanks,
+)
 
 
-@dataclass
-class Rungs:
-    """The sorted costs at each rung of the published evaluations.
+def run_halved(
+    task: Task, machine: Machine, until: float, *, method: Method, halving: Halving
+) -> Generator[LogEntry, None, None]:
+    """Run all ranks, which judge their trials at the rungs; yield evaluations as they finish.
 
     Parameters
     ----------
-    reduction_factor
-        The best ``1 / reduction_factor`` of the trials at a rung go on to the next one, which
-        takes ``reduction_factor`` times as many reports; at least 2.
+    task, machine, until
+        See `adbo.simulation.events.run_asynchronous`.
+    method
+        Makes the optimizer of a rank; its trials are those of `make_trial`.
+    halving
+        The rule.
     """
-
-    reduction_factor: int
-    n_read: int = 0
-    most_reports: int = 1
-    costs: dict[int, list[float]] = field(default_factory=dict)
-
-    def update(self, history: History) -> None:
-        """Add the evaluations published since the last call."""
-        stop = n_published(history)
-        for evaluation in history.evaluations(self.n_read, stop):
-            values = list(evaluation.extras.intermediate_values.values())
-            self.most_reports = max(self.most_reports, len(values))
-            for n_reports, value in enumerate(values, 1):
-                if self.is_rung(n_reports) and not math.isnan(value):
-                    bisect.insort(self.costs.setdefault(n_reports, []), history.sign * value)
-        self.n_read = stop
-
-    def is_beaten(self, n_reports: int, cost: float) -> bool:
-        """Whether a cost after ``n_reports`` is too high to go on."""
-        if math.isnan(cost):
-            return True
-        costs = self.costs.get(n_reports, [])
-        n_better = bisect.bisect_left(costs, cost)
-        return n_better >= max((len(costs) + 1) // self.reduction_factor, 1)
-
-    def is_rung(self, n_reports: int) -> bool:
-        """Whether ``n_reports`` is a power of the reduction factor."""
-        while n_reports and n_reports % self.reduction_factor == 0:
-            n_reports //= self.reduction_factor
-        return n_reports == 1
+    ranks = VirtualRanks(task, replace(method, make_trial=make_trial), machine)
+    known = History(task.sign)
+    rungs = Rungs(halving, known)
+    durations = [machine.durations(rank) for rank in range(machine.workers)]
+    finished: list[LogEntry] = []  # since the last ask
+    events: list[tuple[float, int, _Running | None]]
+    events = [(0.0, rank, None) for rank in range(machine.workers)]
+    while True:
+        now, rank, running = heapq.heappop(events)
+        if now > until:
+            return
+        if running is not None and not running.is_over(rungs):
+            heapq.heappush(events, (running.next_time, rank, running))
+            continue
+        if running is not None:
+            evaluation = running.evaluation
+            known.extend([to_batch(evaluation)])
+            finished.append(ranks.finish(evaluation, running.started.ask_seconds))
+            yield finished[-1]
+        started = ranks.start(Request(rank, now, next(durations[rank]), finished))
+        finished = []
+        running = _Running(started, halving)
+        heapq.heappush(events, (running.next_time, rank, running))
 
 
-class HalvingPruner(BasePruner):
-    """A pruner that ends a trial at a rung where it is not among the best."""
+class _NeverPrunes(BasePruner):
+    """A pruner that lets a trial go on, and records after how many reports it was asked."""
 
-    def __init__(self, rungs: Rungs, sign: int) -> None:
-        self._rungs = rungs
-        self._sign = sign
+    def __init__(self) -> None:
+        self.asked_after: list[int] = []
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Whether the trial has reached a rung and is not among its best."""
-        values = trial.intermediate_values
-        if not self._rungs.is_rung(len(values)):
-            return False
-        return self._rungs.is_beaten(len(values), self._sign * values[max(values)])
-
-    def duration_fraction(self, trial: Trial) -> float:
-        """Return the fraction of a full duration that a trial took, judged by its reports."""
-        n_reports = len(trial.running.intermediate_values)
-        return n_reports / max(n_reports, self._rungs.most_reports) if n_reports else 1.0
+        """Return False."""
+        self.asked_after.append(len(trial.intermediate_values))
+        return False
 
 
 def make_trial(
-    rungs: Rungs,
     history: History,
     point: FloatArray,
     number: int,
     started: float,
     rng: np.random.Generator,
 ) -> Trial:
-    """Return a trial that is pruned at the rungs; see `Method`."""
-    rungs.update(history)
-    study = RankStudy(history, pruner=HalvingPruner(rungs, history.sign))
-    return study.begin(point, number, started, rng)
+    """Return a trial that is not pruned and records when it asks; see `Method`."""
+    return RankStudy(history, pruner=_NeverPrunes()).begin(point, number, started, rng)
 
 
-def duration_fraction(trial: Trial) -> float:
-    """Return `HalvingPruner.duration_fraction` of a trial, or 1 with any other pruner."""
-    pruner = trial.study.pruner
-    return pruner.duration_fraction(trial) if isinstance(pruner, HalvingPruner) else 1.0
+@dataclass
+class _Running:
+    """A trial whose reports are made one after the other.
+
+    Parameters
+    ----------
+    started
+        The trial as if it were never stopped.
+    halving
+        The rule.
+    """
+
+    started: Started
+    halving: Halving
+    evaluation: Evaluation = field(init=False)
+    """What is left of it."""
+
+    def __post_init__(self) -> None:
+        self.evaluation = self.started.evaluation
+        self._values = list(self.evaluation.extras.intermediate_values.values())
+        self._steps = self._events()
+        self._n_reports, self._rung, self._is_judged = self._next()
+
+    def __lt__(self, other: _Running) -> bool:
+        """Order events of the same rank, of which there is one."""
+        return False
+
+    @property
+    def next_time(self) -> float:
+        """The virtual time of the next rung, or of the end."""
+        if self._rung is None:
+            return self.evaluation.finished
+        return self._time_of(self._n_reports)
+
+    def is_over(self, rungs: Rungs) -> bool:
+        """Report what is due; return whether the trial has ended, by itself or at a rung."""
+        if self._rung is None:
+            return True
+        name = self.evaluation.rank, self.evaluation.seq
+        report = Report(*name, self._rung, self._values[self._rung - 1])
+        if not self._is_judged:
+            rungs.add(report)
+        elif not rungs.judge(report).goes_on:
+            self.evaluation = self._stopped()
+            return True
+        self._n_reports, self._rung, self._is_judged = self._next()
+        return False
+
+    def _events(self) -> Iterator[tuple[int, int, bool]]:
+        """Yield after how many reports something happens, at which rung, and if it is judged."""
+        pruner = self.started.trial.study.pruner
+        asked = set(pruner.asked_after) if isinstance(pruner, _NeverPrunes) else set()
+        judged = 0
+        for n_reports in range(1, len(self._values) + 1):
+            rung = self.halving.last_rung(n_reports)
+            if rung is None:
+                continue
+            if n_reports in asked and rung > judged:
+                judged = rung
+                yield n_reports, rung, True
+            elif rung == n_reports:
+                yield n_reports, rung, False
+
+    def _next(self) -> tuple[int, int | None, bool]:
+        return next(self._steps, (len(self._values), None, False))
+
+    def _time_of(self, n_reports: int) -> float:
+        begun = self.evaluation.started
+        seconds = self.started.evaluation.finished - begun
+        return begun + seconds * n_reports / len(self._values)
+
+    def _stopped(self) -> Evaluation:
+        """Return the evaluation as it is after the present report."""
+        n = self._n_reports
+        extras = self.evaluation.extras
+        made = dict(itertools.islice(extras.intermediate_values.items(), n))
+        return replace(
+            self.evaluation,
+            state=TrialState.PRUNED,
+            value=self._values[n - 1],
+            finished=self._time_of(n),
+            extras=replace(extras, intermediate_values=made),
+        )

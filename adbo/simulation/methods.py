@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
 from adbo.core.history import History
+from adbo.core.rungs import Halving
 from adbo.core.space import FloatArray
 from adbo.optimizer import ask
 from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings
@@ -21,7 +22,7 @@ from adbo.simulation.centralized import (
 )
 from adbo.simulation.egele2022 import Egele2022Settings
 from adbo.simulation.events import run_asynchronous, run_synchronous
-from adbo.simulation.halving import Rungs, duration_fraction, make_trial
+from adbo.simulation.halving import run_halved
 from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Part, Propose, Task
 
 #: Runs workers until a virtual time; yields evaluations in the order in which they finish.
@@ -56,8 +57,8 @@ class MethodSettings:
     ----------
     egele
         Settings of the optimizers of Egele et al. (2022).
-    reduction_factor
-        Reduction factor of asynchronous successive halving; 4 is the default of Optuna.
+    halving
+        The rule of the methods that stop trials early.
     storage_seconds
         Virtual seconds for which the shared storage is busy with one trial: its creation, its
         parameters and its value.
@@ -66,7 +67,7 @@ class MethodSettings:
     """
 
     egele: Egele2022Settings = field(default_factory=Egele2022Settings)
-    reduction_factor: int = 4
+    halving: Halving = field(default_factory=Halving)
     storage_seconds: float = 0.05
     optimizer: OptimizerSettings = DEFAULT_SETTINGS
 
@@ -77,10 +78,10 @@ def make_methods(settings: MethodSettings) -> Mapping[str, RunMethod]:
     fit_forest = partial(egele2022.fit_random_forest, n_trees=egele.n_trees)
     liar = partial(_liar_manager, n_candidates=egele.n_candidates)
     sdbo = partial(_sdbo, settings=egele)
+    ours = Method(partial(adbo, settings=settings.optimizer))
     return {
-        "adbo": partial(
-            run_asynchronous, method=Method(partial(adbo, settings=settings.optimizer))
-        ),
+        "adbo": partial(run_asynchronous, method=ours),
+        "adbo-halving": partial(run_halved, method=ours, halving=settings.halving),
         "adbo-2022": partial(_adbo_2022, settings=egele),
         "sdbo": partial(sdbo, evaluations=1),
         "sdbo-10": partial(sdbo, evaluations=10),
@@ -97,7 +98,7 @@ def make_methods(settings: MethodSettings) -> Mapping[str, RunMethod]:
             run_managed, make_manager=partial(BatchManager, propose=random_batch)
         ),
         "random": partial(run_asynchronous, method=Method(random_search)),
-        "asha": partial(_asha, reduction_factor=settings.reduction_factor),
+        "asha": partial(run_halved, method=Method(random_search), halving=settings.halving),
         "tpe": partial(run_managed, make_manager=TPEManager, n_fits=_one_per_ask),
         "tpe-rdb": partial(
             run_on_storage, make_manager=TPEManager, storage_seconds=settings.storage_seconds
@@ -124,16 +125,6 @@ def _sdbo(
 ) -> Generator[LogEntry, None, None]:
     method = _shared_forest_method(egele2022.sdbo, settings)
     return run_synchronous(task, machine, until, method=method, evaluations=evaluations)
-
-
-def _asha(
-    task: Task, machine: Machine, until: float, *, reduction_factor: int
-) -> Generator[LogEntry, None, None]:
-    halved = partial(make_trial, Rungs(reduction_factor))
-    method = Method(random_search, halved, duration_fraction)
-    # Pruning shortens evaluations, but `run_asynchronous` relies on the duration of an evaluation
-    # to compute asks ahead. One process computes them in order.
-    return run_asynchronous(task, replace(machine, processes=1), until, method=method)
 
 
 def _liar_manager(

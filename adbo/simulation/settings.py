@@ -24,9 +24,13 @@ MANAGED = frozenset({"acbo-rf", "acbo-rf-liar", "acbo-gp", "acbo-random", "tpe"}
 #: Methods that can be simulated in several jobs: every worker asks for itself, without a barrier.
 IN_JOBS = ("adbo", "random")
 
+#: Methods with the optimizer of this package, whose strategies can be chosen.
+ADBO = ("adbo", "adbo-halving")
+
 #: The names of `adbo.simulation.methods.METHODS`, in the same order.
 METHOD_NAMES = (
     "adbo",
+    "adbo-halving",
     "adbo-2022",
     "sdbo",
     "sdbo-10",
@@ -72,7 +76,7 @@ class SimulationSettings:
         Seconds until a finished evaluation is known to the workers of other jobs, at least
         `latency`; without effect if there is one job.
     strategies
-        Names of the strategies that the method adbo uses; None for all, and for other methods.
+        Names of the strategies that the methods `ADBO` use; None for all, and for other methods.
 
     Raises
     ------
@@ -121,7 +125,7 @@ class SimulationSettings:
         self._check(checks)
         check_strategies(self.strategies)
         if self.strategies is not None:
-            self._check({"method": (self.method == "adbo", "adbo with strategies")})
+            self._check({"method": (self.method in ADBO, "adbo or adbo-halving with strategies")})
         if self.jobs > 1:
             self._check_jobs()
         if self.n_trials is None and self.seconds is None:

@@ -38,8 +38,10 @@ class SharedHistory(History):
         Only the search space is copied, and only if a record has a new layout.
         """
         self._published = self._n
+        self._read_pruned()
         before = {name: was for name, was in self.__dict__.items() if name not in _POINTS}
         self.counts = dict(self.counts)
+        self._pruned = self._pruned.copy()
         if any(batch.layout.key not in self._layout_index for batch in unpublished):
             self.space = copy.deepcopy(self.space)
             self._layouts = list(self._layouts)

@@ -59,8 +59,6 @@ class Method:
     make_trial
         Makes the trial of a point from the history, the point, the trial's number, its start time,
         and the rank's random stream for parameters that are not yet in the search space.
-    duration_fraction
-        Returns the fraction of its drawn duration that an evaluated trial took.
     ask_cost
         Returns the seconds of an ask for the number of known evaluations, unless the machine has
         an ``ask_cost`` of its own; None to measure them.
@@ -70,7 +68,6 @@ class Method:
     make_trial: Callable[[History, FloatArray, int, float, np.random.Generator], Trial] = (
         lambda history, *rest: RankStudy(history).begin(*rest)
     )
-    duration_fraction: Callable[[Trial], float] = lambda trial: 1.0
     ask_cost: Callable[[int], float] | None = None
 
 
@@ -161,6 +158,14 @@ class Request(NamedTuple):
     """Evaluations that finished since the previous request to the same process."""
 
 
+class Started(NamedTuple):
+    """An evaluation that a rank has begun, with its result, its trial and the cost of its ask."""
+
+    evaluation: Evaluation
+    ask_seconds: float
+    trial: Trial
+
+
 class LogEntry(NamedTuple):
     """One evaluation of the log; entries are ordered by their finish times."""
 
@@ -223,6 +228,11 @@ class VirtualRanks:
 
         The objective is called at once, since its value does not depend on its virtual duration.
         """
+        started = self.start(request)
+        return self.finish(started.evaluation, started.ask_seconds)
+
+    def start(self, request: Request) -> Started:
+        """Let a rank tell its last result, ask, and evaluate; the result is not told yet."""
         self._publish(request)
         rank = self._ranks.get(request.rank) or self._begin(request.rank)
         rank.unpublished = [e for e in rank.unpublished if not self._history.knows(e.rank, e.seq)]
@@ -239,9 +249,13 @@ class VirtualRanks:
                 self._task.objective,
                 trial,
                 (request.rank, rank.seq),
-                lambda: started + request.seconds * self._method.duration_fraction(trial),
+                lambda: started + request.seconds,
             )
-        evaluation = replace(evaluation, origin=origin)
+        return Started(replace(evaluation, origin=origin), ask_seconds, trial)
+
+    def finish(self, evaluation: Evaluation, ask_seconds: float) -> LogEntry:
+        """Give a rank its result, which it tells when it asks again."""
+        rank = self._ranks[evaluation.rank]
         rank.unpublished.append(evaluation)
         rank.newest = evaluation
         rank.seq += 1

@@ -1,4 +1,4 @@
-"""Databases of each kind: SQLite, and PostgreSQL and MariaDB on servers of the tests."""
+"""Databases of each kind, with servers of the tests for PostgreSQL and MariaDB; a browser."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import contextlib
 import functools
 import itertools
 import os
+import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from debian import installed
 from servers import KINDS, Server, mariadb, postgresql
 from shared import shared
 
@@ -78,3 +82,25 @@ def new_url(request: pytest.FixtureRequest, make_url: Callable[[str], str]) -> C
 def url(new_url: Callable[[], str]) -> str:
     """The URL of an empty database, for each kind."""
     return new_url()
+
+
+@pytest.fixture
+def read_page(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that reads the text a browser shows after the scripts have run."""
+    chromium = installed("chromium", lambda: shutil.which("chromium"))
+
+    def read(address: str, *more: str) -> str:
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000"]
+        options += more
+        page = subprocess.run(
+            [chromium, *options, f"--user-data-dir={tmp_path}/browser", "--dump-dom", address],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            check=True,
+            timeout=120,
+        ).stdout
+        page = re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.DOTALL)
+        return " ".join(re.sub(r"<[^>]*>", " ", page).split())
+
+    return read

@@ -67,7 +67,7 @@ def test_a_stopped_study_resumes(start_job, adbo, tmp_path: Path) -> None:
     after = check_sound(load(tmp_path, "s"))
     assert n_trials <= len(after) < n_trials + 4 * RANKS
     assert [t.params for t in after[: len(before)]] == [t.params for t in before]
-    assert "study s in sqlite:///adbo.db" in out
+    assert "s in sqlite:///adbo.db\n" in out
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_all_ranks_end_well(adbo, tmp_path: Path, options: list[str], reason: st
     words = ["run", "o.py:good", "--study-name", "s", *options, "--on-exit", SAVE]
     status, out, err = adbo(RANKS, *words)
     assert status == 0, err
-    assert f"stopped: {reason}" in out
+    assert f"{reason}\n" in out
     assert (tmp_path / "said").read_text() == f"0: {reason}\n"
     summary = json.loads((tmp_path / "summary.json").read_text())
     trials = check_sound(load(tmp_path, "s"))

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -293,3 +294,42 @@ def test_a_job_array_of_single_processes(cluster: Cluster, place: Path) -> None:
     assert sum(summary["n_own"] for summary in summaries) == len(trials)
     assert len({trial.user_attrs["adbo:seq"] // 10**9 for trial in trials}) == 8
     assert sum("joins a running study" in output for output in outputs) >= 1, outputs
+
+
+@pytest.mark.parametrize(
+    "more", [["--nodes", "2", "--ranks-per-node", "2"], ["--array", "3"]], ids=["ranks", "array"]
+)
+def test_what_jobscript_writes_is_submitted_unchanged(
+    cluster: Cluster, place: Path, more: list[str]
+) -> None:
+    options = ["--objective", "sleeper.py:objective", "--study-name", "adbo", "--trials", "20"]
+    options += ["--storage", f"sqlite:///{place}/adbo.db", "--time", "0:05", *more]
+    script = place / "adbo.sbatch"
+    with script.open("w") as file:
+        command = [sys.executable, "-m", "adbo", "jobscript", "slurm", *options]
+        subprocess.run(command, cwd=ROOT, stdout=file, check=True)
+    job = cluster.call("sbatch", "--parsable", script.name, cwd=place).strip()
+    tasks = [job] if "--array" not in more else [f"{job}_{task}" for task in (1, 2, 3)]
+    for task in tasks:
+        assert cluster.end(task) == "COMPLETED", [f.read_text() for f in place.glob("adbo-*.out")]
+    trials = _check(place)
+    assert 20 <= len(trials) <= 80  # news take a second, and an evaluation a third of it
+    assert {trial.user_attrs["node"] for trial in trials} <= {"n1", "n2"}
+
+
+def test_slurm_understands_the_script_for_pbs(cluster: Cluster, place: Path) -> None:
+    """sbatch reads the directives of PBS, too. There is no PBS here to read them."""
+    options = ["--objective", "sleeper.py:objective", "--study-name", "adbo", "--trials", "20"]
+    options += ["--nodes", "2", "--ranks-per-node", "2", "--time", "0:05"]
+    script = place / "study.pbs"
+    with script.open("w") as file:
+        command = [sys.executable, "-m", "adbo", "jobscript", "pbs", *options]
+        subprocess.run(command, cwd=ROOT, stdout=file, check=True)
+    launcher = "srun --mpi=pmi2 --kill-on-bad-exit=1"
+    job = cluster.call("sbatch", "--parsable", script.name, cwd=place, LAUNCHER=launcher).strip()
+    described = cluster.call("scontrol", "show", "job", job)
+    for field in ("JobName=adbo", "NumNodes=2", "TimeLimit=00:05:00", "Requeue=1"):
+        assert re.search(rf"\b{field}\b", described), described
+    assert cluster.end(job) == "COMPLETED", [f.read_text() for f in place.glob("*.o*")]
+    trials = _check(place)
+    assert {trial.user_attrs["adbo:rank"] for trial in trials} == {0, 1, 2, 3}

@@ -13,7 +13,7 @@ from adbo.core.evaluation import Batch, Layout
 from adbo.core.history import History
 from adbo.core.space import SearchSpace
 from adbo.optimizer.sample import Geometry, Rows, Sample
-from adbo.optimizer.view import View, make_view
+from adbo.optimizer.view import CandidateSettings, View, make_view
 
 
 def continuous(d: int) -> Geometry:
@@ -59,7 +59,9 @@ def view_of(
     is_known: Callable[[np.ndarray], Any] | None = None,
 ) -> View:
     """Return the view of a sample."""
-    return make_view(sample, geometry, kappa, is_known, np.random.default_rng(0))
+    return make_view(
+        sample, geometry, kappa, is_known, np.random.default_rng(0), CandidateSettings()
+    )
 
 
 def history_of(

@@ -115,9 +115,7 @@ class TestPropose:
             point, origin = propose(history, 1.0, rng, settings)
             name, region = to_text(origin).split("/")
             np.testing.assert_array_equal(point, strategies[name].points[0])
-            assert region in (
-                {"space"} if name in ("exploration", "additive", "bowl") else REGIONS
-            )
+            assert region in ({"space"} if name in ("exploration", "additive") else REGIONS)
 
     def test_a_strategy_that_brings_the_best_values_is_asked_more_often(self, rng):
         X = rng.random((200, 2))
@@ -259,7 +257,7 @@ class TestFiniteSpaces:
 def test_a_space_of_a_single_point(space, n, rng):
     only = Optimizer(space).history.space.from_unit(np.full((1, len(space)), 0.5))
     history = history_of(space, np.tile(only, (n, 1)), np.arange(float(n)))
-    for strategies in (None, ["forest"], ["gaussian"], ["local", "bowl"]):
+    for strategies in (None, ["forest"], ["gaussian"], ["local", "quadratic"]):
         point = propose(history, 1.0, rng, with_strategies(strategies)).point
         np.testing.assert_array_equal(point, only[0])
 

@@ -9,7 +9,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from adbo.comm.background import BackgroundSender
+from adbo.comm import background
+from adbo.comm.background import BackgroundReceiver, BackgroundSender
 from adbo.comm.in_process import network
 from adbo.replicated.replicator import Replicator
 from adbo.replicated.storage import ReplicatedStorage
@@ -25,6 +26,19 @@ def test_the_sender_exchanges_when_woken_and_ends_when_stopped() -> None:
     sender.stop()
     assert not sender.is_alive()
     sender.check()
+
+
+def test_who_is_in_a_hurry_does_not_wait_for_the_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(background, "INTERVAL", 600.0)
+    received: list[str] = []
+    receiver = BackgroundReceiver(lambda: received.append(threading.current_thread().name))
+    with receiver.lent():
+        receiver.hurry(60)
+        assert received == ["adbo-receiver"]
+    receiver.hurry(60)  # returns at once: nobody receives now
+    assert len(received) == 1
 
 
 def test_errors_of_the_thread_are_raised_by_check() -> None:

@@ -15,11 +15,11 @@ from optuna.distributions import (
 
 from adbo.core.space import SearchSpace
 from adbo.optimizer import candidates
-from adbo.optimizer.candidates import CandidateSettings
 from adbo.optimizer.regions import Region
 from adbo.optimizer.sample import Geometry
+from adbo.optimizer.view import CandidateSettings
 
-SETTINGS = CandidateSettings()
+SETTINGS, N = CandidateSettings(), 1000
 
 DISTRIBUTIONS = st.one_of(
     st.just(FloatDistribution(-1, 2)),
@@ -53,8 +53,8 @@ class TestGenerate:
     def test_rows_that_the_space_can_hold(self, space, m, reach, seed):
         rng = np.random.default_rng(seed)
         X = space.snap(rng.random((m, len(space))))
-        points = candidates.generate(region_of(X, reach), geometry_of(space), rng, SETTINGS)
-        assert points.shape == (SETTINGS.n_candidates, len(space))
+        points = candidates.generate(region_of(X, reach), geometry_of(space), rng, N, SETTINGS)
+        assert points.shape == (N, len(space))
         assert ((points >= 0) & (points <= 1)).all()
         if space.has_grid:
             np.testing.assert_allclose(points, space.snap(points), atol=1e-12)
@@ -62,7 +62,7 @@ class TestGenerate:
     def test_most_are_near_the_first_rows_and_some_anywhere(self, rng):
         X = 0.7 + 0.001 * rng.standard_normal((300, 3))
         settings = CandidateSettings(uniform_fraction=0.1)
-        points = candidates.generate(region_of(X), continuous(3), rng, settings)
+        points = candidates.generate(region_of(X), continuous(3), rng, N, settings)
         near = (np.abs(points - 0.7) < 0.02).all(axis=1).mean()
         assert 0.85 < near < 0.95
         far = points[(np.abs(points - 0.7) > 0.02).all(axis=1)]
@@ -70,13 +70,15 @@ class TestGenerate:
         assert far.max() > 0.9
 
     def test_one_row_is_left(self, rng):
-        points = candidates.generate(region_of(np.full((1, 2), 0.5)), continuous(2), rng, SETTINGS)
+        points = candidates.generate(
+            region_of(np.full((1, 2), 0.5)), continuous(2), rng, N, SETTINGS
+        )
         assert (points != 0.5).any(axis=1).all()
         assert 1e-3 < np.abs(points - 0.5).mean() < 0.3
 
     def test_within_reach_of_the_first_row(self, rng):
         X = rng.random((30, 3))
-        points = candidates.generate(region_of(X, 0.05), continuous(3), rng, SETTINGS)
+        points = candidates.generate(region_of(X, 0.05), continuous(3), rng, N, SETTINGS)
         distance = np.linalg.norm(points - X[0], axis=1)
         assert np.median(distance) < 0.05
         assert np.median(distance) > 0.002
@@ -91,7 +93,7 @@ class TestRefine:
             return points[np.argsort(np.sum((points - target) ** 2, axis=1), kind="stable")]
 
         points = ranked(target + size * (rng.random((300, 3)) - 0.5))
-        found = candidates.refine(points, ranked, continuous(3), rng, 6)
+        found = candidates.refine(points, ranked, continuous(3), rng, 6, (-1.5, 0.3))
         before, after = (np.linalg.norm(p[0] - target) for p in (points, found))
         assert after < 0.1 * before
 
@@ -104,7 +106,7 @@ class TestRefine:
             return points[np.argsort(points.sum(axis=1), kind="stable")]
 
         points = ranked(space.snap(rng.random((40, len(space)))))
-        found = candidates.refine(points, ranked, geometry_of(space), rng, rounds)
+        found = candidates.refine(points, ranked, geometry_of(space), rng, rounds, (-1.5, 0.3))
         np.testing.assert_allclose(found, space.snap(found), atol=1e-12)
         assert found[0].sum() <= points[0].sum() + 1e-12
 

@@ -25,9 +25,11 @@ def test_run_reports_where_the_study_is(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["run", "sphere:2", "--trials", "12", "--study-name", "s"]) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    assert lines[0].startswith("best value ")
-    assert lines[1].startswith("12 trials (12 complete, 0 pruned, 0 failed), 12 of them now on 1 ")
-    assert "study s in sqlite:///adbo.db" in lines
+    assert lines[0].startswith("best value:    ")
+    assert lines[1].startswith(
+        "trials:        12 (12 complete, 0 pruned, 0 failed), 12 of them now "
+    )
+    assert "study:         s in sqlite:///adbo.db" in lines
     assert err == ""
     assert len(optuna.load_study(study_name="s", storage="sqlite:///adbo.db").trials) == 12
 
@@ -64,7 +66,7 @@ def test_resuming_a_complete_study_evaluates_nothing(capsys: pytest.CaptureFixtu
 def test_a_target_may_be_any_number(target: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("my.py").write_text("def f(trial):\n    return trial.suggest_float('x', -9, -1)\n")
     assert main(["run", "my.py:f", "--target", target, "--storage", "none"]) == 0
-    assert f"stopped: the target {float(target)} was reached" in capsys.readouterr().out
+    assert f"the target {float(target)} was reached" in capsys.readouterr().out
 
 
 def test_maximize(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +81,7 @@ def test_report(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["report", "--json", "report.json"]) == 0
     out, _ = capsys.readouterr()
-    assert "study s in sqlite:///adbo.db" in out
+    assert "s in sqlite:///adbo.db\n" in out
     assert "9 complete, 0 pruned, 0 failed" in out
     run, report = (json.loads(Path(f"{name}.json").read_text()) for name in ("run", "report"))
     for key in ("best_value", "best_params", "n_complete", "n_ranks", "evaluations_per_rank"):

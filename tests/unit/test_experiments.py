@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import json
 import math
 import subprocess
 import sys
@@ -321,3 +322,11 @@ def test_trajectories_depend_on_nothing_but_the_seed(monkeypatch: pytest.MonkeyP
             trajectories.trajectory(*case, seed, asks=40)[0] for seed in (0, 0, 1)
         )
         assert first == second != other
+
+
+def test_the_cost_of_pruning(tmp_path: Path) -> None:
+    out = _run(tmp_path, "pruning_cost.py", "--seconds", "3", "--interval", "0.005")
+    measured = json.loads(out)
+    assert min(measured["COMPLETE"], measured["PRUNED"]) > 0
+    assert 0 < measured["report_ms"] < 100
+    assert 0 < measured["reports"] < 1

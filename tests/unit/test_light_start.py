@@ -20,6 +20,7 @@ HEAVY = {
         "threadpoolctl",
         "tqdm",
         "psutil",
+        "matplotlib",
     ),
     *("adbo.api", "adbo.comm.launch", "adbo.mirror", "adbo.optimizer", "adbo.run"),
 }
@@ -55,7 +56,10 @@ ARGUMENTS: list[tuple[list[str], str]] = [
         "strategy is '': it must be one of exploration, forest",
     ),
     ([*SIMULATE, "--strategies", "trees"], "strategy is 'trees': it must be one of exploration, "),
-    ([*SIMULATE, "--strategies", "forest", "--method", "tpe"], "it must be adbo with strategies"),
+    (
+        [*SIMULATE, "--strategies", "forest", "--method", "tpe"],
+        "it must be adbo or adbo-halving with strategies",
+    ),
     (["run", "akley"], "no objective 'akley'"),
     (["run", "ackley:0"], "the dimension of ackley is '0': it must be an integer from 1"),
     (["run", "gone.py:objective"], "no file 'gone.py'"),
@@ -84,6 +88,10 @@ ARGUMENTS: list[tuple[list[str], str]] = [
     (["report", "--storage", "sqlite:///:memory:"], "use --storage none"),
     (["report"], "there is no file adbo.db"),
     (["report", "--storage", "none"], "report needs a database"),
+    (["report", "--watch", "5"], "--watch needs --html PATH"),
+    (["report", "--watch", "0.5", "--html", "r.html"], "it must be at least 1 second"),
+    (["report", "--watch", "5", "--html", "r.html", "--csv", "-"], "use --csv without it"),
+    (["report", "--html", "gone/r.html"], "there is no directory gone"),
 ]
 
 #: All of it but the time limit is right, and checked.

@@ -40,18 +40,3 @@ def test_no_noise_no_spread(rng):
     features = rng.standard_normal((40, 2))
     draws = linear.fit_linear(features, features @ [3.0, -1.0], 1e-12).draw(50, rng)
     np.testing.assert_allclose(draws.T, np.tile([3.0, -1.0], (50, 1)), atol=1e-4)
-
-
-def test_width_scales_the_spread(rng):
-    features = rng.standard_normal((50, 2))
-    model = linear.fit_linear(features, rng.standard_normal(50), 1.0)
-    whole, tenth = (model.draw(30, np.random.default_rng(1), width) for width in (1.0, 0.1))
-    mean = model.draw(1, rng, 0.0)
-    np.testing.assert_allclose(tenth - mean, 0.1 * (whole - mean))
-
-
-def test_rows_that_count_twice(rng):
-    features, y = rng.standard_normal((30, 2)), rng.standard_normal(30)
-    twice = linear.fit_linear(np.tile(features, (2, 1)), np.tile(y, 2), 1.0)
-    weighted = linear.fit_linear(np.sqrt(2) * features, np.sqrt(2) * y, 1.0, 60.0)
-    assert weighted.deviation == pytest.approx(twice.deviation)

@@ -10,17 +10,17 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from adbo.core.space import SearchSpace
 from adbo.optimizer import candidates, local_search
 from adbo.optimizer.local_search import minimize_locally
-from adbo.optimizer.models.quadratic import draw_quadratic
+from adbo.optimizer.models.quadratic import fit_quadratic
 from adbo.optimizer.models.rbf import fit_rbf
 
 
 def quadratic(z, y, project, rng):
-    model = draw_quadratic(z, y, np.ones(len(z)), 0.0, rng, 55)
-    return local_search.search(model.predict, project(z), project, rng, 12)
+    model = fit_quadratic(z, y, 55)
+    return local_search.search(model.predict, project(z), project, rng)
 
 
 def rbf(z, y, project, rng):
-    return local_search.search(fit_rbf(z, y, 0.1).predict, z, project, rng, 6)
+    return local_search.search(fit_rbf(z, y, 0.1).predict, z, project, rng)
 
 
 MODELS = pytest.mark.parametrize("minimize", [quadratic, rbf])
@@ -141,7 +141,7 @@ class TestSearch:
         def predict(z):
             return np.sum((z - target) ** 2, axis=1)
 
-        points = local_search.search(predict, np.zeros((1, 2)), lambda z: z, rng, 12)
+        points = local_search.search(predict, np.zeros((1, 2)), lambda z: z, rng)
         assert (np.diff(predict(points)) >= 0).all()
         np.testing.assert_allclose(points[0], target, atol=0.01)
 
@@ -149,6 +149,6 @@ class TestSearch:
         def project(z):
             return np.minimum(z, 0.5)
 
-        points = local_search.search(lambda z: -z[:, 0], np.zeros((1, 2)), project, rng, 6)
+        points = local_search.search(lambda z: -z[:, 0], np.zeros((1, 2)), project, rng)
         assert points.max() <= 0.5
         assert points[0, 0] == 0.5

@@ -137,8 +137,9 @@ def test_workers_ask_for_themselves_but_queue_for_the_storage():
         free[entry["rank"]] = entry["finished"]
 
 
-def test_halving_prunes_the_worse_and_saves_their_time():
-    settings = replace(SETTINGS, method="asha", duration="constant:9", n_trials=80, ask_cost=0.0)
+@pytest.mark.parametrize("method", ["asha", "adbo-halving"])
+def test_halving_prunes_the_worse_and_saves_their_time(method):
+    settings = replace(SETTINGS, method=method, duration="constant:9", n_trials=80, ask_cost=0.0)
     simulation = simulate(training, settings)
     evaluations = simulation.history.evaluations()
     pruned = [e for e in evaluations if e.state.name == "PRUNED"]
@@ -147,13 +148,58 @@ def test_halving_prunes_the_worse_and_saves_their_time():
     late = evaluations[10:]
     for evaluation in late:
         n_reports = len(evaluation.extras.intermediate_values)
-        assert n_reports in (1, 4, 9)
+        assert n_reports in (1, 3, 9)
         assert evaluation.finished - evaluation.started == pytest.approx(n_reports)
     mean = {
         name: np.mean([e.params["x"] for e in late if e.state.name == name])
         for name in ("PRUNED", "COMPLETE")
     }
     assert mean["COMPLETE"] < mean["PRUNED"]
+
+
+def test_a_rung_is_judged_by_what_all_workers_have_reported_by_then():
+    settings = replace(SETTINGS, method="adbo-halving", n_trials=150, ask_cost=0.5)
+    evaluations = simulate(training, replace(settings, duration="lognormal:2,0.3")).history
+    evaluations = evaluations.evaluations()
+    longest = max(len(e.extras.intermediate_values) for e in evaluations)
+    first_end = min(e.finished for e in evaluations if e.state.name == "COMPLETE")
+
+    def time_of(evaluation, n_reports):
+        made = len(evaluation.extras.intermediate_values)
+        seconds = evaluation.finished - evaluation.started
+        return evaluation.started + seconds * n_reports / made
+
+    reports = {
+        rung: [
+            (time_of(e, rung), list(e.extras.intermediate_values.values())[rung - 1])
+            for e in evaluations
+            if len(e.extras.intermediate_values) >= rung
+        ]
+        for rung in (1, 3, 9)
+    }
+    # Those that are running at the end are not among the evaluations.
+    checked = [e for e in evaluations[:100] if e.state.name == "PRUNED"]
+    assert len(checked) > 20
+    for evaluation in checked:
+        rung = len(evaluation.extras.intermediate_values)
+        assert rung in (1, 3, 9)
+        assert rung <= longest
+        assert evaluation.finished > first_end
+        known = [v for t, v in reports[rung] if t <= evaluation.finished]
+        n_better = sum(v < evaluation.value for v in known)
+        assert n_better >= max(1, len(known) // 3)
+
+
+def test_a_trial_that_never_asks_is_not_pruned():
+    def silent(trial):
+        x = trial.suggest_float("x", 0, 1)
+        for epoch in range(9):
+            trial.report(x, epoch)
+        return x
+
+    settings = replace(SETTINGS, method="asha", n_trials=60, ask_cost=0.0)
+    history = simulate(silent, settings).history
+    assert history.counts[optuna.trial.TrialState.COMPLETE] == 60
 
 
 def test_a_report_of_nan_is_pruned_and_counts_for_nobody():

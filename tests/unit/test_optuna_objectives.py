@@ -100,11 +100,15 @@ def test_cross_validation_with_the_study_of_the_trial(study_of: Any) -> None:
 
 
 def test_a_pruning_callback(study_of: Any) -> None:
-    for trial in study_of(trains).trials:
-        assert trial.state is TrialState.COMPLETE
-        assert list(trial.intermediate_values) == [0, 1, 2, 3, 4]
-        assert trial.intermediate_values[4] == trial.value
-        assert trial.system_attrs["epoch"] == 4
+    trials = study_of(trains).trials
+    assert trials[0].state is TrialState.COMPLETE  # nobody is pruned before one is complete
+    for trial in trials:
+        last = len(trial.intermediate_values) - 1
+        assert trial.state is (TrialState.COMPLETE if last == 4 else TrialState.PRUNED)
+        assert list(trial.intermediate_values) == list(range(last + 1))
+        assert trial.intermediate_values[last] == trial.value
+        if last == 4:
+            assert trial.system_attrs["epoch"] == last
 
 
 def test_artifacts_of_a_trial(study_of: Any) -> None:

@@ -263,7 +263,7 @@ def test_members_of_a_group_learn_them() -> None:
     study = RankStudy(history)
     trial = study.begin(np.array([0.5]), 3, 0.0, np.random.default_rng(0))
     GroupLeader(_square, channel)(trial)
-    member = _MemberKnowledge(comm=None)
+    member = _MemberKnowledge(comm=None, pruner=optuna.pruners.NopPruner())
     try:
         storage = member.begin(pickle.loads(told[0])[1]).storage
         assert _origins(storage.history) == [LOCAL, 0, FOREST]

@@ -250,8 +250,8 @@ def test_of_a_study_with_several_objectives_only_the_trials_are_reported(capsys)
     assert main(["report"]) == 2
     assert capsys.readouterr() == (
         "",
-        "adbo: study 's' has 2 objectives: a report describes one objective;"
-        " use --csv PATH for the trials\n",
+        "adbo: study 's' has 2 objectives: a summary describes one objective;"
+        " use --html PATH for a page, or --csv PATH for the trials\n",
     )
 
 

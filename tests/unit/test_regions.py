@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optimizer_views import continuous, grid, sample_of, view_of
 
+from adbo.core.history import ELITES
 from adbo.optimizer import regions
 from adbo.optimizer.regions import RegionSettings, make_region
 from adbo.optimizer.sample import Rows
@@ -129,14 +130,13 @@ class TestBasin:
             radius = MANY.radius_fraction * distances[centre]
             inside = np.linalg.norm(X - X[centre], axis=1) <= radius
             assert region.reach == np.inf
-            assert len(region.X) == min(inside.sum(), MANY.most_rows)
+            assert len(region.X) == min(inside.sum(), ELITES)
 
     def test_with_few_rows_it_has_the_nearest_ones_and_a_reach(self, rng):
         X, y = two_basins(rng)
-        settings = RegionSettings(least_rows=10_000, most_rows=25)
-        for region in regions_of(seen(X, y, 256), "basin", rng, 40, settings):
-            assert len(region.X) == 25
-            nearest = np.sort(np.linalg.norm(X - region.X[0], axis=1))[:25]
+        for region in regions_of(seen(X, y, 256), "basin", rng, 40, FEW):
+            assert len(region.X) == ELITES < len(X)
+            nearest = np.sort(np.linalg.norm(X - region.X[0], axis=1))[:ELITES]
             found = np.linalg.norm(region.X - region.X[0], axis=1)
             np.testing.assert_allclose(found, nearest)
             assert region.reach > 0

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import pty
+import re
 import time
 
 import numpy as np
@@ -13,10 +14,15 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
+from adbo.cli.output import print_lines
 from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
 from adbo.core.history import History
 from adbo.core.settings import Settings
+from adbo.core.summary import Summary
+from adbo.interruption.stopping import StopReason
+from adbo.report.colour import with_colours
 from adbo.report.live import Meter, Terminal
+from adbo.report.text import describe_run
 from adbo.report.watched import is_watched
 from adbo.run.state import RunState, StartInfo
 
@@ -118,6 +124,92 @@ def test_a_live_line_on_a_terminal() -> None:
     assert "1/4" in shown
     assert "best 0.25" in shown
     assert "adbo: a line in between" in shown
+
+
+def test_where_nobody_watches_a_line_now_and_then_shows_that_it_is_alive() -> None:
+    stream = io.StringIO()
+    terminal = Terminal(stream, live=False, line_seconds=0.01)
+    progress = _progress(n_trials=4000)
+    _finish(progress, 0, 0, (START, START + 1), value=0.25)
+    terminal.begin(progress)
+    deadline = time.monotonic() + 60
+    while stream.getvalue().count("\n") < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    terminal.end()
+    line = stream.getvalue().splitlines()[0]
+    assert re.fullmatch(r"adbo: \d\d:\d\d:\d\d  1 of 4,000 trials, best 0\.25, .*", line), line
+    assert "\033" not in stream.getvalue()
+
+
+def test_a_short_run_prints_no_such_line() -> None:
+    stream = io.StringIO()
+    terminal = Terminal(stream, live=False)
+    terminal.begin(_progress(n_trials=4))
+    time.sleep(0.3)
+    terminal.end()
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_coloured"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_colours_only_on_a_terminal_and_where_they_are_wanted(
+    environment: dict[str, str], is_coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    main, terminal_end = pty.openpty()
+    with os.fdopen(terminal_end, "w") as stream:
+        terminal = Terminal(stream, live=True)
+        progress = _progress(n_trials=4)
+        terminal.begin(progress)
+        _finish(progress, 0, 0, (START, START + 1), value=0.25)
+        terminal.end()
+        print_lines(["best value:  3", "no label"], stream)
+        assert with_colours(["best value:  3"], io.StringIO()) == ["best value:  3"]
+    shown = _all_of(main).decode()
+    os.close(main)
+    assert ("\033[32mbest 0.25\033[0m, " in shown) is is_coloured
+    assert ("\033[1mbest value:\033[0m  3" in shown) is is_coloured
+    assert ("\033" in shown) is is_coloured
+    assert "no label" in shown
+
+
+def test_the_last_words_are_aligned() -> None:
+    summary = Summary(
+        study_name="my study",
+        storage="sqlite:///s.db",
+        direction="minimize",
+        best_value=0.5,
+        best_params={"x": 1.0},
+        n_complete=3,
+        n_pruned=0,
+        n_fail=1,
+        n_own=4,
+        n_ranks=2,
+        wall_seconds=2.0,
+        utilization=0.5,
+        evaluations_per_rank=[2, 2],
+        reason="the time was up",
+    )
+    assert describe_run(summary, StopReason.DEADLINE) == [
+        "best value:    0.5 at x=1",
+        "trials:        4 (3 complete, 0 pruned, 1 failed), 4 of them now on 2 ranks in 2.0 s,"
+        " utilization 50%",
+        "stopped early: the time was up",
+        "study:         my study in sqlite:///s.db",
+        "see it:        optuna-dashboard sqlite:///s.db",
+        "continue it:   --resume --study-name 'my study' --storage sqlite:///s.db",
+    ]
 
 
 def test_a_file_is_not_watched(tmp_path) -> None:

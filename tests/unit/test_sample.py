@@ -76,17 +76,17 @@ class TestSample:
     def test_elites_come_first_and_best_first(self):
         rng = np.random.default_rng(0)
         X, y = rng.uniform(-5, 5, (5000, 2)), rng.random(5000)
-        sample = self.drawn(X, y, n_elites=20, n_others=50)
-        assert sample.n_elites == 20
-        assert 20 < len(sample.X) <= 70
-        np.testing.assert_array_equal(sample.cost[:20], np.sort(y)[:20])
+        sample = self.drawn(X, y, n_elites=40)
+        assert sample.n_elites == 40
+        assert 40 < len(sample.X) <= 80
+        np.testing.assert_array_equal(sample.cost[:40], np.sort(y)[:40])
         assert len(np.unique(sample.X, axis=0)) == len(sample.X)
 
     def test_all_rows_of_a_short_history(self):
         rng = np.random.default_rng(0)
         X, y = rng.uniform(-5, 5, (30, 2)), rng.random(30)
         y[:10] = np.nan
-        sample = self.drawn(X, y, n_elites=15, n_others=15)
+        sample = self.drawn(X, y, n_elites=15)
         assert sample.n_elites == 15
         assert np.isnan(sample.cost).sum() == 10
         np.testing.assert_array_equal(np.sort(sample.cost), np.sort(y))

@@ -143,3 +143,23 @@ def test_trials_of_merged_studies_all_count() -> None:
 def test_a_negative_kappa_is_refused() -> None:
     with pytest.raises(ValueError, match="kappa is -1"):
         adbo.QUCBSampler(kappa=-1)
+
+
+def test_pruned_trials_are_learned_from() -> None:
+    study = optuna.create_study()
+    for x, reports, state in (
+        (1.0, [8.0, 1.0], "COMPLETE"),
+        (2.0, [10.0, 5.0], "COMPLETE"),
+        (3.0, [9.0], "PRUNED"),
+        (4.0, [2.0], "PRUNED"),
+    ):
+        trial = optuna.trial.create_trial(
+            params={"x": x},
+            distributions={"x": optuna.distributions.FloatDistribution(-5, 5)},
+            intermediate_values=dict(enumerate(reports)),
+            value=reports[-1],
+            state=optuna.trial.TrialState[state],
+        )
+        study.add_trial(trial)
+    history = adbo.QUCBSampler(seed=0)._history(study)
+    assert history.cost(slice(None)).tolist() == [1.0, 5.0, 3.0, 1.0]

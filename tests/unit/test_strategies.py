@@ -167,7 +167,7 @@ def test_a_few_rows_suffice_for_a_gaussian_process(rng):
     assert np.median(distances) < 0.05
 
 
-@pytest.mark.parametrize("costs", [[1.0] * 30, [np.inf] * 30, [1.0, 2.0] + [np.nan] * 28])
+@pytest.mark.parametrize("costs", [[1.0] * 30, [np.inf] * 30, [1.0] + [np.nan] * 29])
 def test_costs_that_tell_nothing_make_no_gaussian_process(costs, rng):
     assert not len(points_of(Gaussian(), seen(rng.random((30, 2)), np.array(costs)), rng))
 
@@ -222,7 +222,7 @@ class TestQuadratic:
             assert len(points_of(strategy, seen(X[:m], square(X[:m])), rng)) == expected
 
 
-@pytest.mark.parametrize("name", ["local", "quadratic", "bowl"])
+@pytest.mark.parametrize("name", ["local", "quadratic"])
 def test_no_smooth_model_without_continuous_columns(name, rng):
     geometry = grid([10, 10])
     X = geometry.snap(rng.random((80, 2)))

@@ -98,7 +98,7 @@ def test_a_run_and_its_report_count_the_same(
     assert sum(count["asks"] for count in counts.values()) == 18
     assert sum(count["improvements"] for count in counts.values()) > 0
     assert report["strategies"] == counts
-    line = f"strategies: {describe_strategies(counts)}"
+    line = f"strategies:    {describe_strategies(counts)}"
     assert line in out.splitlines()
     assert line in capsys.readouterr().out.splitlines()
 
@@ -117,7 +117,7 @@ def test_a_simulation_counts_them(
     counts = json.loads(Path("s.json").read_text())["strategies"]
     assert counts.keys() == {"local", "forest"}
     assert sum(count["asks"] for count in counts.values()) == 20
-    assert f"strategies: {describe_strategies(counts)}\n" in capsys.readouterr().out
+    assert f"strategies:    {describe_strategies(counts)}\n" in capsys.readouterr().out
     assert main([*options, "--ask-cost", "0", "--method", "random"]) == 0
     assert "strategies" not in json.loads(Path("s.json").read_text())
     assert "strategies" not in capsys.readouterr().out
@@ -151,7 +151,7 @@ def test_what_is_recommended_if_it_is_not_the_best(
         assert summary["recommended_value"] == 0.125
         assert summary["recommended_params"] != summary["best_params"]
         x = summary["recommended_params"]["x0"]
-        line = f"recommended: x0={x:.6g}, where the model expects 0.125"
+        line = f"recommended:   x0={x:.6g}, where the model expects 0.125"
         assert line in capsys.readouterr().out.splitlines()
     first, second = (json.loads(Path(f"{n}.json").read_text()) for n in ("again", "report"))
     assert first["recommended_params"] == second["recommended_params"]

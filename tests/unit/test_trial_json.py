@@ -7,14 +7,13 @@ import json
 import math
 
 import optuna
-import pytest
 from hypothesis import given
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from trial_strategies import evaluations
 
 from adbo.core import trial_json
-from adbo.core.evaluation import NO_EXTRAS, Evaluation, Extras, Layout
+from adbo.core.evaluation import Evaluation, Extras, Layout
 from adbo.core.optuna_trials import trial_of
 from adbo.core.origins import to_code
 
@@ -46,12 +45,6 @@ RESCUED = r"""
  "kind": {"name": "CategoricalDistribution", "attributes": {"choices": ["a", null]}}}}
 """
 
-#: `EXTRAS` in a message of format version 1.
-SENT = (
-    rb'[{"note": "Gr\u00f6\u00dfe", "n": [1, null]}, {"constraints:c": -1.0},'
-    rb" [[0, 1.5], [7, Infinity]]]"
-)
-
 
 def test_the_form_of_an_evaluation() -> None:
     assert trial_json.encode_evaluation(EVALUATION) == json.loads(RESCUED)
@@ -62,19 +55,6 @@ def test_an_evaluation_of_an_earlier_version_has_no_origin() -> None:
     fields = json.loads(RESCUED)
     del fields["strategy"]
     assert trial_json.decode_evaluation(fields) == dataclasses.replace(EVALUATION, origin=0)
-
-
-def test_the_form_of_extras() -> None:
-    assert trial_json.encode_extras(EXTRAS) == SENT
-    assert trial_json.decode_extras(SENT) == EXTRAS
-    assert trial_json.encode_extras(NO_EXTRAS) == b""
-    assert trial_json.decode_extras(b"") == NO_EXTRAS
-
-
-@pytest.mark.parametrize("data", [b"{}", b"[]", b"[{}, {}]", b"[1, {}, []]", b"[{}, {}, [1]]"])
-def test_other_json_is_no_extras(data: bytes) -> None:
-    with pytest.raises((TypeError, ValueError)):
-        trial_json.decode_extras(data)
 
 
 @given(evaluations())

@@ -25,7 +25,7 @@ from adbo.simulation.shared_history import SharedHistory
 from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Task
 
 #: Few rows, so that an ask draws from the history instead of reading all of it.
-SMALL_SAMPLE = OptimizerSettings(sample=SampleSettings(n_elites=8, n_others=8))
+SMALL_SAMPLE = OptimizerSettings(sample=SampleSettings(n_elites=8))
 
 
 def sphere(trial):

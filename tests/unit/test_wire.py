@@ -14,14 +14,15 @@ from optuna.trial import TrialState
 from trial_strategies import evaluations, json_values
 
 from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
+from adbo.core.rungs import Report
 from adbo.core.wire import (
     FORMAT_VERSION,
     Decoder,
     Encoder,
     FormatError,
-    death_notice,
     farewell,
     message,
+    report,
 )
 
 
@@ -141,12 +142,10 @@ def test_choices_that_json_cannot_hold_are_refused() -> None:
         Layout({"x": CategoricalDistribution([object()])}).text  # noqa: B018
 
 
-def test_notices() -> None:
-    data = message([farewell({"rank": 3, "reason": None}), death_notice({"rank": 2, "known": 5})])
-    received = Decoder().decode([data])
+def test_a_farewell() -> None:
+    received = Decoder().decode([message([farewell({"rank": 3, "reason": None})])])
     assert received.batches == []
     assert received.farewells == [{"rank": 3, "reason": None}]
-    assert received.death_notices == [{"rank": 2, "known": 5}]
 
 
 @given(st.binary(max_size=80), st.booleans())
@@ -207,15 +206,14 @@ def test_bytes_after_a_record_must_be_extras(extras: bytes) -> None:
         Decoder().decode([message([announced, _framed(2, record + extras)])])
 
 
-@pytest.mark.parametrize("kind", [3, 4], ids=["farewell", "death_notice"])
 @pytest.mark.parametrize(
     "notice",
     [b"", b"3", b"[]", b"null", b"\xff\xfe", b"[" * 100_000],
     ids=lambda notice: repr(notice[:30]),
 )
-def test_a_notice_must_be_an_object(kind: int, notice: bytes) -> None:
+def test_the_statistics_of_a_farewell_must_be_an_object(notice: bytes) -> None:
     with pytest.raises(FormatError, match="unreadable"):
-        Decoder().decode([message([_framed(kind, notice)])])
+        Decoder().decode([message([_framed(3, notice)])])
 
 
 @given(st.integers(1, 255), json_values)
@@ -267,3 +265,28 @@ def test_params_are_what_the_objective_saw(evaluation: Evaluation) -> None:
 @given(evaluations())
 def test_a_batch_of_one(evaluation: Evaluation) -> None:
     assert _flat(_evaluations([to_batch(evaluation)])[0]) == _flat(evaluation)
+
+
+def test_reports_of_running_trials() -> None:
+    sent = [Report(3, 10**9 + 7, 27, -0.5), Report(0, 0, 1, math.inf), Report(0, 0, 3, math.nan)]
+    decoded = Decoder().decode([message(map(report, sent))]).reports
+    assert decoded[:2] == sent[:2]
+    assert decoded[2][:3] == sent[2][:3]
+    assert math.isnan(decoded[2].value)
+    with pytest.raises(FormatError):
+        Decoder().decode([message([report(sent[0])[:-1]])])
+    with pytest.raises(FormatError):
+        Decoder().decode([message([b"\x06\x03\0\0\0abc"])])
+
+
+@pytest.mark.parametrize("steps", [range(3), range(7, 700, 7), [5], [0, 1], [3, 1, 2], [0, 5, 6]])
+def test_intermediate_values_keep_their_order_and_need_little(steps) -> None:
+    values = {step: 1 / (1 + step) for step in steps}
+    layout = Layout({})
+    extras = Extras({}, {}, values)
+    sent = Evaluation(0, 0, TrialState.COMPLETE, 0.5, 0.0, 1.0, layout, (), extras)
+    frame = Encoder().frames(sent)
+    (received,) = _evaluations(Decoder().decode([message([frame])]).batches)
+    assert list(received.extras.intermediate_values.items()) == list(values.items())
+    if len(values) > 50:
+        assert len(frame) < 8 * len(values) + 200

@@ -6,7 +6,7 @@ import fnmatch
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from adbo.objective.program.directories import make_directory
 from adbo.objective.program.parameters import suggest_all
 from adbo.objective.program.placeholders import Value
 from adbo.objective.program.process import Streams, run
+from adbo.objective.program.reports import Watcher
 from adbo.objective.program.study_file import StudyFile, read_study_file
 from adbo.objective.program.texts import environment_values
 from adbo.objective.program.value import STDERR, STDOUT, NotFound, as_number
@@ -97,7 +98,8 @@ class Program:
         ProgramFailed
             If it failed, also when it was tried again.
         optuna.TrialPruned
-            If its exit code means that the trial is pruned.
+            If its exit code means that the trial is pruned, or one of its reports was not good
+            enough to go on.
         """
         values = suggest_all(self.study_file.parameters, trial)
         comm = getattr(trial, "comm", None)
@@ -136,8 +138,14 @@ class Program:
         for link in study_file.links:
             (directory / link.name).symlink_to(link)
         absent = frozenset(study_file.parameters.keys() - values.keys())
-        code = self._run(directory, everything, absent)
-        if code in study_file.pruned_codes:
+        watcher = Watcher(study_file.reports, directory, trial)
+        is_pruned, code = False, None
+        try:
+            code = self._run(directory, everything, absent, watcher.look)
+            watcher.finish()
+        except optuna.TrialPruned:
+            is_pruned = True
+        if is_pruned or code in study_file.pruned_codes:
             value = None
         elif code in study_file.success_codes:
             try:
@@ -161,7 +169,11 @@ class Program:
         return {**otherwise, **values}
 
     def _run(
-        self, directory: Path, values: Mapping[str, Value], absent: frozenset[str]
+        self,
+        directory: Path,
+        values: Mapping[str, Value],
+        absent: frozenset[str],
+        look: Callable[[], None],
     ) -> int | None:
         """Run the program to its end or its time limit; return what `process.run` returns."""
         study_file = self.study_file
@@ -177,7 +189,7 @@ class Program:
         stdin = None if study_file.stdin is None else directory / study_file.stdin
         streams = Streams(stdin, directory / STDOUT, directory / STDERR)
         try:
-            return run(command, directory, environment, streams, study_file.timeout)
+            return run(command, directory, environment, streams, study_file.timeout, look)
         except OSError as error:
             raise ProgramFailed(f"cannot start {command[0]}: {one_line(error)}") from None
 

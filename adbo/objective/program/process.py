@@ -10,7 +10,8 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -19,6 +20,9 @@ from adbo.interruption.programs import signal_group
 
 #: Seconds from SIGTERM to SIGKILL. Shorter, srun and mpiexec cannot end their ranks themselves.
 _GRACE = 5.0
+
+#: Seconds between two looks at what the program has written.
+_LOOK = 0.2
 
 #: A shell script that ends the process group $0 when its standard input ends.
 _WATCH = f"read -r line; kill -TERM -$0; sleep {_GRACE:.0f}; kill -KILL -$0"
@@ -42,6 +46,7 @@ def run(
     environment: Mapping[str, str],
     streams: Streams,
     timeout: float | None,
+    look: Callable[[], None] = lambda: None,
 ) -> int | None:
     """Run a program, and end what it has left running.
 
@@ -57,6 +62,8 @@ def run(
         Its standard streams.
     timeout
         Its time limit in seconds, or None.
+    look
+        Called again and again while the program runs; whatever it raises ends the program.
 
     Returns
     -------
@@ -77,13 +84,25 @@ def run(
         child = _Child(command, directory, environment, opened)
         try:
             child.start()
-            ended = child.ended.wait(timeout)
+            ended = _wait(child.ended, timeout, look)
         finally:  # also when the evaluation is abandoned
             child.end()
     if child.error is not None:
         raise child.error
     assert child.process is not None
     return child.process.returncode if ended else None
+
+
+def _wait(ended: threading.Event, timeout: float | None, look: Callable[[], None]) -> bool:
+    """Wait for an end, and look meanwhile; return whether it came in time."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
+        if ended.wait(max(left, 0.0)):
+            return True
+        if deadline is not None and time.monotonic() >= deadline:
+            return False
+        look()
 
 
 class _Child(threading.Thread):

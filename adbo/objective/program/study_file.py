@@ -17,6 +17,7 @@ from adbo.objective.program.command import Argument, read_command
 from adbo.objective.program.input_files import InputFile, read_input_files, read_links
 from adbo.objective.program.parameters import Parameter, read_parameters
 from adbo.objective.program.placeholders import Text
+from adbo.objective.program.reports import ReportPattern, read_reports
 from adbo.objective.program.table import Table, is_integer
 from adbo.objective.program.texts import Texts
 from adbo.objective.program.value import Extraction, read_extraction
@@ -24,7 +25,7 @@ from adbo.objective.program.value import Extraction, read_extraction
 _KEYS = (
     *("parameters", "command", "stdin", "files", "links", "environment", "unset"),
     *("directory", "keep", "timeout", "retries", "success_codes", "pruned_codes"),
-    *("value", "attributes"),
+    *("value", "reports", "attributes"),
 )
 
 #: The trials' directories of a study file are in this directory beside it.
@@ -65,6 +66,8 @@ class StudyFile:
         Exit codes that mean success, and that mean a pruned trial.
     value
         Where the value is found.
+    reports
+        Where intermediate values are found while the program runs, or None.
     attributes
         Where user attributes are found, by name.
     """
@@ -84,6 +87,7 @@ class StudyFile:
     success_codes: frozenset[int]
     pruned_codes: frozenset[int]
     value: Extraction
+    reports: ReportPattern | None
     attributes: Mapping[str, Extraction]
 
 
@@ -131,6 +135,7 @@ def read_study_file(name: str) -> StudyFile:
         success_codes=success_codes,
         pruned_codes=pruned_codes,
         value=read_extraction(top.table("value")),
+        reports=read_reports(top.table("reports")),
         attributes={key: read_extraction(table) for key, table in attributes.tables()},
     )
 

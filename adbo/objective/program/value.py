@@ -102,15 +102,19 @@ def read_extraction(table: Table) -> Extraction:
         table.fail(given[1], f"only one of take, json and regex can be given, not {given[0]}, too")
     file, path, pattern = (table.text(key) for key in ("file", "json", "regex"))
     take = table.word("take", _TAKES, _TAKES[0])
-    regex = None
-    if pattern is not None:
-        try:
-            regex = re.compile(pattern, re.MULTILINE)
-        except re.error as error:
-            table.fail("regex", f"is not a regular expression: {error}")
-        if regex.groups != 1:
-            table.fail("regex", f"has {regex.groups} groups in parentheses: it must have one")
+    regex = None if pattern is None else read_regex(table, pattern)
     return Extraction(file, take, path, regex)
+
+
+def read_regex(table: Table, pattern: str) -> re.Pattern[str]:
+    """Return the regular expression under the key ``regex``, which has one group."""
+    try:
+        regex = re.compile(pattern, re.MULTILINE)
+    except re.error as error:
+        table.fail("regex", f"is not a regular expression: {error}")
+    if regex.groups != 1:
+        table.fail("regex", f"has {regex.groups} groups in parentheses: it must have one")
+    return regex
 
 
 def as_number(text: str) -> float | None:

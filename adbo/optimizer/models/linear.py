@@ -35,30 +35,29 @@ class Posterior:
     white: FloatArray
     deviation: float
 
-    def draw(self, n: int, rng: np.random.Generator, width: float = 1.0) -> FloatArray:
-        """Draw coefficients ``(F, n)``; ``width`` scales their distance from the mean."""
+    def mean(self) -> FloatArray:
+        """Return the posterior mean of the coefficients ``(F,)``."""
+        return self._solve(self.white)
+
+    def draw(self, n: int, rng: np.random.Generator) -> FloatArray:
+        """Draw coefficients ``(F, n)``."""
         normal = rng.standard_normal((len(self.root), n))
-        white = self.white[:, None] + width * self.deviation * normal
+        return self._solve(self.white[:, None] + self.deviation * normal)
+
+    def _solve(self, white: FloatArray) -> FloatArray:
         solution = solve_triangular(self.root, white, trans=1, lower=True, check_finite=False)
         return np.asarray(solution)
 
 
-def fit_linear(
-    features: FloatArray,
-    y: FloatArray,
-    ridge: FloatArray | float,
-    total_weight: float | None = None,
-) -> Posterior:
+def fit_linear(features: FloatArray, y: FloatArray, ridge: FloatArray | float) -> Posterior:
     """Fit a linear model whose coefficients have the prior variance ``noise / ridge``.
 
     Parameters
     ----------
     features, y
-        ``(m, F)`` and finite ``(m,)``. To weight rows, multiply both by the roots of the weights.
+        ``(m, F)`` and finite ``(m,)``.
     ridge
         Positive; one number, or one for each coefficient ``(F,)``.
-    total_weight
-        Sum of the weights; None if rows are not weighted.
     """
     matrix = features.T @ features
     matrix[np.diag_indices_from(matrix)] += ridge
@@ -70,6 +69,5 @@ def fit_linear(
     # of Statistical Learning, 2009, equation 7.64).
     leverage = np.sum(half**2, axis=0)
     left_out = y - residual / np.maximum(1 - leverage, np.finfo(np.float64).eps)
-    n = len(y) if total_weight is None else total_weight
-    deviation = math.sqrt(max(float(y @ residual) / n, 0.0))
+    deviation = math.sqrt(max(float(y @ residual) / len(y), 0.0))
     return Posterior(left_out, np.asarray(root, np.float64), white, deviation)

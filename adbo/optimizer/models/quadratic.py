@@ -57,15 +57,8 @@ def most_coefficients(d: int, most: int) -> int:
     return full if full <= most else 1 + 2 * d
 
 
-def draw_quadratic(
-    z: FloatArray,
-    y: FloatArray,
-    weight: FloatArray,
-    width: float,
-    rng: np.random.Generator,
-    most: int,
-) -> Quadratic:
-    """Draw a quadratic from its posterior, with an isotropic, a diagonal or a full Hessian.
+def fit_quadratic(z: FloatArray, y: FloatArray, most: int) -> Quadratic:
+    """Fit a quadratic with an isotropic, a diagonal or a full Hessian.
 
     The kind of Hessian and the ridge are those with the lowest leave-one-out error.
 
@@ -73,28 +66,20 @@ def draw_quadratic(
     ----------
     z, y
         Points ``(m, d)`` and finite targets ``(m,)``.
-    weight
-        Weight of each point ``(m,)``, at most 1.
-    width
-        Factor of the draw's distance from the posterior mean.
-    rng
-        Source of the draw.
     most
         Upper limit of the coefficients with a full Hessian.
     """
     m, d = z.shape
-    total_weight = float(weight.sum())
-    root = np.sqrt(weight)
-    target = root * (y - np.average(y, weights=weight))
+    target = y - y.mean()
     fitted = []
-    for terms, tied in _hessian_kinds(total_weight, d, most):
+    for terms, tied in _hessian_kinds(m, d, most):
         products = (z[:, terms[0]] * z[:, terms[1]]) @ tied
-        design = root[:, None] * np.concatenate([np.ones((m, 1)), z, products], axis=1)
+        design = np.concatenate([np.ones((m, 1)), z, products], axis=1)
         for ridge in _RIDGES:
-            posterior = fit_linear(design, target, total_weight * ridge, total_weight)
+            posterior = fit_linear(design, target, m * ridge)
             error = float(np.mean((posterior.left_out - target) ** 2))
             fitted.append(_Fit(error, posterior, terms, tied))
-    return best_fit(fitted).draw(width, rng)
+    return best_fit(fitted).quadratic()
 
 
 @dataclass(frozen=True)
@@ -106,16 +91,16 @@ class _Fit:
     terms: tuple[IntArray, IntArray]
     tied: FloatArray
 
-    def draw(self, width: float, rng: np.random.Generator) -> Quadratic:
-        solution = self.posterior.draw(1, rng, width)[:, 0]
-        n = len(solution) - self.tied.shape[1]
-        return _from_coefficients(solution[1:n], self.tied @ solution[n:], self.terms)
+    def quadratic(self) -> Quadratic:
+        coefficients = self.posterior.mean()
+        n = len(coefficients) - self.tied.shape[1]
+        return _from_coefficients(coefficients[1:n], self.tied @ coefficients[n:], self.terms)
 
 
 def _hessian_kinds(
-    m: float, d: int, most: int
+    m: int, d: int, most: int
 ) -> Iterator[tuple[tuple[IntArray, IntArray], FloatArray]]:
-    """Yield the kinds of Hessian that the weight ``m`` of all points allows.
+    """Yield the kinds of Hessian that ``m`` points allow.
 
     A kind is the pairs of columns whose products are terms ``(k,)``, and the matrix ``(k, c)``
     that maps free coefficients to those of the terms. The isotropic kind is always allowed.

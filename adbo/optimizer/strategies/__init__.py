@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adbo.optimizer.strategies.additive import Additive
-from adbo.optimizer.strategies.bowl import Bowl
 from adbo.optimizer.strategies.exploration import Exploration
 from adbo.optimizer.strategies.forest import Forest
 from adbo.optimizer.strategies.gaussian import Gaussian
@@ -21,8 +20,7 @@ DEFAULT_STRATEGIES: Mapping[str, Strategy] = {
     "local": Local(),
     "quadratic": Quadratic(),
     "additive": Additive(),
-    "bowl": Bowl(),
 }
 
 #: Strategies that model the whole space, and work in no region.
-GLOBAL = ("exploration", "additive", "bowl")
+GLOBAL = ("exploration", "additive")

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from adbo.core.space import FloatArray, IntArray
-from adbo.optimizer.candidates import Range, log_uniform
+from adbo.optimizer.candidates import log_uniform
 from adbo.optimizer.distances import embed
 from adbo.optimizer.models.linear import Posterior, fit_linear
 from adbo.optimizer.models.selection import best_fit
 from adbo.optimizer.models.targets import scale_targets
 from adbo.optimizer.regions import Region
 from adbo.optimizer.sample import Geometry
-from adbo.optimizer.view import View
+from adbo.optimizer.view import Range, View
 
 #: Points that are returned: more than one, because some may be known.
 _N_POINTS = 8

@@ -7,13 +7,12 @@ most candidates are near good rows, and the forest is fitted to a bounded sample
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from adbo.core.space import FloatArray
-from adbo.optimizer import candidates
-from adbo.optimizer.candidates import CandidateSettings
+from adbo.optimizer.candidates import generate
 from adbo.optimizer.models.forest import fit_forest
 from adbo.optimizer.models.targets import scale_targets
 from adbo.optimizer.regions import Region
@@ -26,11 +25,12 @@ class Forest:
 
     n_trees: int = 10
     """Trees: more make the standard deviation less noisy and cost time."""
-    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+    n_candidates: int = 1000
+    """Candidates of an ask; more cost time."""
 
     def propose(self, view: View, region: Region, rng: np.random.Generator) -> FloatArray:
         """Return points; see `Strategy`."""
-        points = candidates.generate(region, view.geometry, rng, self.candidates)
+        points = generate(region, view.geometry, rng, self.n_candidates, view.candidates)
         X, cost, n_elites = view.sample.X, view.sample.cost, view.sample.n_elites
         if region.is_basin:
             # Most elites are elsewhere.

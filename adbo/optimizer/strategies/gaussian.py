@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from adbo.core.space import FloatArray
-from adbo.optimizer import candidates
-from adbo.optimizer.candidates import CandidateSettings
+from adbo.optimizer.candidates import generate, refine
 from adbo.optimizer.distances import embed, embedded_columns
 from adbo.optimizer.models.gaussian_process import fit_gaussian_process
 from adbo.optimizer.models.targets import scale_targets
@@ -23,23 +22,19 @@ class Gaussian:
 
     most_rows: int = 80
     """Rows of the model, the most relevant; time grows with the third power."""
-    least_rows: int = 3
-    """Rows that the model needs."""
     kappa_factor: float = 0.5
     """Factor of kappa: the deviation of a process is wider than that of the trees."""
     iterations: int = 8
     """Steps in the fit of the length scales; more cost time."""
     rounds: int = 3
     """Rounds of the search for the minimum, each around the best points of the one before."""
-    candidates: CandidateSettings = field(default_factory=lambda: CandidateSettings(300))
+    n_candidates: int = 300
+    """Points of each round; more cost time."""
 
     def propose(self, view: View, region: Region, rng: np.random.Generator) -> FloatArray:
         """Return points; see `Strategy`."""
         geometry = view.geometry
         X, cost = region.X[: self.most_rows], region.cost[: self.most_rows]
-        finite = np.isfinite(cost)
-        if np.count_nonzero(finite) < self.least_rows:
-            return X[:0]
         y = scale_targets(cost, len(cost))
         if not y.std() > 0:
             return X[:0]
@@ -52,9 +47,11 @@ class Gaussian:
             mean, std = model.predict(embed(points, geometry.categories))
             return points[np.argsort(mean - kappa * std, kind="stable")]
 
-        points = ranked(candidates.generate(region, geometry, rng, self.candidates))
+        settings = view.candidates
+        points = ranked(generate(region, geometry, rng, self.n_candidates, settings))
         if math.isfinite(region.reach):
             return points  # a refinement would leave the region
-        refined = candidates.refine(points, ranked, geometry, rng, self.rounds)
+        exponents = settings.step_exponents
+        refined = refine(points, ranked, geometry, rng, self.rounds, exponents)
         # In a finite space, the refined points are few and may all be known.
         return np.concatenate([refined, points])

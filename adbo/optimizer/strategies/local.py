@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adbo.core.history import ELITES
 from adbo.core.space import FloatArray
 from adbo.optimizer import local_search
-from adbo.optimizer.candidates import Range, log_uniform
+from adbo.optimizer.candidates import log_uniform
 from adbo.optimizer.models.rbf import fit_rbf
 from adbo.optimizer.models.targets import draw_targets
 from adbo.optimizer.regions import Region
-from adbo.optimizer.view import View
+from adbo.optimizer.view import Range, View
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,10 @@ class Local:
     """Minimization of radial basis functions, which follow curved valleys."""
 
     rows_per_coefficient: float = 2.0
-    """Lower limit of the rows, for each of the 1 + d linear coefficients."""
-    most_rows: int = 320
-    """Upper limit of the rows, whose number is log-uniform; more cost time."""
+    """Lower limit of the rows, whose number is log-uniform, for each of the 1 + d linear
+    coefficients."""
     smoothing_exponents: Range = (-4.0, 0.5)
     """Range of U in the ridge 10^U of the smoothed functions, for each row."""
-    rounds: int = local_search.ROUNDS
-    """Rounds of the search for the minimum; steps are halved after each."""
 
     def propose(self, view: View, region: Region, rng: np.random.Generator) -> FloatArray:
         """Return points; see `Strategy`."""
@@ -34,7 +32,7 @@ class Local:
         least = self.rows_per_coefficient * (d + 1)
         if not d or len(region.X) < least:
             return region.X[:0]
-        m = log_uniform(least, max(least, self.most_rows), rng)
+        m = log_uniform(least, max(least, ELITES), rng)
         X, cost = region.X[:m], region.cost[:m]
         smoothing = 10.0 ** rng.uniform(*self.smoothing_exponents)
 
@@ -45,7 +43,7 @@ class Local:
             rng: np.random.Generator,
         ) -> FloatArray:
             model = fit_rbf(z, y, smoothing)
-            return local_search.search(model.predict, z, project, rng, self.rounds)
+            return local_search.search(model.predict, z, project, rng)
 
         y = draw_targets(cost, rng)
         return local_search.minimize_locally(X, y, view.geometry, rng, minimize, region.reach)

@@ -11,11 +11,11 @@ import numpy as np
 
 from adbo.core.space import FloatArray
 from adbo.optimizer import local_search
-from adbo.optimizer.candidates import Range, log_uniform
-from adbo.optimizer.models.quadratic import draw_quadratic, most_coefficients
+from adbo.optimizer.candidates import log_uniform
+from adbo.optimizer.models.quadratic import fit_quadratic, most_coefficients
 from adbo.optimizer.models.targets import plain_targets
 from adbo.optimizer.regions import Region
-from adbo.optimizer.view import View
+from adbo.optimizer.view import Range, View
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,11 @@ class Quadratic:
             project: local_search.Project,
             rng: np.random.Generator,
         ) -> FloatArray:
-            model = draw_quadratic(z, y, np.ones(len(z)), 0.0, rng, self.most_coefficients)
+            model = fit_quadratic(z, y, self.most_coefficients)
             lowest = model.minimizer(self.reach)[None, :]
             projected = project(lowest)
             if (projected != lowest).any():
-                return local_search.search(
-                    model.predict, projected, project, rng, local_search.ROUNDS
-                )
+                return local_search.search(model.predict, projected, project, rng)
             length = 10.0 ** rng.uniform(*self.step_exponents, size=(local_search.N_POINTS, 1))
             return lowest + length * rng.standard_normal((len(length), z.shape[1]))
 

@@ -1,0 +1,181 @@
+"""The cost that a pruned trial is expected to have had in the end, from its last reported value.
+
+A value that was reported early is no result: most trials get better afterwards. But its position
+among the values that others had reported by then tells how good its trial is. So the trial gets
+the cost at this position among the final costs of the complete trials: it is never better than as
+many complete trials as were better then. Between two positions the map is linear. A trial behind
+all of them stays behind by the difference that it had, and one ahead of all gets the best cost.
+
+Notation: a trial that was pruned at its report ``k`` with cost ``v``; ``early (m,)`` the costs of
+complete trials at their report k, ``final (m,)`` their costs in the end, each array in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import TrialState
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+#: Complete trials that are compared with at most; beyond, every second one is left out.
+_MOST_COMPLETE = 4096
+
+#: Most promising pruned trials that are kept for each number of reports.
+_PROMISING = 256
+
+#: Numbers of reports are rounded down to this number of binary digits, so that few differ.
+_DIGITS = 4
+
+
+def expected_costs(v: FloatArray, early: FloatArray, final: FloatArray) -> FloatArray:
+    """Return the expected final costs of pruned trials; `v` itself if nothing is complete.
+
+    Parameters
+    ----------
+    v
+        Costs at the last report ``(n,)``; NaN where a trial has none.
+    early, final
+        Finite costs of complete trials ``(m,)``, each array in ascending order.
+
+    Returns
+    -------
+    FloatArray
+        ``(n,)``, NaN where `v` is; it ascends with `v`.
+    """
+    if not early.size:
+        return v
+    behind = np.maximum(np.nan_to_num(v, nan=0.0, posinf=np.inf) - early[-1], 0.0)
+    return np.where(np.isnan(v), np.nan, np.interp(v, early, final) + behind)
+
+
+@dataclass
+class _Table:
+    """The complete trials with at least k reports."""
+
+    early: FloatArray = field(default_factory=lambda: np.empty(0))
+    final: FloatArray = field(default_factory=lambda: np.empty(0))
+    n_read: int = 0
+
+    def add(self, early: FloatArray, final: FloatArray) -> None:
+        """Add trials ``(n,)``, those with finite costs."""
+        finite = np.isfinite(early) & np.isfinite(final)
+        self.early = np.sort(np.concatenate([self.early, early[finite]]), kind="stable")
+        self.final = np.sort(np.concatenate([self.final, final[finite]]), kind="stable")
+
+
+class PrunedCosts:
+    """Expected costs of the pruned trials of a history, which is read once.
+
+    Parameters
+    ----------
+    sign
+        +1 to minimize, -1 to maximize the reported values.
+    """
+
+    def __init__(self, sign: int) -> None:
+        self._sign = sign
+        self.n_read = 0
+        # Of each row, the number of reports, 0 unless it is pruned, and the cost then.
+        self._k: IntArray = np.zeros(0, dtype=np.int64)
+        self._v: FloatArray = np.zeros(0)
+        # The reports of every `_stride`th complete trial that reported, and its final cost.
+        self._complete: list[tuple[Sequence[float], float]] = []
+        self._stride = 1
+        self._n_complete = 0
+        self._tables: dict[int, _Table] = {}
+        self._promising: dict[int, IntArray] = {}
+
+    def read(
+        self,
+        states: NDArray[np.integer],
+        values: FloatArray,
+        reports: Iterable[tuple[int, Sequence[float]]],
+    ) -> None:
+        """Read new rows.
+
+        Parameters
+        ----------
+        states, values
+            The states and final values of all rows ``(n,)``, in the user's sign.
+        reports
+            The new rows that have reported values, and these values.
+        """
+        start, n = self.n_read, len(states)
+        if n > len(self._k):
+            room = max(n, 2 * len(self._k)) - len(self._k)
+            self._k = np.concatenate([self._k, np.zeros(room, dtype=np.int64)])
+            self._v = np.concatenate([self._v, np.full(room, np.nan)])
+        self._k[start:n], self._v[start:n] = 0, np.nan
+        new: dict[int, list[int]] = {}
+        for row, reported in reports:
+            if states[row] == TrialState.COMPLETE.value:
+                self._add_complete(reported, self._sign * float(values[row]))
+            elif states[row] == TrialState.PRUNED.value:
+                k = rounded(len(reported))
+                self._k[row], self._v[row] = k, self._sign * reported[k - 1]
+                new.setdefault(k, []).append(row)
+        self.n_read = n
+        for k, rows in new.items():
+            self._keep_promising(k, np.array(rows))
+
+    def costs(self, rows: IntArray) -> FloatArray:
+        """Return the expected costs of rows ``(n,)``; NaN unless they are pruned and reported."""
+        k, v = self._k[rows], self._v[rows]
+        costs = v
+        for number in np.unique(k[k > 0]).tolist():
+            table, those = self._table(number), k == number
+            costs[those] = expected_costs(v[those], table.early, table.final)
+        return costs
+
+    def copy(self) -> PrunedCosts:
+        """Return a copy; rows that it reads are unknown to this one."""
+        copy = PrunedCosts(self._sign)
+        copy.__dict__.update(self.__dict__)
+        copy._complete = list(self._complete)
+        copy._tables = {k: replace(table) for k, table in self._tables.items()}
+        copy._promising = dict(self._promising)
+        return copy
+
+    def promising(self) -> tuple[IntArray, FloatArray]:
+        """Return the pruned rows that may be the best ``(n,)``, and their expected costs."""
+        if not self._promising:
+            return np.empty(0, dtype=np.int64), np.empty(0)
+        rows = np.concatenate(list(self._promising.values()))
+        costs = self.costs(rows)
+        finite = np.isfinite(costs)
+        return rows[finite], costs[finite]
+
+    def _add_complete(self, values: Sequence[float], cost: float) -> None:
+        if self._n_complete % self._stride == 0:
+            self._complete.append((values, cost))
+        self._n_complete += 1
+        if len(self._complete) > _MOST_COMPLETE:
+            self._complete = self._complete[::2]
+            self._stride *= 2
+            self._tables = {}
+
+    def _table(self, k: int) -> _Table:
+        """Return the table of a number of reports, with all complete trials."""
+        table = self._tables.setdefault(k, _Table())
+        new = [(r[k - 1], cost) for r, cost in self._complete[table.n_read :] if len(r) >= k]
+        table.n_read = len(self._complete)
+        if new:
+            early, final = np.array(new, dtype=np.float64).T
+            table.add(self._sign * early, final)
+        return table
+
+    def _keep_promising(self, k: int, rows: IntArray) -> None:
+        rows = np.concatenate([self._promising.get(k, rows[:0]), rows])
+        order = np.argsort(self._v[rows], kind="stable")
+        self._promising[k] = rows[order[:_PROMISING]]
+
+
+def rounded(n_reports: int) -> int:
+    """Return a number of reports rounded down to few binary digits."""
+    unused = max(n_reports.bit_length() - _DIGITS, 0)
+    return n_reports >> unused << unused

@@ -1,0 +1,275 @@
+"""Searchers of `training_clock`: adbo, random search, Optuna's TPE, with or without pruning."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.trial import TrialState
+from training_clock import REDUCTION_FACTOR, RUNGS, Searcher, Trial
+
+from adbo.core import rungs
+from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
+from adbo.core.history import History
+from adbo.core.rungs import Report, Rungs
+from adbo.core.settings import KAPPA
+from adbo.core.space import SearchSpace
+from adbo.optimizer.ask import propose
+from adbo.optimizer.sample import Pruned
+from adbo.optimizer.settings import DEFAULT_SETTINGS
+
+Space = Mapping[str, BaseDistribution]
+
+#: Virtual seconds of an ask of adbo, more than was measured.
+ASK_SECONDS = 0.05
+
+
+class Halving:
+    """Decentralized successive halving by the rule of adbo (`adbo.core.rungs`)."""
+
+    def __init__(self) -> None:
+        self._known = History(1)
+        self._rungs = Rungs(rungs.Halving(REDUCTION_FACTOR, RUNGS[0]), self._known)
+
+    def goes_on(self, trial: Trial, step: int, cost: float) -> bool:
+        """Take the cost of a trial at a rung; return whether the trial goes on."""
+        return self._rungs.judge(Report(0, trial.number, step, cost)).goes_on
+
+    def end(self, trial: Trial, state: TrialState) -> None:
+        """Learn that a trial has ended by itself."""
+        reports = Extras(intermediate_values=dict(trial.reports))
+        times = 0.0, 0.0
+        ended = Evaluation(0, trial.number, state, np.nan, *times, Layout({}), (), reports)
+        self._known.extend([to_batch(ended)])
+
+
+class Random:
+    """Random search; with a `Halving` it is ASHA without promotions."""
+
+    n_writes = 0
+
+    def __init__(self, space: Space, seed: int, halving: Halving | None = None) -> None:
+        self._space = SearchSpace(dict(space))
+        self._rng = np.random.default_rng([seed, 7])
+        self._halving = halving
+        self._n = itertools.count()
+        self.prunes = halving is not None
+
+    def ask(self, now: float, worker: int) -> Trial:
+        """Return a trial uniform in the unit cube."""
+        unit = self._rng.random((1, len(self._space)))
+        return Trial(self._space.decode(self._space.from_unit(unit)[0]), next(self._n))
+
+    def ask_seconds(self) -> float:
+        """Return 0."""
+        return 0.0
+
+    def goes_on(self, trial: Trial, step: int, cost: float) -> bool:
+        """Decide by the rungs."""
+        assert self._halving is not None
+        return self._halving.goes_on(trial, step, cost)
+
+    def tell(self, trial: Trial, cost: float | None, started: float, finished: float) -> None:
+        """Learn that a trial has ended."""
+        if self._halving is not None:
+            self._halving.end(trial, _state(cost))
+
+    def stop(self, trial: Trial, started: float, finished: float) -> None:
+        """Learn nothing."""
+
+
+def _state(cost: float | None) -> TrialState:
+    return TrialState.FAIL if cost is None else TrialState.COMPLETE
+
+
+class OneEpoch:
+    """Trains everything for one step until half of the time, then the best ones to the end.
+
+    Egele et al., arXiv 2307.15422. A worker that is idle in the second half continues the best
+    trial that nobody has continued.
+    """
+
+    n_writes = 0
+    prunes = True
+
+    def __init__(self, searcher: Searcher, until: float) -> None:
+        self._searcher = searcher
+        self._switch = until / 2
+        self._waiting: list[tuple[float, int, Trial]] = []
+        self._first_half = True
+
+    def ask(self, now: float, worker: int) -> Trial:
+        """Return a new trial, or one to continue."""
+        self._first_half = now < self._switch
+        if self._first_half or not self._waiting:
+            return self._searcher.ask(now, worker)
+        _, number, trial = heapq.heappop(self._waiting)
+        return Trial(trial.params, number, first=1)
+
+    def ask_seconds(self) -> float:
+        """Return what the other searcher took."""
+        return self._searcher.ask_seconds() if self._first_half else 0.0
+
+    def goes_on(self, trial: Trial, step: int, cost: float) -> bool:
+        """Stop a new trial at the first step."""
+        if step > 1:
+            return True
+        heapq.heappush(self._waiting, (cost, trial.number, trial))
+        return False
+
+    def tell(self, trial: Trial, cost: float | None, started: float, finished: float) -> None:
+        """Tell a failure of a new trial."""
+        if not trial.first:
+            self._searcher.tell(trial, cost, started, finished)
+
+    def stop(self, trial: Trial, started: float, finished: float) -> None:
+        """Tell the cost after one step as if it were the last one."""
+        self._searcher.tell(trial, trial.reports[1], started, finished)
+
+
+class Adbo:
+    """adbo's ranks, which know each other's evaluations at once.
+
+    Parameters
+    ----------
+    space, seed, workers
+        The search space, the seed of all ranks, and their number.
+    halving
+        Stops trials, if there is one.
+    pruned
+        What the ranks learn of stopped trials.
+    """
+
+    n_writes = 0
+
+    def __init__(
+        self,
+        space: Space,
+        seed: int,
+        workers: int,
+        halving: Halving | None = None,
+        pruned: Pruned = Pruned.EXPECTED,
+    ) -> None:
+        self._history = History(1, SearchSpace(dict(space)))
+        self._layout = Layout(dict(space))
+        streams = np.random.SeedSequence(seed).spawn(workers)
+        self._rngs = [np.random.default_rng(stream) for stream in streams]
+        self._halving = halving
+        sample = replace(DEFAULT_SETTINGS.sample, pruned=pruned)
+        self._settings = replace(DEFAULT_SETTINGS, sample=sample)
+        self._n = itertools.count()
+        self.prunes = halving is not None
+        self.cpu_seconds = 0.0
+
+    def ask(self, now: float, worker: int) -> Trial:
+        """Return what the rank proposes."""
+        began = time.thread_time()
+        part = worker, len(self._rngs)
+        rng = self._rngs[worker]
+        proposal = propose(self._history, KAPPA, rng, self._settings, part)
+        self.cpu_seconds += time.thread_time() - began
+        space = self._history.space
+        number = next(self._n)
+        return Trial(space.decode(proposal.point), number, asked=(worker, proposal.origin))
+
+    def ask_seconds(self) -> float:
+        """Return a constant."""
+        return ASK_SECONDS
+
+    def goes_on(self, trial: Trial, step: int, cost: float) -> bool:
+        """Decide by the rungs."""
+        assert self._halving is not None
+        return self._halving.goes_on(trial, step, cost)
+
+    def tell(self, trial: Trial, cost: float | None, started: float, finished: float) -> None:
+        """Append the evaluation."""
+        if self._halving is not None:
+            self._halving.end(trial, _state(cost))
+        self._append(self._evaluation(trial, _state(cost), cost, (started, finished)))
+
+    def stop(self, trial: Trial, started: float, finished: float) -> None:
+        """Append the pruned evaluation."""
+        last = trial.reports[max(trial.reports)]
+        self._append(self._evaluation(trial, TrialState.PRUNED, last, (started, finished)))
+
+    def _append(self, evaluation: Evaluation) -> None:
+        self._history.extend([to_batch(evaluation)])
+
+    def _evaluation(
+        self, trial: Trial, state: TrialState, cost: float | None, times: tuple[float, float]
+    ) -> Evaluation:
+        worker, origin = trial.asked
+        return Evaluation(
+            rank=worker,
+            seq=trial.number,
+            state=state,
+            value=np.nan if cost is None else cost,
+            started=times[0],
+            finished=times[1],
+            layout=self._layout,
+            internal=tuple(self._history.space.encode(trial.params).tolist()),
+            extras=Extras(intermediate_values=dict(trial.reports)),
+            origin=origin,
+        )
+
+
+class Tpe:
+    """Optuna's TPE with the defaults of Optuna 5, one study in a database for all workers."""
+
+    def __init__(self, space: Space, seed: int, pruner: BasePruner | None = None) -> None:
+        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        self._space = dict(space)
+        self._study = optuna.create_study(sampler=sampler, pruner=pruner or NopPruner())
+        self.prunes = pruner is not None
+        self.n_writes = len(space) + 3  # its creation, its parameters, its value and its state
+        self._seconds = 0.0
+        self.cpu_seconds = 0.0
+
+    def ask(self, now: float, worker: int) -> Trial:
+        """Return what the sampler suggests."""
+        began = time.thread_time()
+        asked = self._study.ask(self._space)
+        self._seconds = time.thread_time() - began
+        self.cpu_seconds += self._seconds
+        return Trial(asked.params, asked.number, asked=asked)
+
+    def ask_seconds(self) -> float:
+        """Return the CPU time of the latest ask."""
+        return self._seconds
+
+    def goes_on(self, trial: Trial, step: int, cost: float) -> bool:
+        """Report, and ask the pruner."""
+        trial.asked.report(cost, step)
+        return not trial.asked.should_prune()
+
+    def tell(self, trial: Trial, cost: float | None, started: float, finished: float) -> None:
+        """Finish the trial."""
+        if cost is None:
+            self._study.tell(trial.asked, state=TrialState.FAIL)
+            return
+        if self.prunes:
+            trial.asked.report(cost, max(trial.reports))
+        self._study.tell(trial.asked, cost)
+
+    def stop(self, trial: Trial, started: float, finished: float) -> None:
+        """Finish the trial as pruned."""
+        self._study.tell(trial.asked, state=TrialState.PRUNED)
+
+
+def successive_halving() -> BasePruner:
+    """Return Optuna's pruner with the rungs of the others."""
+    return SuccessiveHalvingPruner(min_resource=RUNGS[0], reduction_factor=REDUCTION_FACTOR)
+
+
+def hyperband(n_steps: int) -> BasePruner:
+    """Return Optuna's pruner with the rungs of the others, for trainings of ``n_steps``."""
+    return HyperbandPruner(
+        min_resource=RUNGS[0], max_resource=n_steps, reduction_factor=REDUCTION_FACTOR
+    )
