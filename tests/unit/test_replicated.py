@@ -294,8 +294,9 @@ def test_a_closed_storage_is_read_only() -> None:
     studies[0].optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     assert storages[0].close(timeout=0) == [1]
     studies[1].optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
-    assert storages[1].close() == []
+    assert storages[1].close(timeout=0) == []
     assert storages[0].close() == []
+    assert storages[1].close() == []
     assert studies[0].trials == studies[1].trials
     assert len(studies[0].trials) == 5
     with pytest.raises(RuntimeError, match="closed"):
