@@ -14,7 +14,9 @@ sends what is missing: only what it has had for longer than a record needs to tr
 rest is still on its way. After a death, and on receiving a frame that does not continue the known
 prefix (which is then ignored), the digest is *urgent*: the neighbour sends everything that is
 missing at once, and asks for what itself lacks. A frame that is new to a rank is pushed on,
-however it came; one that is known is ignored. So duplicates and their order do no harm.
+however it came; one that is known is ignored. So duplicates and their order do no harm. Where all
+ranks send directly, only a death makes repair necessary; before, ranks send digests only if they
+keep much.
 
 **Why every frame that a living rank knows reaches every living rank.** The neighbours of a rank
 are those to which it pushes and from which it is pushed to. A frame is forgotten only when all of
@@ -76,6 +78,7 @@ from adbo.comm.messages import (
     make_message,
     packed,
     parse_message,
+    read_entries,
 )
 from adbo.comm.overlay import Route, incoming, levels, n_digits, outgoing
 
@@ -311,6 +314,11 @@ class Disseminator:
         return self._kept_bytes
 
     @property
+    def _is_reliable(self) -> bool:
+        """Whether each frame comes from the rank that made it, so that none needs repair."""
+        return self.radix >= self.size and not self.failed
+
+    @property
     def _end(self) -> int:
         return self._n_forgotten + len(self._parts)
 
@@ -326,19 +334,30 @@ class Disseminator:
         self._accept(entries, [frame for frame, _ in frames], now)
 
     def _accept_all(
-        self, pieces: Sequence[tuple[_Link, Entries, list[bytes]]], now: float
+        self, pieces: Sequence[tuple[_Link, bytes, list[bytes]]], now: float
     ) -> list[bytes]:
         """Keep what is new of frames that arrived; return it."""
-        entries = np.concatenate([entries for _, entries, _ in pieces])
-        origins = entries[:, ORIGIN]
-        is_next = (entries[:, INDEX] == self.known[origins]).all()
-        if is_next and len(set(origins.tolist())) == len(entries):  # as without trouble
+        entries = read_entries(b"".join([data for _, data, _ in pieces]))
+        if self._continue_known(entries):  # as without trouble
             return self._accept(entries, [f for *_, frames in pieces for f in frames], now)
         new = []
-        for link, entries, frames in pieces:
+        for link, data, frames in pieces:
+            entries = read_entries(data)
             places = np.flatnonzero(self._is_fresh(entries, link)).tolist()
             new += self._accept(entries[places], [frames[i] for i in places], now)
         return new
+
+    def _continue_known(self, entries: Entries) -> bool:
+        """Return whether entries continue what is known, in order and without duplicates."""
+        origin, index = entries[:, ORIGIN], entries[:, INDEX]
+        if (index == self.known[origin]).all():
+            return len(set(origin.tolist())) == len(origin)
+        order = np.argsort(origin, kind="stable")
+        origin, index = origin[order], index[order]
+        expected = self.known[origin]
+        follows = np.flatnonzero(origin[1:] == origin[:-1])
+        expected[follows + 1] = index[follows] + 1
+        return bool((index == expected).all())
 
     def _is_fresh(self, entries: Entries, link: _Link) -> NDArray[np.bool_]:
         """Return which entries continue what is known; ask urgently if one leaves a gap."""
@@ -401,8 +420,12 @@ class Disseminator:
 
     def _choose_whom_to_ask(self, now: float) -> None:
         """Ask the neighbour that was not asked for the longest time, if that is due."""
+        if now < self._awake_since + self.patience:
+            return
+        if self._is_reliable and self._kept_bytes <= self.pace.kept_bytes:
+            return
         neighbours = [link for link in self._links.values() if link.is_neighbour]
-        if not neighbours or now < self._awake_since + self.patience:
+        if not neighbours:
             return
         interval = self.pace.digest / len(neighbours)
         if now >= self._last_asked + interval:
@@ -419,16 +442,18 @@ class Disseminator:
         """
         messages, others = [], []
         end, data = self._end, b""
-        for link in list(self._links.values()):
-            must_tell = is_complete and not link.is_told
-            if link.must_ask or link.asks or must_tell or link.cursor < end - 1:
+        if not self._parts:
+            return [], list(self._links.values())
+        part = self._parts[-1]
+        self._set_routes(part)
+        for link in self._links.values():
+            if link.must_ask or link.asks or (is_complete and not link.is_told):
                 others.append(link)
+            elif link.cursor == end:
                 continue
-            if link.cursor == end:
-                continue
-            part = self._parts[-1]
-            n = 0 if link.route is None else self._on_route(part, link)[1]
-            if n == 0:
+            elif link.cursor < end - 1:
+                others.append(link)
+            elif link.route is None or (n := part.n_on_route[link.row]) == 0:
                 link.cursor = end
             elif n == len(part.frames) and room(link.peer) > 0:
                 link.cursor = end
@@ -467,7 +492,7 @@ class Disseminator:
         while link.cursor < end and size < room * self.pace.message_bytes:
             part = self._parts[link.cursor - self._n_forgotten]
             link.cursor += 1
-            mask, _ = self._on_route(part, link)
+            mask = self._on_route(part, link)
             if was_full:  # it may have received them from others meanwhile
                 mask = mask & self._lacks(link, part)
             if mask.any():
@@ -487,7 +512,7 @@ class Disseminator:
                 if part.since > now - self.patience:
                     return
                 if link.route is not None:  # what was pushed is under way
-                    mask &= ~self._on_route(part, link)[0]
+                    mask &= ~self._on_route(part, link)
             if mask.any():
                 yield part.chosen(mask)
 
@@ -496,17 +521,30 @@ class Disseminator:
         lacks: NDArray[np.bool_] = part.entries[:, INDEX] >= link.known[part.entries[:, ORIGIN]]
         return lacks
 
-    def _on_route(self, part: Part, link: _Link) -> tuple[NDArray[np.bool_], int]:
-        """Return which frames are pushed to a neighbour, ``(n,)``, and their number."""
-        if part.on_routes is None:
-            distance = (self.rank - part.entries[:, ORIGIN]) % self.size
-            digits, room = self._routes
-            part.on_routes = (self._levels[distance] > digits) & (distance < room)
-            part.n_on_route = part.on_routes.sum(axis=1).tolist()
-        return part.on_routes[link.row], part.n_on_route[link.row]
+    def _on_route(self, part: Part, link: _Link) -> NDArray[np.bool_]:
+        """Return which frames are pushed to a neighbour, ``(n,)``."""
+        self._set_routes(part)
+        mask: NDArray[np.bool_] = part.on_routes[link.row]
+        return mask
+
+    def _set_routes(self, part: Part) -> None:
+        """Find out which frames are pushed to which neighbour, unless that is known."""
+        if part.n_on_route:
+            return
+        digits, room = self._routes
+        if self.radix >= self.size:  # the same, sooner: only what this rank made is pushed
+            own = part.entries[:, ORIGIN] == self.rank
+            part.on_routes = own[np.newaxis].repeat(len(digits), axis=0)
+            part.n_on_route = [int(np.count_nonzero(own))] * len(digits)
+            return
+        distance = (self.rank - part.entries[:, ORIGIN]) % self.size
+        part.on_routes = (self._levels[distance] > digits) & (distance < room)
+        part.n_on_route = part.on_routes.sum(axis=1).tolist()
 
     def _forget(self) -> None:
         """Forget what all neighbours know, except for the latest frames."""
+        if self._kept_bytes <= self.pace.kept_bytes:
+            return
         number = min((x.confirmed for x in self._links.values() if x.is_neighbour), default=0)
         number = self._end if self.size == 1 else number
         n = 0
@@ -530,7 +568,7 @@ class Disseminator:
         room = [[self.size - route.offset] for route in routes.values()]
         self._routes = np.array(digits, dtype=np.int64), np.array(room, dtype=np.int64)
         for part in self._parts:
-            part.on_routes = None
+            part.n_on_route = ()
 
     def _link(self, peer: int) -> _Link:
         """Return the link to a rank, which need not be a neighbour yet."""

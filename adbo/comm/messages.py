@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from adbo.core.wire import FORMAT_VERSION, MAGIC, FormatError
 #: the digest if there is one, and the frames. An entry is four numbers of 32 bits.
 _HEAD = struct.Struct("<4sBBxxI")
 ORIGIN, INDEX, SIZE, KIND = range(4)
-_ENTRY_BYTES = 16
+_ENTRY = struct.Struct("<4i")
 DIGEST, URGENT, ASKS_BACK, COMPLETE = 1, 2, 4, 8
 
 #: Kinds of entries: a frame, the last frame of a stream, a report of deaths.
@@ -43,10 +43,10 @@ class Part:
     """Bytes of the frames."""
     since: float
     """When the first of them became known."""
-    on_routes: NDArray[np.bool_] | None = None
-    """Which frames take which route, ``(routes, n)``."""
+    on_routes: NDArray[np.bool_] = field(default_factory=lambda: np.empty((0, 0), dtype=np.bool_))
+    """Which frames take which route, ``(routes, n)``; valid with `n_on_route`."""
     n_on_route: Sequence[int] = ()
-    """The number of frames that take each route, ``(routes,)``."""
+    """The number of frames that take each route, ``(routes,)``; empty until it is known."""
 
     @property
     def memory(self) -> int:
@@ -63,8 +63,8 @@ class Part:
 
 def parse_message(
     data: bytes, size: int
-) -> tuple[int, Entries, NDArray[np.int32] | None, list[bytes]]:
-    """Return the flags, the entries, the digest, and the frames of a message."""
+) -> tuple[int, bytes, NDArray[np.int32] | None, list[bytes]]:
+    """Return the flags, the entries as bytes, the digest, and the frames of a message."""
     if len(data) < _HEAD.size:
         raise FormatError("not a message of adbo")
     magic, version, flags, n = _HEAD.unpack_from(data)
@@ -75,14 +75,14 @@ def parse_message(
             f"message of format version {version}, but this is adbo's version {FORMAT_VERSION}:"
             " run the same adbo on every rank"
         )
-    start = _HEAD.size + n * _ENTRY_BYTES
+    start = _HEAD.size + n * _ENTRY.size
     end = start + (4 * size if flags & DIGEST else 0)
     if len(data) < end:
         raise FormatError("truncated message")
-    entries = np.frombuffer(data, dtype="<i4", count=4 * n, offset=_HEAD.size).reshape(n, 4)
+    entries = data[_HEAD.size : start]
     digest = np.frombuffer(data, dtype="<i4", count=size, offset=start) if end > start else None
     frames = []
-    for origin, _, length, _ in entries.tolist():
+    for origin, _, length, _ in _ENTRY.iter_unpack(entries):
         if not 0 <= origin < size or length < 0:
             raise FormatError("message with an unknown origin")
         frames.append(data[end : end + length])
@@ -90,6 +90,11 @@ def parse_message(
     if end != len(data):
         raise FormatError("truncated message")
     return flags, entries, digest, frames
+
+
+def read_entries(data: bytes) -> Entries:
+    """Return entries from their bytes."""
+    return np.frombuffer(data, dtype="<i4").reshape(-1, 4)
 
 
 def make_message(flags: int, entries: Entries, digest: bytes, frames: Sequence[bytes]) -> bytes:

@@ -103,13 +103,13 @@ class World:
         return [rank for rank in range(self.size) if rank not in self.dead]
 
 
-#: They keep nothing that is confirmed, which the memory of real ranks would hide.
+#: Some keep nothing that is confirmed, which the memory of real ranks would hide.
 _worlds = st.builds(
     World,
     st.integers(1, 40),
     st.integers(2, 8),
     st.builds(Random, st.integers(0, 10**6)),
-    st.just(Pace(kept_bytes=0)),
+    st.sampled_from([Pace(kept_bytes=0), Pace()]),
     st.sampled_from([0.0, 0.2, 3.0]),
     st.sampled_from([0.0, 0.3]),
 )
@@ -165,6 +165,27 @@ def test_without_trouble_each_frame_is_sent_once_and_takes_few_hops(size: int, r
         ages = [when - born[frame] for frame, when in heard.items()]
         assert max(ages) <= (hops + 1) * world.pace.tick
     assert not world.twice
+
+
+def test_ranks_that_send_directly_do_not_ask_until_one_dies() -> None:
+    world = World(8, 8, Random(1))
+    for rank in range(8):
+        world.publish(rank, b"%d" % rank)
+    world.run(60)
+    assert world.n_messages == 8 * 7
+    world.die(3)
+    world.run(60)
+    assert world.n_messages > 8 * 7 + 6 * 7
+
+
+def test_two_messages_of_one_origin_may_be_read_together() -> None:
+    sender, receiver = Disseminator(0, 3, 3), Disseminator(1, 3, 3)
+    sent = []
+    for n in range(3):
+        sender.publish([b"%d" % n], float(n))
+        sent += [(0, data) for peer, data in sender.poll(float(n), lambda peer: 9) if peer == 1]
+    assert receiver.receive(sent[:2], 3.0) == [b"0", b"1"]
+    assert receiver.receive([sent[2], sent[1], sent[2]], 3.0) == [b"2"]
 
 
 def test_a_silent_rank_does_not_hold_up_the_others() -> None:
