@@ -4,12 +4,14 @@
     mpiexec -n 32 python experiments/messaging.py --silent 20 --records 1000
     mpiexec -n 32 python experiments/messaging.py --silent 20 --records 1000 --listen
     mpiexec -n 32 python experiments/messaging.py --evaluation 0.002 --records 6250
+    mpiexec -n 64 python experiments/messaging.py --listen --evaluation 1 --radix 64
     python experiments/messaging.py --plot DIR
 
 Every rank repeatedly sleeps for ``--evaluation`` seconds, sends one record to all peers, and
 receives theirs. With ``--silent``, rank 0 first sends and receives nothing for some seconds, as if
 an objective held the process. With ``--listen``, a thread receives during evaluations and silence,
-as in a run with an MPI library that allows threads. Rank 0 prints one JSON object; with
+as in a run with an MPI library that allows threads. With ``--radix`` as the number of ranks, all
+send directly to all others. Rank 0 prints one JSON object; with
 ``--output`` it also stores the distribution of the ages, which ``--plot`` draws.
 
 CPU time is that of the threads, so that it can be measured with more ranks than cores. The age of
@@ -24,9 +26,10 @@ import hashlib
 import json
 import resource
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +38,12 @@ from optuna.trial import TrialState
 from versions import code_version, save
 
 from adbo.comm.background import BackgroundReceiver
+from adbo.comm.endpoint import Endpoint, MessagingSettings
 from adbo.core.evaluation import Evaluation, Layout, to_batch
 from adbo.core.history import History
+
+if TYPE_CHECKING:
+    from adbo.comm.mpi import MpiMail
 
 LAYOUT = Layout({f"x{i}": FloatDistribution(0, 1) for i in range(5)})
 
@@ -48,6 +55,7 @@ def main() -> None:
     parser.add_argument("--evaluation", type=float, default=0.05, help="seconds")
     parser.add_argument("--silent", type=float, default=0.0, help="seconds, on rank 0")
     parser.add_argument("--listen", action="store_true", help="receive in a thread")
+    parser.add_argument("--radix", type=int, help="of the overlay; by default as in a run")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder to store the ages in")
     parser.add_argument(
         "--plot", type=Path, metavar="DIR", help="draw the ages stored in a folder"
@@ -63,10 +71,12 @@ def measure(options: argparse.Namespace) -> None:
     """Send and receive; rank 0 prints the summary."""
     from mpi4py import MPI
 
-    from adbo.comm.mpi import MpiTransport
+    from adbo.comm.mpi import MpiMail
 
     comm = MPI.COMM_WORLD
-    transport = MpiTransport(comm)
+    mail = MpiMail(comm)
+    posted = _count(mail)
+    transport = Endpoint(mail, MessagingSettings(radix=options.radix))
     history = History()
     rng = np.random.default_rng(comm.rank)
     ages: list[float] = []
@@ -81,7 +91,9 @@ def measure(options: argparse.Namespace) -> None:
         ages.extend(now - t for batch in batches for t in batch.rows["finished"])
 
     listener = (
-        BackgroundReceiver(receive) if options.listen and transport.may_use_threads else None
+        BackgroundReceiver(receive, lambda: transport.seconds_until_due)
+        if options.listen and transport.may_use_threads
+        else None
     )
 
     def evaluate(seconds: float) -> None:
@@ -108,6 +120,7 @@ def measure(options: argparse.Namespace) -> None:
         receive()
         catch_up = max(catch_up, time.perf_counter() - start)
     loop = time.time() - wall
+    n_messages = posted.total()
     transport.leave({"rank": comm.rank})
     while not transport.settled:
         receive()
@@ -123,6 +136,9 @@ def measure(options: argparse.Namespace) -> None:
             _digest(history),
             ages,
             catch_up,
+            n_messages,
+            len(posted),
+            transport.dissemination.kept_bytes / 2**20,
         )
     )
     if comm.rank == 0 and figures is not None:
@@ -130,7 +146,21 @@ def measure(options: argparse.Namespace) -> None:
         summary["evaluations_per_second_by_quarter"] = _rates(history)
         print(json.dumps(summary))
         if options.output:
-            _keep(options.output, summary, np.concatenate([ages for *_, ages, _ in figures]))
+            _keep(
+                options.output, summary, np.concatenate([ages for *_, ages, _, _, _, _ in figures])
+            )
+
+
+def _count(mail: MpiMail) -> Counter[int]:
+    """Return the number of messages to each rank, which grows from now on."""
+    post, posted = mail.post, Counter[int]()
+
+    def count(peer: int, data: bytes) -> None:
+        posted[peer] += 1
+        post(peer, data)
+
+    mail.post = count  # type: ignore[method-assign]
+    return posted
 
 
 def _rates(history: History) -> list[float]:
@@ -181,9 +211,9 @@ def _megabytes() -> float:
 def _summary(
     figures: Sequence[tuple[Any, ...]], ranks: int, options: argparse.Namespace
 ) -> dict[str, object]:
-    from adbo.comm.mpi import MessagingSettings
-
-    cpu, sent, loops, growth, digests, ages, catch_up = zip(*figures, strict=True)
+    (cpu, sent, loops, growth, digests, ages, catch_up, n_messages, receivers, kept) = zip(
+        *figures, strict=True
+    )
     per_record = 1e6 * sum(cpu) / sum(sent)
     median, high = np.quantile(np.concatenate(ages), [0.5, 0.99])
     return {
@@ -197,12 +227,9 @@ def _summary(
         "all_histories_equal": len(set(digests)) == 1,
         "cpu_microseconds_per_record_sent_and_received": round(per_record, 2),
         "share_of_time": round(sum(cpu) / sum(loops), 4),
-        # For 4,096 ranks with evaluations of 1 s: the fraction of their time that messages would
-        # take if each record were sent at once, and the interval at which they are sent instead.
-        "share_at_4096_ranks_uncoalesced": round(4095e-6 * per_record, 4),
-        "seconds_between_rounds_at_4096_ranks": round(
-            4095e-6 * per_record / MessagingSettings().share, 2
-        ),
+        "messages_out_per_evaluation": round(sum(n_messages) / ranks / options.records, 2),
+        "receivers_of_a_rank": max(receivers),
+        "megabytes_kept_largest": round(max(kept), 2),
         "age_seconds_median": round(float(median), 4),
         "age_seconds_99": round(float(high), 4),
         "longest_receive_seconds": round(max(catch_up), 3),

@@ -323,9 +323,9 @@ def _add_simulate(commands: Any) -> None:
     parser.add_argument(
         "--latency",
         type=float,
-        default=0.0,
         metavar="SECONDS",
-        help="time until a result is known to the other workers of its job (default: 0)",
+        help="time until a result is known to the other workers of its job (default: as among real"
+        " ranks)",
     )
     parser.add_argument(
         "--jobs",

@@ -16,7 +16,7 @@ from adbo.cli.points import read_points
 from adbo.comm.environment import process_name
 from adbo.comm.launch import OF_NODE, find_ranks, use_node
 from adbo.comm.protocols import Ranks
-from adbo.core.errors import UsageError
+from adbo.core.errors import RankDied, UsageError
 from adbo.core.settings import Settings
 from adbo.core.summary import Summary
 from adbo.interruption.exits import ENDED_BY, exit_forbidden
@@ -49,6 +49,22 @@ def _run(
     options: argparse.Namespace, settings: Settings, isolated: IsolatedObjective | None
 ) -> int:
     ranks = find_ranks()
+    try:
+        return _run_on(ranks, options, settings, isolated)
+    except RankDied as error:
+        if error.speaks:
+            print_error(str(error))
+            ranks.abort(FAILED)
+        ranks.depart(FAILED)
+        raise
+
+
+def _run_on(
+    ranks: Ranks,
+    options: argparse.Namespace,
+    settings: Settings,
+    isolated: IsolatedObjective | None,
+) -> int:
     settings = _with_points(within_walltime(settings, ranks), options.enqueue, ranks)
     use_node(ranks, options.gpus_per_node)
     storage, place = settings.storage, Path.cwd()

@@ -25,10 +25,17 @@ class BackgroundReceiver:
     ----------
     receive
         Called by the thread every `INTERVAL` seconds, only within `lent`.
+    seconds_until_due
+        Returns the seconds to wait before a call, if they are fewer.
     """
 
-    def __init__(self, receive: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        receive: Callable[[], object],
+        seconds_until_due: Callable[[], float] = lambda: INTERVAL,
+    ) -> None:
         self._receive = receive
+        self._seconds_until_due = seconds_until_due
         self._lock = threading.Lock()
         self._is_lent = threading.Event()
         self._hurried = threading.Event()
@@ -71,7 +78,7 @@ class BackgroundReceiver:
         try:
             while True:
                 self._is_lent.wait()
-                self._hurried.wait(INTERVAL)
+                self._hurried.wait(min(INTERVAL, self._seconds_until_due() or INTERVAL))
                 self._hurried.clear()
                 with self._lock:
                     if self._is_lent.is_set():

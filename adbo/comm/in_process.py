@@ -4,73 +4,59 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TypeVar
 
-from adbo.comm.inbox import Inbox
+from adbo.comm.endpoint import Endpoint
 from adbo.core.errors import UsageError
-from adbo.core.evaluation import Evaluation
-from adbo.core.wire import Encoder, Received, farewell, message
 
 T = TypeVar("T")
 
 
-class InProcessTransport:
-    """A `Transport` of one rank of a network within this process.
+class Queues:
+    """The `Mail` of one rank of a network within this process.
 
     Parameters
     ----------
     queues
-        The incoming messages of all ranks.
+        The incoming messages of all ranks, each with its sender.
     rank
         This rank.
     """
 
-    def __init__(self, queues: Sequence[deque[bytes]], rank: int) -> None:
+    def __init__(self, queues: Sequence[deque[tuple[int, bytes]]], rank: int) -> None:
         self.rank = rank
         self.size = len(queues)
         self.failed: set[int] = set()  # the ranks of one process die together
         self.may_use_threads = self.size == 1
         self._queues = queues
-        self._inbox = Inbox()
-        self.farewells = self._inbox.farewells
-        self._encoder = Encoder()
 
-    def broadcast(self, *evaluations: Evaluation) -> None:
-        """Put evaluations into the queue of every peer."""
-        if self.size > 1:
-            self.send(*map(self._encoder.frames, evaluations))
+    def room(self, peer: int) -> int:
+        """Return that a queue has room for another message."""
+        return 1
 
-    def send(self, *frames: bytes) -> None:
-        """Put frames into the queue of every peer."""
-        data = message(frames)
-        for peer, queue in enumerate(self._queues):
-            if peer != self.rank:
-                queue.append(data)
+    def post(self, peer: int, data: bytes) -> None:
+        """Put a message into the queue of a peer."""
+        self._queues[peer].append((self.rank, data))
 
-    def receive(self) -> Received:
+    def collect(self) -> list[tuple[int, bytes]]:
         """Return everything in this rank's queue."""
         queue = self._queues[self.rank]
-        return self._inbox.open([queue.popleft() for _ in range(len(queue))])
-
-    def leave(self, statistics: Mapping[str, Any]) -> None:
-        """Tell every peer that no evaluation of this rank follows."""
-        self.farewells[self.rank] = dict(statistics)
-        self.send(farewell(statistics))
+        return [queue.popleft() for _ in range(len(queue))]
 
     @property
-    def settled(self) -> bool:
-        """Whether every rank has left and this rank has received everything."""
-        return len(self.farewells) == self.size and not self._queues[self.rank]
+    def is_idle(self) -> bool:
+        """Whether everything sent has arrived: it is in the queues."""
+        return True
 
     def barrier(self) -> None:
         """Do nothing: the ranks of one process end together."""
 
 
-def network(size: int) -> list[InProcessTransport]:
+def network(size: int) -> list[Endpoint]:
     """Return the transports of `size` ranks in this process that hear each other."""
-    queues: list[deque[bytes]] = [deque() for _ in range(size)]
-    return [InProcessTransport(queues, rank) for rank in range(size)]
+    queues: list[deque[tuple[int, bytes]]] = [deque() for _ in range(size)]
+    return [Endpoint(Queues(queues, rank)) for rank in range(size)]
 
 
 class SingleRank:
@@ -79,7 +65,7 @@ class SingleRank:
     rank = 0
     size = 1
 
-    def transport(self) -> InProcessTransport:
+    def transport(self) -> Endpoint:
         """Return a network without peers."""
         return network(1)[0]
 

@@ -1,23 +1,23 @@
-"""What a rank does with messages of its peers, whatever brought them."""
+"""What a rank does with the frames of its peers, whatever brought them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from adbo.core.wire import Decoder, Received
+from adbo.core.wire import Decoder, Received, message
 
 
 class Inbox:
-    """Decodes messages, and remembers who has left."""
+    """Decodes frames, and remembers who has left."""
 
     def __init__(self) -> None:
         self.farewells: dict[int, dict[str, Any]] = {}
         self._decoder = Decoder()
 
-    def open(self, messages: Sequence[bytes]) -> Received:
-        """Return the content of messages."""
-        received = self._decoder.decode(messages)
+    def open(self, frames: Sequence[bytes]) -> Received:
+        """Return the content of frames."""
+        received = self._decoder.decode([message(frames)] if frames else [])
         for statistics in received.farewells:
             self.farewells[int(statistics["rank"])] = statistics
         return received

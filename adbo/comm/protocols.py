@@ -24,7 +24,8 @@ class Exchange(Protocol):
 class Transport(Protocol):
     """One stream of frames from this rank to its peers, and their streams to this rank.
 
-    Frames are delivered to every living peer, in order, each once. Nothing but `barrier` waits.
+    Frames are delivered to every living peer, in order, each once; see
+    `adbo.comm.dissemination`. Nothing but `barrier` waits.
     """
 
     rank: int
@@ -52,11 +53,49 @@ class Transport(Protocol):
         """
 
     @property
+    def agreed(self) -> bool:
+        """Whether this rank has all that any living rank has of the failed ones."""
+
+    @property
+    def seconds_until_due(self) -> float:
+        """Seconds until messages may be sent again; a call of `receive` before only receives."""
+
+    @property
     def settled(self) -> bool:
-        """Whether all living ranks have left, and everything sent to and by this one arrived."""
+        """Whether every living rank has everything, as far as this one is needed for it."""
 
     def barrier(self) -> None:
         """Wait until every rank is settled; give up if one has died."""
+
+
+class Mail(Protocol):
+    """What carries messages between two ranks: each once, those of a sender in their order.
+
+    Nothing but `barrier` waits.
+    """
+
+    rank: int
+    size: int
+    may_use_threads: bool
+    """Whether one thread at a time may use it, but not always the same."""
+    failed: set[int]
+    """Ranks whose processes have ended before this one."""
+
+    def room(self, peer: int) -> int:
+        """Return the number of messages that may be posted to a peer now."""
+
+    def post(self, peer: int, data: bytes) -> None:
+        """Begin to send a message."""
+
+    def collect(self) -> list[tuple[int, bytes]]:
+        """Return the messages that have arrived since the last call, each with its sender."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all messages to living ranks have been taken by their receivers."""
+
+    def barrier(self) -> None:
+        """Wait until all ranks call it, and ignore what arrives; give up if one has died."""
 
 
 class Ranks(Protocol):

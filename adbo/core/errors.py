@@ -9,6 +9,22 @@ class UsageError(ValueError):
     """Wrong usage; the message is one line that says what is wrong and what would be right."""
 
 
+class RankDied(RuntimeError):
+    """A rank died while all ranks were needed; the message is one line.
+
+    Parameters
+    ----------
+    text
+        The message.
+    speaks
+        Whether this rank shall tell it and end the job: the lowest one that lives.
+    """
+
+    def __init__(self, text: str, speaks: bool) -> None:
+        super().__init__(text)
+        self.speaks = speaks
+
+
 def signal_name(number: int) -> str:
     """Return the name of a signal, such as SIGTERM."""
     try:

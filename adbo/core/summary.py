@@ -73,6 +73,8 @@ class Summary:
         The utilization of a simulation if asking and telling took no time.
     ask_seconds_median
         Median of the seconds that an ask took; NaN, null in JSON, if nothing was asked.
+    news_age_seconds
+        Of a simulation, the median and the 99 % quantile of the age at which ranks see a record.
     evaluations_per_rank
         Finished evaluations of this run by rank, or of a study by job and rank.
     status, reason
@@ -108,6 +110,7 @@ class Summary:
     utilization: float
     utilization_attainable: float | None = None
     ask_seconds_median: float | None = None
+    news_age_seconds: list[float] | None = None
     evaluations_per_rank: list[int]
     seed: int | None = None
     status: int | None = None

@@ -10,7 +10,6 @@ the length of its payload (4 bytes) and the payload. Kinds:
 - a *record*: the header and the internal values of one evaluation; then, if it has extras, the
   intermediate values, and the attributes as JSON;
 - a *farewell*: no record of this rank follows; with statistics about the rank;
-- a *death notice*: another rank has died; with how much of its stream has been received;
 - a *change* of a replicated Optuna storage (`adbo.replicated`), a JSON array;
 - a *report* of a running trial at a rung (`adbo.core.rungs`), named by rank, sequence number of
   the trial, and number of reports.
@@ -32,8 +31,8 @@ from adbo.core.rungs import Report
 T = TypeVar("T")
 
 MAGIC = b"adbo"
-FORMAT_VERSION = 5
-_LAYOUT, _RECORD, _FAREWELL, _DEATH_NOTICE, _CHANGE, _REPORT = 1, 2, 3, 4, 5, 6
+FORMAT_VERSION = 6
+_LAYOUT, _RECORD, _FAREWELL, _CHANGE, _REPORT = 1, 2, 3, 4, 5
 _FRAME = struct.Struct("<BI")
 _REPORT_PAYLOAD = struct.Struct("<iQId")
 _PREFIX = MAGIC + bytes([FORMAT_VERSION])
@@ -68,11 +67,6 @@ def farewell(statistics: Mapping[str, Any]) -> bytes:
     return _frame(_FAREWELL, json.dumps(statistics).encode())
 
 
-def death_notice(notice: Mapping[str, Any]) -> bytes:
-    """Return a frame that tells of the death of a rank; see `adbo.comm.failover`."""
-    return _frame(_DEATH_NOTICE, json.dumps(notice).encode())
-
-
 def change(text: str) -> bytes:
     """Return the frame of one change of a replicated study, given as a JSON array."""
     return _frame(_CHANGE, text.encode())
@@ -93,7 +87,6 @@ class Received(NamedTuple):
 
     batches: list[Batch]
     farewells: list[dict[str, Any]]
-    death_notices: list[dict[str, Any]]
     changes: list[list[Any]]
     reports: list[Report]
 
@@ -194,7 +187,6 @@ def _change(payload: bytes) -> list[Any]:
 
 _PARSERS: dict[int, Callable[[bytes], Any]] = {
     _FAREWELL: _notice,
-    _DEATH_NOTICE: _notice,
     _CHANGE: _change,
     _REPORT: _report,
 }

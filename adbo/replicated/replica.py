@@ -22,7 +22,7 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adbo.core.trial_json import decode_trial, encode_trial
+from adbo.core.trial_json import decode_trial
 from adbo.replicated.trial_changes import changed
 
 #: The name and the incarnation of a study.
@@ -104,7 +104,6 @@ class Replica:
 
     def __init__(self) -> None:
         self.clock = 0
-        self.known: dict[int, int] = {}  # rank to the clock of its latest change
         self.conflict: str | None = None  # a contradiction between ranks
         self.studies: dict[int, ReplicatedStudy] = {}
         self.entries: dict[int, ReplicatedTrial] = {}
@@ -130,10 +129,9 @@ class Replica:
         """Apply one change, unless it was applied before."""
         clock, rank, kind, name, incarnation, *rest = change
         self.clock = max(self.clock, clock)
-        self.known[rank] = max(self.known.get(rank, 0), clock)
         key, stamp = (name, incarnation), (clock, rank)
         study = self._by_key.get(key)
-        if key in self._deleted or kind == "nothing":
+        if key in self._deleted:
             return
         if kind == "study":
             self._create(key, rest[0])
@@ -145,35 +143,6 @@ class Replica:
             study.set_attr(stamp, *rest)
         else:
             self._change_trial(study, change)
-
-    def since(self, rank: int, start: int, stop: int) -> list[Change]:
-        """Return changes with the effect of those that a rank made after `start` until `stop`.
-
-        A replica that has applied the changes of that rank until `start` and then these has the
-        same state as one that has applied its changes until `stop`.
-        """
-
-        def is_meant(stamp: Stamp) -> bool:
-            return stamp[1] == rank and start < stamp[0] <= stop
-
-        news: list[Change] = [
-            [*stamp, "delete", *key] for key, stamp in self._deleted.items() if is_meant(stamp)
-        ]
-        for study in self.studies.values():
-            directions = [direction.name for direction in study.directions]
-            news.append([start, rank, "study", *study.key, directions])
-            news += [
-                [*stamp, "attr", *study.key, scope, name, study.attrs[scope][name]]
-                for (scope, name), stamp in study.stamps.items()
-                if is_meant(stamp)
-            ]
-            for entry in study.entries.values():
-                if is_meant(entry.stamp):
-                    trial = entry.trial
-                    place = (trial._trial_id, entry.version, trial.number, entry.runner)
-                    news.append([*entry.stamp, "trial", *study.key, *place, encode_trial(trial)])
-        # The last one moves the clock to `stop`, once all others have been applied.
-        return [*sorted(news, key=lambda change: change[0]), [stop, rank, "nothing", "", 0]]
 
     def abandon(self, rank: int) -> None:
         """Fail the running trials of a dead rank; every survivor does so by itself."""

@@ -15,7 +15,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adbo.comm.background import BackgroundSender
 from adbo.comm.backoff import Backoff
-from adbo.comm.failover import Failover
 from adbo.comm.in_process import network
 from adbo.comm.protocols import Transport
 from adbo.core.trial_json import encode_trial
@@ -44,7 +43,6 @@ class Replicator:
         self.closed = False
         self._transport = transport
         self._outbox: list[str] = []
-        self._failover = Failover(self, transport)
         self._background = BackgroundSender(self._exchange)
         self._introduced: set[Key] = set()  # studies that this rank has told the others of
         self._abandoned: set[int] = set()  # failed ranks whose running trials were failed here
@@ -54,14 +52,13 @@ class Replicator:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return all that is known, for a copy without peers."""
-        not_copied = ("lock", "_transport", "_failover", "_background")
+        not_copied = ("lock", "_transport", "_background")
         return {name: value for name, value in self.__dict__.items() if name not in not_copied}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.lock = threading.RLock()
         self._transport = network(1)[0]
-        self._failover = Failover(self, self._transport)
         self._background = BackgroundSender(self._exchange)
 
     def start_background(self) -> None:
@@ -167,25 +164,14 @@ class Replicator:
             missing = set(range(self._transport.size)) - self._transport.farewells.keys()
         return sorted(missing - self._transport.failed)
 
-    def known(self, rank: int) -> int:
-        """Return the clock of the latest change of a rank."""
-        return self.replica.known.get(rank, 0)
-
-    def resend(self, rank: int, start: int, stop: int) -> None:
-        """Send the changes that a failed rank made between two clocks."""
-        changes = self.replica.since(rank, start, stop)
-        self._send([json.dumps(change) for change in changes])
-
     def _apply_arrived(self) -> int:
         """Apply the changes that have arrived; return their number."""
         with self.lock:
             received = self._transport.receive()
             for change in received.changes:
                 self.replica.apply(change)
-            self._failover.note(received.death_notices)
-            self._failover.attend()
             new = self._transport.failed - self._abandoned
-            if new and self._failover.agreed:
+            if new and self._transport.agreed:
                 for rank in new:
                     self.replica.abandon(rank)
                 self._abandoned |= new
@@ -230,7 +216,7 @@ class Replicator:
         """Receive until every rank has everything, or the time is up."""
         deadline = None if timeout is None else time.monotonic() + timeout
         backoff = Backoff()
-        while not (self._transport.settled and self._failover.agreed):
+        while not self._transport.settled:
             if deadline is not None and time.monotonic() > deadline:
                 return
             if self._apply_arrived():

@@ -92,9 +92,18 @@ def describe_simulation(summary: Summary) -> list[str]:
                 f" {summary.method}, utilization {summary.utilization:.1%} of"
                 f" {summary.utilization_attainable:.1%}",
             ),
+            *_of_news(summary),
             *_of_the_model(summary),
         ]
     )
+
+
+def _of_news(summary: Summary) -> list[tuple[str, str]]:
+    if summary.news_age_seconds is None:
+        return []
+    median, high = summary.news_age_seconds
+    text = f"workers saw half of the results within {median:.1f} s, and 99 % within {high:.1f} s"
+    return [("messages", text)]
 
 
 def _aligned(lines: list[tuple[str, str]]) -> list[str]:

@@ -15,7 +15,6 @@ from optuna.trial import TrialState
 
 from adbo.comm.background import BackgroundReceiver
 from adbo.comm.backoff import Backoff
-from adbo.comm.failover import EvaluationStreams, Failover
 from adbo.comm.protocols import Transport
 from adbo.core.allowed import NotAllowedError
 from adbo.core.enqueued import OWN
@@ -76,9 +75,11 @@ class Rank:
         self._transport = transport
         self._interruption = interruption
         self._owner = owner
-        streams = EvaluationStreams(self._history, state.start.job, state.n_before, transport)
-        self._failover = Failover(streams, transport)
-        self._background = BackgroundReceiver(self._receive) if transport.may_use_threads else None
+        self._background = (
+            BackgroundReceiver(self._receive, lambda: transport.seconds_until_due)
+            if transport.may_use_threads
+            else None
+        )
         self._rank = rank = transport.rank
         self._unsent: deque[Report] = deque()  # of the running trial
         pruner = make_pruner(state.settings, self._history, self._publish)
@@ -131,7 +132,7 @@ class Rank:
         self._attend()
         if not self._owner.is_owner:
             self._leave()
-        self._wait(lambda: self._settled or self._owner.is_owner)
+        self._wait(lambda: self._transport.settled or self._owner.is_owner)
         if self._owner.is_owner:
             self._wait(lambda: not self._silent)
             settings = self._owner.mirror_settings
@@ -139,7 +140,7 @@ class Rank:
             is_end = reason is None or (reason in ENDS and self._interruption.reason is None)
             self._owner.flush(settings.patience if is_end else settings.interrupted_patience)
             self._leave()
-            self._wait(lambda: self._settled)
+            self._wait(lambda: self._transport.settled)
         missing = sorted(self._silent)
         if not missing and not self._transport.failed:
             self._transport.barrier()
@@ -163,7 +164,6 @@ class Rank:
         for content in received.reports:
             if self._study.halving is not None:
                 self._study.halving.rungs.add(content)
-        self._failover.note(received.death_notices)
         news = self._owner.news()
         self._transport.broadcast(*news)
         return [*received.batches, *map(to_batch, news)]
@@ -192,8 +192,9 @@ class Rank:
         return others - self._transport.farewells.keys()
 
     @property
-    def _settled(self) -> bool:
-        return self._transport.settled and self._failover.agreed
+    def _is_lowest(self) -> bool:
+        """Whether all ranks before this one have died."""
+        return self._transport.failed.issuperset(range(self._rank))
 
     def _should_stop(self) -> bool:
         """Return whether to begin no further evaluation; wait first, where that is due."""
@@ -295,8 +296,7 @@ class Rank:
 
     def _attend(self) -> None:
         """React to what peers said about themselves and about failed ranks."""
-        self._failover.attend()
-        if self._failover.lowest == self._rank:
+        if self._is_lowest:
             self._owner.take_over()
         for text in self._history.space.contradictions[self._n_old_contradictions :]:
             self._contradict(text)  # two ranks, or jobs, met a new parameter at the same time

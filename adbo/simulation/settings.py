@@ -61,7 +61,8 @@ class SimulationSettings:
     duration
         Virtual duration of an evaluation, see `parse_duration`.
     latency
-        Seconds until a finished evaluation is known to the other workers of its job.
+        Seconds until a finished evaluation is known to the other workers of its job. None for the
+        median age of news among so many ranks, for methods whose workers ask for themselves.
     ask_cost, ask_cost_per_evaluation
         Seconds that an ask takes, and additional seconds for each evaluation known to the worker.
         Without `ask_cost`, an ask takes its measured CPU time. With it, the seed determines the
@@ -90,7 +91,7 @@ class SimulationSettings:
     n_trials: int | None = None
     seconds: float | None = None
     duration: str = "normal:60,20"
-    latency: float = 0.0
+    latency: float | None = None
     ask_cost: float | None = None
     ask_cost_per_evaluation: float = 0.0
     method: str = "adbo"
@@ -113,7 +114,7 @@ class SimulationSettings:
                 self.seconds is None or 0 < self.seconds < math.inf,
                 "a positive number of seconds",
             ),
-            "latency": (0 <= self.latency < math.inf, _DELAY),
+            "latency": (self.latency is None or 0 <= self.latency < math.inf, _DELAY),
             "ask_cost": (self.ask_cost is None or 0 <= self.ask_cost < math.inf, _DELAY),
             "ask_cost_per_evaluation": (0 <= self.ask_cost_per_evaluation < math.inf, _DELAY),
             "method": (self.method in METHOD_NAMES, f"one of {', '.join(METHOD_NAMES)}"),
@@ -138,7 +139,7 @@ class SimulationSettings:
     def _check_jobs(self) -> None:
         """Raise UsageError unless the workers can be divided into several jobs."""
         divides = self.workers % self.jobs == 0
-        latency_fits = self.job_latency >= self.latency
+        latency_fits = self.latency is None or self.job_latency >= self.latency
         self._check(
             {
                 "method": (self.method in IN_JOBS, f"{' or '.join(IN_JOBS)} with several jobs"),
@@ -156,19 +157,29 @@ class SimulationSettings:
     @property
     def machine(self) -> Machine:
         """The simulated workers: their durations, latencies and cost of an ask."""
-        from adbo.simulation.virtual_ranks import Machine  # it imports numpy and Optuna
+        from adbo.simulation.news import latency_of, news_of  # it imports numpy
+        from adbo.simulation.virtual_ranks import Machine  # it imports Optuna, too
 
-        cost = self.ask_cost
+        cost, size = self.ask_cost, self.workers // self.jobs
+        latency = self.latency
+        if latency is None:
+            latency = latency_of(size) if self.has_news else 0.0
         return Machine(
             self.workers,
             parse_duration(self.duration),
-            self.latency,
+            latency,
             None if cost is None else partial(_ask_cost, cost, self.ask_cost_per_evaluation),
             self.seed,
             self.processes,
             self.jobs,
-            self.job_latency,
+            max(self.job_latency, latency),
+            news_of(size) if self.has_news else None,
         )
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the workers exchange records as real ranks do."""
+        return self.method in IN_JOBS and self.workers > self.jobs
 
 
 _POSITIVE = "a positive integer"

@@ -35,6 +35,7 @@ from adbo.optimizer.settings import with_strategies
 from adbo.run.recommended import with_recommendation
 from adbo.simulation.events import ProcessDied
 from adbo.simulation.methods import MethodSettings, RunMethod, make_methods
+from adbo.simulation.news import typical_ages
 from adbo.simulation.settings import SimulationSettings
 from adbo.simulation.virtual_ranks import LogEntry, Task
 
@@ -110,6 +111,17 @@ class Simulation:
         return busy / (self.seconds * machine.workers) if self.seconds else math.nan
 
     @property
+    def news_ages(self) -> list[float] | None:
+        """The median and the 99 % quantile of the age at which workers see a record, in seconds.
+
+        None if the latency was given, or if it is that of a manager.
+        """
+        settings = self.settings
+        if settings.latency is not None or not settings.has_news:
+            return None
+        return list(typical_ages(settings.workers // settings.jobs))
+
+    @property
     def overhead(self) -> float:
         """Worker seconds not spent on finished evaluations, per finished evaluation."""
         n = len(self.history)
@@ -150,6 +162,7 @@ class Simulation:
             utilization=self.utilization if len(history) else 0.0,
             utilization_attainable=self.attainable if len(history) else 0.0,
             ask_seconds_median=float(np.median(self.ask_seconds)) if len(history) else math.nan,
+            news_age_seconds=self.news_ages,
             evaluations_per_rank=np.bincount(
                 history.column("rank"), minlength=settings.workers
             ).tolist(),

@@ -38,6 +38,7 @@ from adbo.objective.evaluate import Objective, evaluate
 from adbo.objective.trial import RankStudy, Trial
 from adbo.optimizer.ask import Proposal
 from adbo.run.loop import work
+from adbo.simulation.news import News
 from adbo.simulation.shared_history import SharedHistory
 
 Propose = Callable[[History], Proposal]
@@ -88,8 +89,8 @@ class Machine:
         Seconds from the end of an evaluation until the other ranks of its job know the record.
     ask_cost
         Returns the seconds charged for an ask for the number of known evaluations. None charges
-        the measured CPU time of the ask, and the time to decode and append the records received
-        since the previous one. Messages themselves are free.
+        the measured CPU time of the ask, the time to decode and append the records received
+        since the previous one, and that of messages.
     seed
         Seed of all random streams.
     processes
@@ -99,6 +100,8 @@ class Machine:
     job_latency
         Seconds from the end of an evaluation until the ranks of other jobs know the record, at
         least ``latency``; without effect if there is one job.
+    news
+        What messages cost; None if they are free.
     """
 
     workers: int
@@ -109,6 +112,7 @@ class Machine:
     processes: int = 1
     jobs: int = 1
     job_latency: float = 1.0
+    news: News | None = None
 
     @property
     def publication_latency(self) -> float:
@@ -204,6 +208,7 @@ class _RankState:
     encoder: Encoder
     seq: int = 0
     n_known: int = 0
+    last_ask: float = 0.0
     newest: Evaluation | None = None
     unpublished: list[Evaluation] = field(default_factory=list)
 
@@ -238,7 +243,7 @@ class VirtualRanks:
         with self._history.overlaid(self._heard_in_job(request) + own):
             began = time.thread_time()
             proposal = next(rank.loop) if rank.newest is None else rank.loop.send(rank.newest)
-            ask_seconds = self._charge(rank, time.thread_time() - began)
+            ask_seconds = self._charge(rank, request.now, time.thread_time() - began)
             started = request.now + ask_seconds
             number = rank.seq * self._machine.workers + request.rank
             point, origin = proposal
@@ -288,7 +293,7 @@ class VirtualRanks:
         rank = self._ranks[number] = _RankState(loop, trial_rng, Encoder())
         return rank
 
-    def _charge(self, rank: _RankState, seconds: float) -> float:
+    def _charge(self, rank: _RankState, now: float, seconds: float) -> float:
         """Return the virtual seconds charged for an ask that took ``seconds`` of CPU."""
         n_known = len(self._history)
         n_new, rank.n_known = n_known - rank.n_known - 1, n_known
@@ -297,6 +302,9 @@ class VirtualRanks:
             return ask_cost(n_known)
         if self._receive_seconds is None and rank.newest is not None:
             self._receive_seconds = measure_receive_seconds(rank.newest)
+        elapsed, rank.last_ask = now - rank.last_ask, now
+        if self._machine.news is not None:
+            seconds += self._machine.news.seconds(elapsed, max(n_new, 0))
         return seconds + max(n_new, 0) * (self._receive_seconds or 0.0)
 
 

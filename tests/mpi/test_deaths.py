@@ -60,6 +60,38 @@ def test_survivors_finish_the_study(start_job, open_mpi, tmp_path: Path, victims
     assert summary["n_complete"] == len(trials)
 
 
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_survivors_on_an_overlay_lose_nothing(start_job, open_mpi, seed: int) -> None:
+    """Up to five of 24 ranks die while they send records, or while they end."""
+    command = (*open_mpi.command, "--continuous", "--with-ft", "ulfm")
+    program = str(Path(__file__).parent / "programs" / "deaths.py")
+    job = start_job(24, program, str(seed), launcher=replace(open_mpi, command=command))
+    _, out, err = job.end()
+    results = [line.split() for line in out.splitlines() if line.startswith("RESULT")]
+    assert 24 - 5 <= len(results) < 24, err
+    assert len({tuple(known) for _, _, *known in results}) == 1
+    assert all(has_own == "True" for *_, has_own in results)
+
+
+def test_a_death_during_the_start_ends_the_job_with_one_line(
+    start_job, open_mpi, tmp_path: Path
+) -> None:
+    (tmp_path / "deadly.py").write_text(
+        "import os, signal\n"
+        "if os.environ['OMPI_COMM_WORLD_RANK'] == '0':\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "def objective(trial):\n"
+        "    return trial.suggest_float('x', 0, 1)\n"
+    )
+    command = (*open_mpi.command, "--continuous", "--with-ft", "ulfm")
+    options = ["run", "deadly.py:objective", "--trials", "20", "--storage", "none"]
+    job = start_job(RANKS, "-m", "adbo", *options, launcher=replace(open_mpi, command=command))
+    status, out, err = job.end()
+    assert status == 1
+    assert "Traceback" not in err
+    assert (out + err).count("adbo: ranks [0] died while the run was starting") == 1
+
+
 @pytest.mark.slow
 def test_a_job_that_was_killed_resumes(start_job, adbo, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(OBJECTIVE.replace("OMPI_COMM_WORLD_RANK", "PMI_RANK"))

@@ -76,4 +76,6 @@ def test_a_running_trial_reaches_the_others_while_its_rank_is_busy() -> None:
     studies[0].tell(trial, 1.0)
     assert studies[1].trials[0].state is TrialState.COMPLETE  # at once
     replications[1].close(0.0)
+    assert replications[0].close(0.0) == []
+    assert replications[1].close(None) == []
     assert replications[0].close(None) == []

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 import adbo
-from adbo.comm.in_process import InProcessTransport, SingleRank, network
+from adbo.comm.endpoint import Endpoint
+from adbo.comm.in_process import SingleRank, network
 from adbo.core.errors import UsageError
 from adbo.core.job import NUMBERS_PER_JOB, Job
 from adbo.core.settings import Settings
@@ -46,7 +47,7 @@ def test_it_ends_with_the_trials_asked_for() -> None:
     assert outcome.is_owner
 
 
-class _Last(InProcessTransport):
+class _Last(Endpoint):
     """The transport of one of three ranks: rank 1 left and ended, rank 2 ended without leaving."""
 
     settled = True
@@ -59,9 +60,9 @@ class _Last(InProcessTransport):
 class _Deserted(SingleRank):
     size = 3
 
-    def transport(self) -> InProcessTransport:
-        transport = _Last(network(3)[0]._queues, 0)
-        transport.failed = {1, 2}
+    def transport(self) -> Endpoint:
+        transport = _Last(network(3)[0]._mail)
+        transport._mail.failed = {1, 2}
         return transport
 
 

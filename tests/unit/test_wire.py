@@ -20,7 +20,6 @@ from adbo.core.wire import (
     Decoder,
     Encoder,
     FormatError,
-    death_notice,
     farewell,
     message,
     report,
@@ -143,12 +142,10 @@ def test_choices_that_json_cannot_hold_are_refused() -> None:
         Layout({"x": CategoricalDistribution([object()])}).text  # noqa: B018
 
 
-def test_notices() -> None:
-    data = message([farewell({"rank": 3, "reason": None}), death_notice({"rank": 2, "known": 5})])
-    received = Decoder().decode([data])
+def test_a_farewell() -> None:
+    received = Decoder().decode([message([farewell({"rank": 3, "reason": None})])])
     assert received.batches == []
     assert received.farewells == [{"rank": 3, "reason": None}]
-    assert received.death_notices == [{"rank": 2, "known": 5}]
 
 
 @given(st.binary(max_size=80), st.booleans())
@@ -209,15 +206,14 @@ def test_bytes_after_a_record_must_be_extras(extras: bytes) -> None:
         Decoder().decode([message([announced, _framed(2, record + extras)])])
 
 
-@pytest.mark.parametrize("kind", [3, 4], ids=["farewell", "death_notice"])
 @pytest.mark.parametrize(
     "notice",
     [b"", b"3", b"[]", b"null", b"\xff\xfe", b"[" * 100_000],
     ids=lambda notice: repr(notice[:30]),
 )
-def test_a_notice_must_be_an_object(kind: int, notice: bytes) -> None:
+def test_the_statistics_of_a_farewell_must_be_an_object(notice: bytes) -> None:
     with pytest.raises(FormatError, match="unreadable"):
-        Decoder().decode([message([_framed(kind, notice)])])
+        Decoder().decode([message([_framed(3, notice)])])
 
 
 @given(st.integers(1, 255), json_values)
