@@ -564,9 +564,9 @@ class Disseminator:
             link = self._link(peer)
             link.route, link.is_neighbour = routes.get(peer), True
             link.row = rows.get(peer, 0)
-        digits = [[route.digit] for route in routes.values()]
-        room = [[self.size - route.offset] for route in routes.values()]
-        self._routes = np.array(digits, dtype=np.int64), np.array(room, dtype=np.int64)
+        digits = np.array([route.digit for route in routes.values()], dtype=np.int64)
+        offsets = np.array([route.offset for route in routes.values()], dtype=np.int64)
+        self._routes = digits[:, np.newaxis], self.size - offsets[:, np.newaxis]
         for part in self._parts:
             part.n_on_route = ()
 

@@ -178,6 +178,17 @@ def test_ranks_that_send_directly_do_not_ask_until_one_dies() -> None:
     assert world.n_messages > 8 * 7 + 6 * 7
 
 
+@pytest.mark.parametrize("radix", [2, 4])
+def test_the_last_living_rank_ends_alone(radix: int) -> None:
+    world = World(4, radix, Random(1))
+    world.publish(0, b"x")
+    for rank in (1, 2, 3):
+        world.die(rank)
+    world.close(0)
+    world.run(60)
+    assert world.ranks[0].settled
+
+
 def test_two_messages_of_one_origin_may_be_read_together() -> None:
     sender, receiver = Disseminator(0, 3, 3), Disseminator(1, 3, 3)
     sent = []
