@@ -16,9 +16,9 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import optuna
 import pandas as pd
 from optuna.distributions import FloatDistribution
+from optuna.trial import BaseTrial
 from several import score
 from several_problems import FRONTS, Problem
 from versions import check_version, code_version
@@ -30,10 +30,10 @@ from adbo.simulation.simulate import Simulation, simulate
 RUN = ("problem", "workers", "seed")
 
 
-def objective_of(problem: Problem) -> Callable[[optuna.Trial], list[float]]:
+def objective_of(problem: Problem) -> Callable[[BaseTrial], list[float]]:
     """Return the objective of a problem whose parameters are floats."""
 
-    def objective(trial: optuna.Trial) -> list[float]:
+    def objective(trial: BaseTrial) -> list[float]:
         point = []
         for name, distribution in problem.space.items():
             assert isinstance(distribution, FloatDistribution)
