@@ -32,12 +32,17 @@ from versions import check_version, code_version
 import adbo
 from adbo.core.front import Front
 from adbo.core.hypervolume import hypervolume
+from adbo.core.space import SearchSpace
 
 COLUMNS = ("problem", "method", "workers", "evaluations", "seed", "value", "seconds", "version")
 
 
 class Searcher(Protocol):
     """Proposes points and learns from their outcomes."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it needs results before it can propose another point."""
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         """Return a token for `tell`, and parameters."""
@@ -48,6 +53,8 @@ class Searcher(Protocol):
 
 class Adbo:
     """adbo's optimizer."""
+
+    waits = False
 
     def __init__(self, problem: Problem, seed: int) -> None:
         directions = ["minimize"] * max(len(problem.reference), 1)
@@ -66,6 +73,8 @@ class Adbo:
 
 class OfOptuna:
     """A sampler of Optuna."""
+
+    waits = False
 
     def __init__(
         self, make: Callable[[int], optuna.samplers.BaseSampler], problem: Problem, seed: int
@@ -87,6 +96,49 @@ class OfOptuna:
         self._study.tell(token, values)
 
 
+class OfPymoo:
+    """NSGA-II of pymoo, whose workers wait for the last one of each generation."""
+
+    def __init__(self, problem: Problem, workers: int, seed: int) -> None:
+        from pymoo.algorithms.moo.nsga2 import NSGA2
+        from pymoo.core.problem import Problem as OfUnitCube
+
+        self._space = SearchSpace(problem.space)
+        middle = self._space.from_unit(np.full((1, len(problem.space)), 0.5))[0]
+        values, constraints = problem.evaluate(
+            np.array([float(v) for v in self._space.decode(middle).values()])
+        )
+        cube = OfUnitCube(len(problem.space), len(values), len(constraints), xl=0.0, xu=1.0)
+        self._algorithm = NSGA2(pop_size=workers)
+        self._algorithm.setup(cube, termination=("n_gen", sys.maxsize), seed=seed, verbose=False)
+        self._outcomes: dict[int, Outcome] = {}
+        self._next = 0
+        self._generation: Any = ()
+
+    @property
+    def waits(self) -> bool:
+        """Whether the generation has been handed out, and not all of it has come back."""
+        return self._next == len(self._generation) > len(self._outcomes)
+
+    def ask(self) -> tuple[Any, dict[str, Any]]:
+        """Return the number of an individual, and its parameters."""
+        if self._next == len(self._generation):
+            if len(self._generation):
+                values, constraints = zip(
+                    *(self._outcomes[i] for i in range(self._next)), strict=True
+                )
+                self._generation.set("F", np.array(values), "G", np.array(constraints))
+                self._algorithm.tell(infills=self._generation)
+            self._generation, self._next, self._outcomes = self._algorithm.ask(), 0, {}
+        number, self._next = self._next, self._next + 1
+        unit = self._generation[number].X[None]
+        return number, self._space.decode(self._space.from_unit(unit)[0])
+
+    def tell(self, token: Any, outcome: Outcome) -> None:
+        """Learn an outcome."""
+        self._outcomes[token] = outcome
+
+
 SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(
         seed=seed, multivariate=True, constant_liar=True
@@ -98,6 +150,13 @@ SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
 }
 
 
+def make_searcher(method: str, problem: Problem, workers: int, seed: int) -> Searcher:
+    """Return a method for a problem."""
+    if method in SAMPLERS:
+        return OfOptuna(SAMPLERS[method], problem, seed)
+    return OfPymoo(problem, workers, seed) if method == "pymoo-nsga2" else Adbo(problem, seed)
+
+
 def run(
     problem: Problem, searcher: Searcher, workers: int, n: int, *, with_penalty: bool
 ) -> list[Outcome]:
@@ -105,6 +164,8 @@ def run(
     running: deque[tuple[Any, Outcome]] = deque()
     outcomes = []
     for _ in range(n):
+        while running and (len(running) == workers or searcher.waits):
+            searcher.tell(*running.popleft())
         token, params = searcher.ask()
         point = np.array([float(params[name]) for name in problem.space])
         outcomes.append(problem.evaluate(point))
@@ -113,8 +174,6 @@ def run(
             assert problem.penalized is not None
             seen = problem.penalized(point)
         running.append((token, seen))
-        if len(running) == workers:
-            searcher.tell(*running.popleft())
     return outcomes
 
 
@@ -133,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing, and print the medians."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
-    methods = ["adbo", "adbo-penalty", *SAMPLERS]
+    methods = ["adbo", "adbo-penalty", *SAMPLERS, "pymoo-nsga2"]
     parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
     parser.add_argument("--workers", type=int, default=16)
     parser.add_argument("--evaluations", type=int, nargs="+", default=[300])
@@ -157,11 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if with_penalty and name not in CONSTRAINED:
             continue
         instance, start = problem(name, seed), time.process_time()
-        searcher: Searcher = (
-            OfOptuna(SAMPLERS[method], instance, seed)
-            if method in SAMPLERS
-            else Adbo(instance, seed)
-        )
+        searcher = make_searcher(method, instance, options.workers, seed)
         outcomes = run(instance, searcher, options.workers, n, with_penalty=with_penalty)
         seconds = round(time.process_time() - start, 1)
         with path.open("a", newline="") as file:
