@@ -110,7 +110,7 @@ TABLES: Mapping[str, Table] = {
         ("kind", "problem", "workers", "evaluations", "strategy"),
         ("asks", "improvements"),
     ),
-    "several": Table("several.csv", ("problem", "method", "workers", "evaluations"), ("value",)),
+    "several": Table("*.csv", ("problem", "method", "workers", "evaluations"), ("value",)),
     "diversity": Table(
         "diversity.csv",
         ("evaluations",),
