@@ -60,8 +60,8 @@ def row_of(options: argparse.Namespace) -> dict[str, object]:
         "strategies": options.strategies or "all",
         "evaluations": summary.n_finished,
         "best_value": summary.best_value,
-        "utilization": round(summary.utilization, 4),
-        "attainable": round(summary.utilization_attainable, 4),
+        "utilization": round(simulation.utilization, 4),
+        "attainable": round(simulation.attainable, 4),
         "ask_seconds_median": round(summary.ask_seconds_median, 4),
         **{
             name: theirs[name]
