@@ -62,7 +62,7 @@ def row_of(options: argparse.Namespace) -> dict[str, object]:
         "best_value": summary.best_value,
         "utilization": round(simulation.utilization, 4),
         "attainable": round(simulation.attainable, 4),
-        "ask_seconds_median": round(summary.ask_seconds_median, 4),
+        "ask_seconds_median": round(summary.ask_seconds_median or 0.0, 4),
         **{
             name: theirs[name]
             for name in (
