@@ -24,7 +24,7 @@ from adbo.interruption.stopping import Interruption, StopReason
 from adbo.mirror.connection import absolute
 from adbo.objective.evaluate import Objective
 from adbo.objective.isolation import IsolatedObjective
-from adbo.objective.loading import is_working_directory, load, load_predicate
+from adbo.objective.loading import is_working_directory, load, load_both
 from adbo.report.live import Quiet, Terminal
 from adbo.report.text import common_failure, describe_run
 from adbo.report.watched import is_watched
@@ -108,14 +108,12 @@ def _objective(
     vanished = f"{process_name()} vanished: the objective's file, or a library that it imports,"
     try:
         check_files(options)
-        if isolated is None:
-            with exit_forbidden(f"{vanished} {ENDED_BY}"):
-                objective = load(options.objective)
-        else:
+        if isolated is not None:
             isolated.load({name: os.environ[name] for name in OF_NODE if name in os.environ})
-        if options.allowed is not None:
-            allowed = load_predicate(options.allowed, options.objective)
-            settings = replace(settings, allowed=allowed)
+        if isolated is None or options.allowed is not None:
+            with exit_forbidden(f"{vanished} {ENDED_BY}"):
+                loaded, settings = _load(options, settings)
+            objective = objective or loaded
     except UsageError as error:
         problem = str(error)
     problems = [text for text in ranks.agree(problem) if text is not None]
@@ -123,6 +121,13 @@ def _objective(
         raise UsageError(problems[0])
     assert objective is not None
     return objective, settings
+
+
+def _load(options: argparse.Namespace, settings: Settings) -> tuple[Objective, Settings]:
+    if options.allowed is None:
+        return load(options.objective), settings
+    objective, allowed = load_both(options.objective, options.allowed)
+    return objective, replace(settings, allowed=allowed)
 
 
 def _optimize(

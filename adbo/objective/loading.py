@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import inspect
@@ -45,33 +44,38 @@ def load(text: str) -> Objective:
     if is_study_file(text):
         return load_program(text)
     check_file(text)
-    function = _function(text)
-    check_objective(function, text)
-    return function
+    return _objective_in(_import(text), text)
 
 
-def load_predicate(name: str, objective: str) -> Predicate:
-    """Return the function of a name that is beside the objective.
+def load_both(text: str, name: str) -> tuple[Objective, Predicate]:
+    """Return the objective that the user named, and the function of a name that is beside it.
 
     Raises
     ------
     UsageError
-        If there is none, or it cannot be called with the parameters.
+        If there is no such function, or it cannot be called with the parameters; and see `load`.
     """
-    if is_test_function(objective) or is_study_file(objective):
+    if is_test_function(text) or is_study_file(text):
         raise UsageError(f"--allowed {name} needs an objective that is a function in Python")
-    text = f"{objective.rpartition(':')[0]}:{name}"
-    function = _function(text)
-    if not callable(function):
-        raise UsageError(f"{text} is no function of the parameters")
-    return function
+    check_file(text)
+    module, source = _import(text), text.rpartition(":")[0]
+    predicate = _find(module, source, name)
+    if not callable(predicate):
+        raise UsageError(f"{source}:{name} is no function of the parameters")
+    return _objective_in(module, text), predicate
 
 
-def _function(text: str) -> Any:
-    """Return what the name after the last colon means in the file or module before it."""
+def _import(text: str) -> Any:
+    """Import the file or module before the last colon."""
+    source = text.rpartition(":")[0]
+    return _import_file(source) if source.endswith(".py") else _import_module(source)
+
+
+def _objective_in(module: Any, text: str) -> Objective:
     source, _, name = text.rpartition(":")
-    module = _import_file(source) if source.endswith(".py") else _import_module(source)
-    return _find(module, source, name)
+    function: Objective = _find(module, source, name)
+    check_objective(function, text)
+    return function
 
 
 def is_working_directory(path: Path) -> bool:
@@ -133,7 +137,6 @@ def _find(module: Any, source: str, name: str) -> Any:
     return found
 
 
-@functools.cache
 def _import_file(source: str) -> Any:
     path = Path(source).absolute()
     spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -274,7 +274,7 @@ def run_member(
 class _MemberKnowledge:
     """What a member of a group knows: what its leader has told it."""
 
-    def __init__(self, comm: Any, pruner: BasePruner, allowed: Predicate | None) -> None:
+    def __init__(self, comm: Any, pruner: BasePruner, allowed: Predicate | None = None) -> None:
         self._comm = comm
         self._pruner = pruner
         self._allowed = allowed
