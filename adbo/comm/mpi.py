@@ -26,6 +26,10 @@ _WINDOW = 4
 #: Seconds that ranks wait for each other at the end of a run.
 _BARRIER_PATIENCE = 60.0
 
+#: Seconds for which a rank waits to hear which ranks died during the start, and for which it must
+#: hear of no others before it says so.
+_DETECTION_PATIENCE, _QUIET = 10.0, 1.0
+
 #: Seconds between two looks while ranks wait for each other at the end, and looks after that.
 _BARRIER_PAUSE, _LAST_LOOKS = 5e-3, 10
 
@@ -290,11 +294,26 @@ class MpiRanks:
             if error.Get_error_class() not in (MPI.ERR_PROC_FAILED, MPI.ERR_REVOKED):
                 raise
             self._comm.Revoke()
-            failed = self._comm.Get_failed()
-            dead = set(MPI.Group.Translate_ranks(failed, None, self._comm.Get_group()))
+            dead = self._settled_dead()
             lowest = min(rank for rank in range(self.size) if rank not in dead)
             text = f"ranks {sorted(dead)} died while the run was starting: start it again"
-            raise RankDied(text, self.rank == lowest) from None
+            raise RankDied(text, not dead or self.rank == lowest) from None
+
+    def _settled_dead(self) -> set[int]:
+        """Return the ranks that have died, once no further ones become known.
+
+        Others may have noticed a death, and revoked the communicator, before this rank did.
+        """
+        dead: set[int] = set()
+        quiet_until = time.monotonic() + _DETECTION_PATIENCE
+        while time.monotonic() < quiet_until:
+            MPI.COMM_SELF.Iprobe()  # lets the library hear of deaths
+            failed = self._comm.Get_failed()
+            known = set(MPI.Group.Translate_ranks(failed, None, self._comm.Get_group()))
+            if known != dead:
+                dead, quiet_until = known, time.monotonic() + _QUIET
+            time.sleep(_BARRIER_PAUSE)
+        return dead
 
     def abort(self, status: int) -> None:
         """End the whole job at once."""
