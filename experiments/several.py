@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import itertools
 import sys
 import time
@@ -150,6 +151,10 @@ SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
 }
 
 
+#: The package that a method needs, if adbo does not need it.
+NEEDS = {"gp": "torch", "pymoo-nsga2": "pymoo"}
+
+
 def make_searcher(method: str, problem: Problem, workers: int, seed: int) -> Searcher:
     """Return a method for a problem."""
     if method in SAMPLERS:
@@ -193,7 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
     methods = ["adbo", "adbo-penalty", *SAMPLERS, "pymoo-nsga2"]
-    parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
+    missing = {m for m, package in NEEDS.items() if importlib.util.find_spec(package) is None}
+    installed = [method for method in methods if method not in missing]
+    parser.add_argument("--methods", nargs="+", default=installed, choices=methods)
     parser.add_argument("--workers", type=int, default=16)
     parser.add_argument("--evaluations", type=int, nargs="+", default=[300])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
