@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from adbo.comm.launch import find_ranks
+from adbo.core.allowed import Predicate
 from adbo.core.errors import UsageError
 from adbo.core.optuna_trials import trial_of
 from adbo.core.settings import (
@@ -24,6 +25,7 @@ from adbo.core.settings import (
     Settings,
     check_trial_timeout,
     default_study_name,
+    one_or_several,
 )
 from adbo.interruption.stopping import StopReason
 from adbo.mirror.connection import quietly
@@ -44,6 +46,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     timeout: float | None = None,
     *,
     direction: str = "minimize",
+    directions: Sequence[str] | None = None,
     storage: str | BaseStorage | None = DEFAULT_STORAGE,
     study_name: str | None = None,
     resume: bool = False,
@@ -58,6 +61,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     max_failures: int | None = None,
     enqueue: Sequence[Mapping[str, Any]] = (),
     strategies: Sequence[str] | None = None,
+    allowed: Predicate | None = None,
     pruner: str | BasePruner = HALVING,
     reduction_factor: int = REDUCTION_FACTOR,
     min_resource: int = MIN_RESOURCE,
@@ -72,7 +76,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     Parameters
     ----------
     objective
-        A function of an Optuna trial that returns a float.
+        A function of an Optuna trial that returns a float, or a tuple of them for several
+        objectives.
     n_trials
         Number of finished trials at which to stop, those of all ranks, jobs and earlier runs. It
         may be exceeded by the evaluations that were running, and by what other jobs finish within
@@ -83,6 +88,10 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         respected in any case.
     direction
         ``"minimize"`` or ``"maximize"``.
+    directions
+        The direction of each of several objectives, at most 5, in the order in which the
+        objective returns them. The study is then one of several objectives in Optuna, too:
+        ``study.best_trials`` is the front.
     storage
         Where rank 0 mirrors the results: an Optuna storage, its URL, or None.
     study_name
@@ -119,6 +128,10 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     enqueue
         Points to evaluate first, dictionaries of parameter values; what a point leaves out is left
         to the optimizer. A point that was enqueued in the study before is skipped.
+    allowed
+        A function of the parameters, as a dictionary, that returns whether they may be evaluated,
+        such as ``lambda params: params["x"] + params["y"] <= 1``; None to allow all. What it does
+        not allow is never evaluated, unless somebody enqueues it.
     strategies
         Names of the strategies of the optimizer that are used, such as ``["forest"]``; None for
         all.
@@ -162,7 +175,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     settings = Settings(
         n_trials=n_trials,
         timeout=timeout,
-        direction=direction,
+        direction=one_or_several(direction, directions),
         storage=storage,
         study_name=study_name or default_study_name(getattr(objective, "__name__", "study")),
         resume=resume,
@@ -175,6 +188,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         max_failures=max_failures,
         enqueue=enqueue,
         strategies=strategies,
+        allowed=allowed,
         pruner=pruner,
         reduction_factor=reduction_factor,
         min_resource=min_resource,
@@ -221,7 +235,7 @@ def study_of(outcome: Outcome) -> optuna.Study:
     settings = outcome.state.settings
     with quietly():
         study = optuna.create_study(
-            direction=StudyDirection[settings.direction.upper()],
+            directions=[StudyDirection[one.upper()] for one in settings.directions],
             study_name=outcome.state.start.study_name,
         )
     study.add_trials(trial_of(evaluation) for evaluation in outcome.history.evaluations())

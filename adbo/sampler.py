@@ -17,14 +17,14 @@ import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
+from adbo.core.allowed import Predicate, draw_allowed
 from adbo.core.evaluation import FINISHED_STATES, to_batch
 from adbo.core.history import History
 from adbo.core.optuna_trials import FIXED_PARAMS, STRATEGY, evaluation_of
 from adbo.core.origins import to_text
-from adbo.core.settings import KAPPA, check_kappa
+from adbo.core.settings import KAPPA, check_kappa, signs_of
 from adbo.core.space import SearchSpace
 from adbo.optimizer.ask import propose
 from adbo.optimizer.settings import with_strategies
@@ -46,12 +46,15 @@ class QUCBSampler(BaseSampler):
         Mean of the exponential distribution of kappa, the weight of the uncertainty.
     strategies
         Names of the strategies that are used; None for all.
+    allowed
+        A function of the parameters, as a dictionary, that returns whether they may be evaluated;
+        None to allow all.
 
     Raises
     ------
     ValueError
         If kappa is negative or infinite, or a strategy is unknown; when sampling, if the study has
-        several directions.
+        more than 5 directions.
 
     Examples
     --------
@@ -69,10 +72,12 @@ class QUCBSampler(BaseSampler):
         seed: int | None = None,
         kappa: float = KAPPA,
         strategies: Sequence[str] | None = None,
+        allowed: Predicate | None = None,
     ) -> None:
         check_kappa(kappa)
         self._kappa = kappa
         self._strategies = strategies
+        self._allowed = allowed
         self._settings = with_strategies(strategies)
         self._rng = np.random.default_rng(seed)
         self._lock = threading.Lock()
@@ -81,11 +86,17 @@ class QUCBSampler(BaseSampler):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs; it reads the history from the study itself."""
-        return {"kappa": self._kappa, "strategies": self._strategies, "rng": self._rng}
+        return {
+            "kappa": self._kappa,
+            "strategies": self._strategies,
+            "allowed": self._allowed,
+            "rng": self._rng,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(kappa=state["kappa"], strategies=state["strategies"])  # type: ignore[misc]
-        self._rng = state["rng"]
+        rng = state.pop("rng")
+        self.__init__(**state)  # type: ignore[misc]
+        self._rng = rng
 
     def reseed_rng(self) -> None:
         """Start a fresh random stream; every process of a parallel study must do so."""
@@ -109,7 +120,9 @@ class QUCBSampler(BaseSampler):
             if not search_space or not len(history):
                 return {}
             columns = {n: history.space.column(n, d) for n, d in search_space.items()}
-            point, origin = propose(history, self._kappa, self._rng, self._settings)
+            point, origin = propose(
+                history, self._kappa, self._rng, self._settings, predicate=self._allowed
+            )
         text = to_text(origin)
         if text is not None and FIXED_PARAMS not in trial.system_attrs:
             # In the storage, since other processes must learn of it, too.
@@ -130,24 +143,29 @@ class QUCBSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Return a uniform draw; see `optuna.samplers.BaseSampler`."""
-        _direction_sign(study)
+        _signs(study)
+        alone = SearchSpace({param_name: param_distribution})
+
+        def draw() -> Any:
+            return param_distribution.to_external_repr(
+                float(alone.from_unit(self._rng.random((1, 1)))[0, 0])
+            )
+
         with self._lock:
-            units = self._rng.random((1, 1))
-        value = SearchSpace({param_name: param_distribution}).from_unit(units)[0, 0]
-        return param_distribution.to_external_repr(float(value))
+            return draw_allowed(self._allowed, trial.params, param_name, draw)
 
     def _history(self, study: Study) -> History:
         studies = self._known.setdefault(study._storage, {})
         if study._study_id not in studies:
-            studies[study._study_id] = _Known(_direction_sign(study))
+            studies[study._study_id] = _Known(_signs(study))
         return studies[study._study_id].update(study)
 
 
 class _Known:
     """The history of a study."""
 
-    def __init__(self, sign: int) -> None:
-        self.history = History(sign)
+    def __init__(self, signs: tuple[int, ...]) -> None:
+        self.history = History(signs)
         self._numbers: set[int] = set()
 
     def update(self, study: Study) -> History:
@@ -163,9 +181,6 @@ class _Known:
         return self.history
 
 
-def _direction_sign(study: Study) -> int:
-    if len(study.directions) != 1:
-        raise ValueError(
-            f"QUCBSampler has one objective, but the study has {len(study.directions)} directions"
-        )
-    return -1 if study.direction == StudyDirection.MAXIMIZE else 1
+def _signs(study: Study) -> tuple[int, ...]:
+    """Return the sign of each direction; ValueError if there are too many."""
+    return signs_of([direction.name.lower() for direction in study.directions])

@@ -58,6 +58,33 @@ def _adbo(X: FloatArray, y: FloatArray) -> Round:
     return ask_and_tell
 
 
+def _adbo_several(q: int, c: int) -> Callable[..., Round]:
+    """Return a method with q objectives, Ackley functions with other optima, and c constraints.
+
+    Each constraint excludes one side of a plane through the optimum.
+    """
+    shifts = np.linspace(0, 10, q)
+
+    def values(X: FloatArray) -> FloatArray:
+        return np.stack([ackley(X - shift) for shift in shifts], axis=1)
+
+    def constraints(x: FloatArray) -> dict[str, float]:
+        return {f"c{i}": float(x[i]) for i in range(c)}
+
+    def make(X: FloatArray, y: FloatArray) -> Round:
+        optimizer = Optimizer(_space(X.shape[1]), directions=["minimize"] * q, seed=0)
+        optimizer.tell_array(X, values(X), [constraints(x) for x in X] if c else None)
+
+        def ask_and_tell() -> None:
+            params = optimizer.ask()
+            x = np.array(list(params.values()))
+            optimizer.tell(params, values(x[None])[0].tolist(), constraints(x) or None)
+
+        return ask_and_tell
+
+    return make
+
+
 def _optuna(sampler: Callable[[], optuna.samplers.BaseSampler]) -> Callable[..., Round]:
     def make(X: FloatArray, y: FloatArray) -> Round:
         space = _space(X.shape[1])
@@ -101,6 +128,10 @@ def _deephyper(**options: object) -> Callable[..., Round]:
 
 METHODS: dict[str, Callable[[FloatArray, FloatArray], Round]] = {
     "adbo": _adbo,
+    "adbo-2-objectives": _adbo_several(2, 0),
+    "adbo-5-objectives": _adbo_several(5, 0),
+    "adbo-1-constraint": _adbo_several(1, 1),
+    "adbo-5-constraints": _adbo_several(1, 5),
     "tpe": _optuna(
         lambda: optuna.samplers.TPESampler(seed=0, multivariate=True, constant_liar=True)
     ),
@@ -125,7 +156,8 @@ def measure(method: str, d: int, n: int, rounds: int) -> tuple[float, float]:
     y = ackley(X)
     ask_and_tell = METHODS[method](X, y)
     ask_and_tell()
-    seconds = [_seconds(ask_and_tell) for _ in range(rounds if method == "adbo" else 3)]
+    of_adbo = method.startswith("adbo")
+    seconds = [_seconds(ask_and_tell) for _ in range(rounds if of_adbo else 3)]
     bulk = float("nan")
     if method == "adbo":
         optimizer = Optimizer(_space(d), seed=0)

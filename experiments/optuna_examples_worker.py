@@ -109,13 +109,44 @@ def _mlflow() -> list[Any]:
     return [_mlflow_callback()]
 
 
+def _digits() -> tuple[Any, Any, Any, Any]:
+    """Return images of 28 by 28 bytes as those of MNIST: scikit-learn's digits, enlarged."""
+    import numpy as np
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    images, labels = load_digits(return_X_y=True)
+    large = np.kron(images.reshape(-1, 8, 8) / 16 * 255, np.ones((3, 3)))
+    large = np.pad(large, ((0, 0), (2, 2), (2, 2))).astype(np.uint8)
+    train_x, valid_x, train_y, valid_y = train_test_split(large, labels, random_state=0)
+    return train_x, train_y, valid_x, valid_y
+
+
+def _digits_for_pytorch(module: ModuleType) -> Objective:
+    train_x, train_y, valid_x, valid_y = _digits()
+
+    def of_digits(*_: object, train: bool, transform: Callable[[Any], Any], **__: object) -> Any:
+        pairs = zip(train_x, train_y, strict=True) if train else zip(valid_x, valid_y, strict=True)
+        return [(transform(image[:, :, None]), int(label)) for image, label in pairs]
+
+    module.datasets.FashionMNIST = of_digits
+    return _objective(module)
+
+
+def _digits_for_keras(module: ModuleType) -> Objective:
+    train_x, train_y, valid_x, valid_y = _digits()
+    module.mnist.load_data = lambda: ((train_x, train_y), (valid_x, valid_y))
+    return _objective(module)
+
+
 _SKLEARN = ("scikit-learn",)
 _LIGHTGBM = ("lightgbm", *_SKLEARN)
 _XGBOOST = ("xgboost", *_SKLEARN)
 _CATBOOST = ("catboost", *_SKLEARN)
 _INTEGRATION = "optuna-integration"
 
-#: All examples by file. Further ones need data that must be downloaded, or several objectives.
+#: All examples by file. Further ones download data that nothing here can stand in for, or have
+#: several objectives.
 EXAMPLES: dict[str, Example] = {
     "basic/quadratic.py": Example("minimize", (), "`suggest_*`"),
     "basic/pruning.py": Example("maximize", _SKLEARN, "`report`, `should_prune`"),
@@ -175,6 +206,21 @@ EXAMPLES: dict[str, Example] = {
     "catboost/catboost_simple.py": Example("maximize", _CATBOOST, "conditional parameters"),
     "catboost/catboost_pruning.py": Example(
         "maximize", (*_CATBOOST, _INTEGRATION), "`CatBoostPruningCallback`"
+    ),
+    "pytorch/pytorch_simple.py": Example(
+        "maximize",
+        ("torch", "torchvision"),
+        "`report`, `should_prune`; digits of scikit-learn as its data",
+        20,
+        make=_digits_for_pytorch,
+        ways=("optuna", "adbo", "mpi"),  # a process of its own would download the data
+    ),
+    "keras/keras_simple.py": Example(
+        "maximize",
+        ("keras", "tensorflow-cpu"),
+        "`suggest_categorical`; digits of scikit-learn as its data",
+        make=_digits_for_keras,
+        ways=("optuna", "adbo", "mpi"),
     ),
     "dask/dask_simple.py": Example("maximize", (*_SKLEARN, "distributed"), "`suggest_*`"),
     "dask_ml/dask_ml_simple.py": Example("maximize", ("dask-ml",), "threads of Dask"),

@@ -110,6 +110,7 @@ TABLES: Mapping[str, Table] = {
         ("kind", "problem", "workers", "evaluations", "strategy"),
         ("asks", "improvements"),
     ),
+    "several": Table("*.csv", ("problem", "method", "workers", "evaluations"), ("value",)),
     "diversity": Table(
         "diversity.csv",
         ("evaluations",),
@@ -165,6 +166,11 @@ TABLES: Mapping[str, Table] = {
         ("best_value", "rate"),
         {"replicated_tpe.png": "replicated_tpe.png"},
         prepare=ends_of,
+    ),
+    "grpc_proxy": Table(
+        "grpc_proxy.csv",
+        ("way", "workers", "evaluation_seconds"),
+        ("trials", "seconds", "rate", "share"),
     ),
     "combo": Table(
         "*.csv",

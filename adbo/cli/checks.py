@@ -44,7 +44,7 @@ def check_run(options: argparse.Namespace) -> Settings:
     settings = Settings(
         n_trials=n_trials,
         timeout=options.timeout,
-        direction=options.direction,
+        direction=directions(options),
         storage=storage,
         study_name=study_name(options),
         resume=options.resume,
@@ -91,7 +91,7 @@ def check_simulate(options: argparse.Namespace) -> SimulationSettings:
         latency=options.latency,
         ask_cost=options.ask_cost,
         method=options.method,
-        direction=options.direction,
+        direction=directions(options),
         seed=secrets.randbits(32) if options.seed is None else options.seed,
         kappa=options.kappa,
         processes=options.processes,
@@ -192,6 +192,11 @@ def check_group_size(ranks_per_trial: int, n_ranks: int) -> None:
         raise UsageError(
             f"ranks per trial is {ranks_per_trial}: it must divide the number of ranks, {n_ranks}"
         )
+
+
+def directions(options: argparse.Namespace) -> tuple[str, ...]:
+    """Return the direction of each objective; without an option, that of one to minimize."""
+    return tuple(options.direction or ("minimize",))
 
 
 def study_name(options: argparse.Namespace) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import adbo
 from adbo.benchmark_functions.names import NAMES
 from adbo.core.errors import UsageError
+from adbo.core.limits import MOST_OBJECTIVES
 from adbo.core.origins import STRATEGIES
 from adbo.core.settings import (
     DEFAULT_STORAGE,
@@ -136,6 +137,12 @@ def _add_run(commands: Any) -> None:
         default=0,
         metavar="K",
         help="evaluate a failed trial up to K times more before it counts (default: 0)",
+    )
+    parser.add_argument(
+        "--allowed",
+        metavar="FUNCTION",
+        help="name of a function beside the objective that takes the parameters, as a dictionary,"
+        " and returns whether they may be evaluated (default: all may)",
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(command="run")
@@ -377,8 +384,10 @@ def _add_optimizer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--direction",
         choices=tuple(DIRECTIONS),
-        default="minimize",
-        help="whether lower or higher values are better (default: minimize)",
+        action="append",
+        help="whether lower or higher values are better (default: minimize); give it once for each"
+        f" value of an objective that returns a tuple, in their order, at most {MOST_OBJECTIVES}"
+        " times",
     )
     parser.add_argument(
         "--seed", type=int, metavar="S", help="seed of all random streams (default: a random one)"

@@ -16,6 +16,7 @@ import optuna
 from adbo.cli.checks import STANDARD_OUTPUT
 from adbo.cli.output import DONE, print_error, print_lines, write_json
 from adbo.core.errors import UsageError
+from adbo.core.limits import MOST_OBJECTIVES
 from adbo.mirror.connection import storage_name
 from adbo.mirror.study import accessed, load_study, table_of
 from adbo.mirror.waiting import told_of_waiting
@@ -57,15 +58,15 @@ def _is_summarized(study: optuna.Study, options: argparse.Namespace) -> bool:
     Raises
     ------
     UsageError
-        If nothing else was asked for, and the study has several objectives.
+        If nothing else was asked for, and the study has too many objectives.
     """
     n_objectives = len(study.directions)
-    if n_objectives == 1:
+    if n_objectives <= MOST_OBJECTIVES:
         return options.json is not None or options.csv != STANDARD_OUTPUT
     if options.json is not None or (options.csv is None and options.html is None):
         raise UsageError(
-            f"study {study.study_name!r} has {n_objectives} objectives: a summary describes one"
-            " objective; use --html PATH for a page, or --csv PATH for the trials"
+            f"study {study.study_name!r} has {n_objectives} objectives: a summary describes at"
+            f" most {MOST_OBJECTIVES}; use --html PATH for a page, or --csv PATH for the trials"
         )
     return False
 

@@ -24,7 +24,7 @@ from adbo.interruption.stopping import Interruption, StopReason
 from adbo.mirror.connection import absolute
 from adbo.objective.evaluate import Objective
 from adbo.objective.isolation import IsolatedObjective
-from adbo.objective.loading import is_working_directory, load
+from adbo.objective.loading import is_working_directory, load, load_both
 from adbo.report.live import Quiet, Terminal
 from adbo.report.text import common_failure, describe_run
 from adbo.report.watched import is_watched
@@ -69,7 +69,7 @@ def _run_on(
     use_node(ranks, options.gpus_per_node)
     storage, place = settings.storage, Path.cwd()
     fixed = absolute(storage) if isinstance(storage, str) else storage
-    objective = _objective(options, ranks, isolated)
+    objective, settings = _objective(options, settings, ranks, isolated)
     if not is_working_directory(place):  # importing the objective has changed it
         settings = replace(settings, storage=fixed)
     if options.ranks_per_trial == 1:
@@ -79,7 +79,7 @@ def _run_on(
     if channel.rank > 0:
         limits = (settings.timeout, settings.walltime)
         with Interruption(*limits, process_name()) as interruption:
-            return run_member(objective, channel, interruption)
+            return run_member(objective, channel, interruption, settings.allowed)
     leader = GroupLeader(objective, channel)
     status = USAGE
     try:
@@ -97,26 +97,37 @@ def _with_points(settings: Settings, path: Path | None, ranks: Ranks) -> Setting
 
 
 def _objective(
-    options: argparse.Namespace, ranks: Ranks, isolated: IsolatedObjective | None
-) -> Objective:
-    """Load the objective on every rank; an error on any rank is raised on all."""
+    options: argparse.Namespace,
+    settings: Settings,
+    ranks: Ranks,
+    isolated: IsolatedObjective | None,
+) -> tuple[Objective, Settings]:
+    """Load the objective, and what it allows, on every rank; an error of any is raised on all."""
     objective: Objective | None = isolated
     problem = None
     vanished = f"{process_name()} vanished: the objective's file, or a library that it imports,"
     try:
         check_files(options)
-        if isolated is None:
-            with exit_forbidden(f"{vanished} {ENDED_BY}"):
-                objective = load(options.objective)
-        else:
+        if isolated is not None:
             isolated.load({name: os.environ[name] for name in OF_NODE if name in os.environ})
+        if isolated is None or options.allowed is not None:
+            with exit_forbidden(f"{vanished} {ENDED_BY}"):
+                loaded, settings = _load(options, settings)
+            objective = objective or loaded
     except UsageError as error:
         problem = str(error)
     problems = [text for text in ranks.agree(problem) if text is not None]
     if problems:
         raise UsageError(problems[0])
     assert objective is not None
-    return objective
+    return objective, settings
+
+
+def _load(options: argparse.Namespace, settings: Settings) -> tuple[Objective, Settings]:
+    if options.allowed is None:
+        return load(options.objective), settings
+    objective, allowed = load_both(options.objective, options.allowed)
+    return objective, replace(settings, allowed=allowed)
 
 
 def _optimize(

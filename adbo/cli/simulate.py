@@ -32,7 +32,7 @@ def run_simulation(options: argparse.Namespace, settings: SimulationSettings) ->
     study = None
     if storage is not None:
         with told_of_waiting(storage, print_error):
-            study = open_study(storage, name, options.direction, False)
+            study = open_study(storage, name, settings.direction, False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     live = is_watched(sys.stderr)
     with SimulationBar(live=live, quiet=options.quiet) as bar:

@@ -71,7 +71,8 @@ def in_order_of(
         if indices is not None:
             distributions[name] = known[name]
             reorderings[position] = indices
-    return (Layout.of(distributions) if reorderings else layout), reorderings
+    own = Layout.of(distributions, layout.n_values) if reorderings else layout
+    return own, reorderings
 
 
 def reordered(evaluation: Evaluation, known: Mapping[str, BaseDistribution]) -> Evaluation:

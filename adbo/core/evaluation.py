@@ -1,7 +1,8 @@
 """A finished evaluation, alone (`Evaluation`) or with others of its layout (`Batch`).
 
-A *layout* is the ordered set of named distributions that a trial asked for. A static search space
-has one; each branch of a conditional space has its own. The key of a layout is a hash of its text.
+A *layout* is the ordered set of named distributions that a trial asked for, and the number of
+values that it has. A static search space has one; each branch of a conditional space has its own,
+and so have failed trials of several objectives. The key of a layout is a hash of its text.
 It is the same on every rank, so ranks need not agree on a numbering.
 
 Notation: ``k`` parameters in a layout, ``n`` records in a batch.
@@ -27,11 +28,12 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from adbo.core.intermediate_values import IntermediateValues
+from adbo.core.limits import MOST_OBJECTIVES
 
 #: States in which an evaluation can end; the numbers are those of ``optuna.trial.TrialState``.
 FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
-#: The fields that every record has; ``value`` is NaN if the evaluation has none.
+#: The fields that every record has; ``value``, the first one, is NaN if the evaluation has none.
 HEADER_FIELDS: list[tuple[str, str]] = [
     ("layout", "<u8"),
     ("rank", "<i4"),
@@ -42,6 +44,9 @@ HEADER_FIELDS: list[tuple[str, str]] = [
     ("finished", "<f8"),
     ("origin", "<u1"),
 ]
+
+#: The field of a record of several objectives with the values of all but the first one.
+MORE_VALUES = "more_values"
 
 #: User attribute that holds the reason of a failed evaluation.
 FAIL_REASON = "adbo:fail_reason"
@@ -58,38 +63,46 @@ class Layout:
     ----------
     distributions
         Name to distribution, in the order in which the trial asked for them.
+    n_values
+        Number of objective values, at least 1.
     """
 
     distributions: Mapping[str, BaseDistribution]
+    n_values: int = 1
 
     @classmethod
-    def of(cls, distributions: Mapping[str, BaseDistribution]) -> Layout:
-        """Return the one shared layout of these distributions.
+    def of(cls, distributions: Mapping[str, BaseDistribution], n_values: int = 1) -> Layout:
+        """Return the one shared layout of these distributions and this number of values.
 
         Writing a layout as text and hashing it costs as much as all else about a trial, so equal
         trials share their layout.
         """
         items = tuple(distributions.items())
         try:
-            return _interned(items, tuple(_choice_types(d) for _, d in items))
+            return _interned(items, tuple(_choice_types(d) for _, d in items), n_values)
         except TypeError:  # choices without a hash, which Optuna keeps in memory only
-            return cls(dict(distributions))
+            return cls(dict(distributions), n_values)
 
     @classmethod
     def from_text(cls, text: str | bytes) -> Layout:
         """Return the layout that `text` describes."""
-        return cls.of({name: json_to_distribution(d) for name, d in json.loads(text)})
+        content = json.loads(text)
+        n_values = content.pop() if content and isinstance(content[-1], int) else 1
+        if not 1 <= n_values <= MOST_OBJECTIVES:
+            raise ValueError(f"a layout of {n_values} values")
+        return cls.of({name: json_to_distribution(d) for name, d in content}, n_values)
 
     @cached_property
     def text(self) -> str:
-        """The layout as JSON, equal for equal layouts.
+        """The layout as JSON, equal for equal layouts; the number of values if it is not 1.
 
         Raises
         ------
         TypeError
             If a categorical choice cannot be written as JSON.
         """
-        return json.dumps([[n, distribution_to_json(d)] for n, d in self.distributions.items()])
+        content: list[Any] = [[n, distribution_to_json(d)] for n, d in self.distributions.items()]
+        return json.dumps(content if self.n_values == 1 else [*content, self.n_values])
 
     @cached_property
     def key(self) -> int:
@@ -100,7 +113,7 @@ class Layout:
         try:
             text = self.text
         except TypeError:
-            text = repr(self.distributions)
+            text = repr((self.distributions, self.n_values))
         digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         return int.from_bytes(digest, "little")
 
@@ -111,14 +124,19 @@ class Layout:
 
     @cached_property
     def dtype(self) -> np.dtype[np.void]:
-        """The type of one record: the header and ``k`` internal values."""
-        return np.dtype([*HEADER_FIELDS, ("internal", "<f8", (len(self.distributions),))])
+        """The type of one record: the header, ``k`` internal values, and the further values."""
+        fields = [*HEADER_FIELDS, ("internal", "<f8", (len(self.distributions),))]
+        if self.n_values > 1:
+            fields.append((MORE_VALUES, "<f8", (self.n_values - 1,)))
+        return np.dtype(fields)
 
 
 @lru_cache(_INTERNED_LAYOUTS)
-def _interned(items: tuple[tuple[str, BaseDistribution], ...], types: Hashable) -> Layout:
+def _interned(
+    items: tuple[tuple[str, BaseDistribution], ...], types: Hashable, n_values: int
+) -> Layout:
     """Return the shared layout; `types` tells choices apart that are equal, such as 1 and True."""
-    return Layout(dict(items))
+    return Layout(dict(items), n_values)
 
 
 def _choice_types(distribution: BaseDistribution) -> tuple[type, ...]:
@@ -173,7 +191,8 @@ class Evaluation:
     state
         COMPLETE, PRUNED or FAIL.
     value
-        What the objective returned, in the user's sign; NaN if there is no value.
+        What the objective returned, in the user's sign; NaN if there is no value. The first value
+        if there are several objectives.
     started, finished
         Seconds since the epoch.
     layout, internal
@@ -182,6 +201,8 @@ class Evaluation:
         Attributes and intermediate values.
     origin
         The code of the strategy that proposed it, 0 if none did; see `adbo.core.origins`.
+    more_values
+        The values of the other objectives, as many as the layout has.
     """
 
     rank: int
@@ -194,6 +215,12 @@ class Evaluation:
     internal: tuple[float, ...]
     extras: Extras = NO_EXTRAS
     origin: int = 0
+    more_values: tuple[float, ...] = ()
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The values of all objectives."""
+        return (self.value, *self.more_values)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -231,9 +258,11 @@ def to_batches(evaluations: Iterable[Evaluation]) -> list[Batch]:
 def _batch(layout: Layout, evaluations: Sequence[Evaluation]) -> Batch:
     """Return evaluations of one layout as a batch."""
     key = layout.key
-    records = [
+    records: list[tuple[Any, ...]] = [
         (key, e.rank, e.seq, e.state.value, e.value, e.started, e.finished, e.origin, e.internal)
         for e in evaluations
     ]
+    if layout.n_values > 1:
+        records = [(*r, e.more_values) for r, e in zip(records, evaluations, strict=True)]
     extras = {i: e.extras for i, e in enumerate(evaluations) if e.extras}
     return Batch(layout, np.array(records, dtype=layout.dtype), extras)

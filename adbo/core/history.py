@@ -5,13 +5,14 @@ numbers, and an ask reads only a bounded sample of them. To recognize repeated p
 set of all points when it is asked for the first time. It does not know where evaluations come
 from. The choices of a parameter have one order in the whole history, that of the search space.
 
-Notation: ``n`` evaluations, ``d`` columns of the search space, ``m`` sampled rows.
+Notation: ``n`` evaluations, ``d`` columns of the search space, ``m`` sampled rows, ``q``
+objectives, ``c`` constraints.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,17 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from adbo.core.choices import in_order_of
-from adbo.core.evaluation import HEADER_FIELDS, NO_EXTRAS, Batch, Evaluation, Extras, Layout
+from adbo.core.constraints import constraints_of, violation
+from adbo.core.evaluation import (
+    HEADER_FIELDS,
+    MORE_VALUES,
+    NO_EXTRAS,
+    Batch,
+    Evaluation,
+    Extras,
+    Layout,
+)
+from adbo.core.front import Front
 from adbo.core.pruned_costs import PrunedCosts
 from adbo.core.space import FloatArray, IntArray, SearchSpace
 
@@ -41,19 +52,25 @@ class History:
     Parameters
     ----------
     sign
-        +1 to minimize the values, -1 to maximize them. Costs are values times the sign.
+        +1 to minimize the values, -1 to maximize them; of several objectives, one for each. Costs
+        are values times the sign.
     space
         The initial columns; new layouts add columns.
     """
 
-    def __init__(self, sign: int = 1, space: SearchSpace | None = None) -> None:
-        self.sign = sign
+    def __init__(self, sign: int | Sequence[int] = 1, space: SearchSpace | None = None) -> None:
+        self.signs = (sign,) if isinstance(sign, int) else tuple(sign)
+        self.sign = self.signs[0]
         self.space = SearchSpace() if space is None else space
         self.counts = {state: 0 for state in TrialState if state.is_finished()}
         self.busy_seconds = 0.0
         self._n = 0
         self._header = np.empty(_INITIAL_CAPACITY, dtype=_HEADER)
         self._values = np.full((_INITIAL_CAPACITY, len(self.space)), np.nan)
+        self._more_values = np.empty((_INITIAL_CAPACITY, self.n_objectives - 1))
+        self._constraints = np.empty((_INITIAL_CAPACITY, 0))
+        #: The names of the constraints that evaluations have, ``(c,)``.
+        self.constraint_names: tuple[str, ...] = ()
         self._extras: dict[int, Extras] = {}
         self._layouts: list[Layout] = []
         self._layout_index: dict[int, int] = {}
@@ -63,7 +80,9 @@ class History:
         self._seen: set[int] = set()
         self._elites: IntArray = np.empty(0, dtype=np.int64)
         self._elite_cost: FloatArray = np.empty(0)
-        self._pruned = PrunedCosts(sign)
+        self._elite_violation: FloatArray = np.empty(0)
+        self._front, self._n_in_front = Front.empty(self.n_objectives), 0
+        self._pruned = PrunedCosts(self.sign)
         self._points: set[bytes] = set()
         self._n_points = 0
         self._points_grid: tuple[float, ...] = ()
@@ -93,24 +112,70 @@ class History:
         order = np.argsort(self.column("finished"), kind="stable")
         self._header[: self._n] = self._header[order]
         self._values[: self._n] = self._values[order]
+        self._more_values[: self._n] = self._more_values[order]
+        self._constraints[: self._n] = self._constraints[order]
         row_of = {old: new for new, old in enumerate(order.tolist())} if self._extras else {}
         self._extras = {row_of[row]: extras for row, extras in self._extras.items()}
         self._elites, self._elite_cost = np.empty(0, dtype=np.int64), np.empty(0)
+        self._elite_violation = np.empty(0)
         self._select_elites(0, self._n)
+        self._front, self._n_in_front = Front.empty(self.n_objectives), 0
         self._pruned = PrunedCosts(self.sign)
 
     @property
+    def n_objectives(self) -> int:
+        """The number of objectives."""
+        return len(self.signs)
+
+    @property
     def best(self) -> int | None:
-        """Row number of the incumbent; None before the first complete evaluation."""
-        return int(self._elites[0]) if self._elites.size else None
+        """Row number of the incumbent of one objective.
+
+        None before the first complete evaluation that is feasible, and for several objectives.
+        """
+        if not self._elites.size or self._elite_violation[0] > 0:
+            return None
+        return int(self._elites[0])
 
     @property
     def elites(self) -> IntArray:
-        """Row numbers of the best complete evaluations, best first, at most `ELITES`."""
+        """Row numbers of the best complete evaluations, best first, at most `ELITES`.
+
+        Feasible ones come first; infeasible ones are in the order of their violations. There are
+        none for several objectives.
+        """
         return self._elites
 
+    @property
+    def front(self) -> Front:
+        """The complete and feasible evaluations that no other one dominates; see `Front`."""
+        if self._n_in_front < self._n:
+            rows = np.arange(self._n_in_front, self._n)
+            complete = self.column("state")[rows] == TrialState.COMPLETE.value
+            rows = rows[complete & (self.violation(rows) == 0)]
+            self._front = self._front.extended(rows, self.costs(rows))
+            self._n_in_front = self._n
+        return self._front
+
+    def objectives(self, rows: IntArray | slice) -> FloatArray:
+        """Return the values of all objectives ``(m, q)``; NaN for failures."""
+        first = self._header["value"][: self._n][rows]
+        return np.column_stack([first, self._more_values[: self._n][rows]])
+
+    def costs(self, rows: IntArray | slice) -> FloatArray:
+        """Return the costs of all objectives ``(m, q)``; NaN for failures."""
+        return self.objectives(rows) * np.array(self.signs)
+
+    def constraints(self, rows: IntArray | slice) -> FloatArray:
+        """Return the constraints ``(m, c)``; NaN where an evaluation does not have one."""
+        return self._constraints[: self._n][rows]
+
+    def violation(self, rows: IntArray | slice) -> FloatArray:
+        """Return how much constraints are violated ``(m,)``; 0 where all are satisfied."""
+        return violation(self.constraints(rows))
+
     def cost(self, rows: IntArray | slice) -> FloatArray:
-        """Return costs to minimize ``(m,)``; NaN for failures.
+        """Return costs of the first objective to minimize ``(m,)``; NaN for failures.
 
         The cost of a pruned trial that has reported values is what it is expected to have had in
         the end (`adbo.core.pruned_costs`).
@@ -217,6 +282,7 @@ class History:
             internal=tuple(internal.tolist()),
             extras=self._extras.get(row, NO_EXTRAS),
             origin=int(header["origin"]),
+            more_values=tuple(self._more_values[row, : layout.n_values - 1].tolist()),
         )
 
     def reports(self, start: int, stop: int) -> Iterator[tuple[int, Sequence[float]]]:
@@ -251,6 +317,8 @@ class History:
         for name, _ in _COPIED_FIELDS:
             rows[name] = header[name]
         rows["internal"] = self._values[start:stop, self._layout_columns[index]]
+        if layout.n_values > 1:
+            rows[MORE_VALUES] = self._more_values[start:stop, : layout.n_values - 1]
         extras = {i - start: e for i in range(start, stop) if (e := self._extras.get(i))}
         return Batch(layout, rows, extras)
 
@@ -275,10 +343,24 @@ class History:
             for position, indices in self._reorderings[index].items():
                 internal[:, position] = indices[internal[:, position].astype(np.intp)]
         self._values[start:stop, self._layout_columns[index]] = internal
+        more = rows[MORE_VALUES] if batch.layout.n_values > 1 else np.empty((len(rows), 0))
+        self._more_values[start:stop] = _in_width(more, self.n_objectives - 1)
         self._extras.update({start + i: e for i, e in extras.items()})
+        self._set_constraints(start, stop, extras)
         self._n = stop
         self._count(header)
         self._select_elites(start, stop)
+
+    def _set_constraints(self, start: int, stop: int, extras: Mapping[int, Extras]) -> None:
+        """Set the constraints of new rows, whose extras these are; a new name adds a column."""
+        self._constraints[start:stop] = np.nan
+        for i, e in extras.items():
+            for name, value in constraints_of(e.system_attrs).items():
+                if name not in self.constraint_names:
+                    self.constraint_names = (*self.constraint_names, name)
+                    column = np.full((len(self._constraints), 1), np.nan)
+                    self._constraints = np.hstack([self._constraints, column])
+                self._constraints[start + i, self.constraint_names.index(name)] = value
 
     def _read_pruned(self) -> None:
         """Let the expected costs of pruned trials include all rows."""
@@ -321,6 +403,8 @@ class History:
             header = np.empty(capacity, dtype=_HEADER)
             header[: self._n] = self._header[: self._n]
             self._header = header
+            self._more_values = _with_rows(self._more_values, capacity)
+            self._constraints = _with_rows(self._constraints, capacity)
         if self._values.shape != (capacity, len(self.space)):
             values = np.full((capacity, len(self.space)), np.nan)
             values[: self._n, : self._values.shape[1]] = self._values[: self._n]
@@ -332,17 +416,37 @@ class History:
         self.busy_seconds += float(np.sum(header["finished"] - header["started"]))
 
     def _select_elites(self, start: int, stop: int) -> None:
-        cost = self.last_cost(slice(start, stop))
+        if self.n_objectives > 1:
+            return
+        cost, violated = self.last_cost(slice(start, stop)), self.violation(slice(start, stop))
         eligible = self._header["state"][start:stop] == TrialState.COMPLETE.value
         if self._elites.size >= ELITES:
-            eligible &= cost < self._elite_cost[-1]
+            least = self._elite_violation[-1]
+            better = (violated == least) & (cost < self._elite_cost[-1])
+            eligible &= better | (violated < least)
         chosen = np.flatnonzero(eligible)
         if not chosen.size:
             return
         rows = np.concatenate([self._elites, start + chosen])
         costs = np.concatenate([self._elite_cost, cost[chosen]])
-        order = np.argsort(costs, kind="stable")[:ELITES]
+        violations = np.concatenate([self._elite_violation, violated[chosen]])
+        order = np.lexsort([costs, violations])[:ELITES]
         self._elites, self._elite_cost = rows[order], costs[order]
+        self._elite_violation = violations[order]
+
+
+def _with_rows(array: FloatArray, capacity: int) -> FloatArray:
+    """Return a copy ``(capacity, k)`` of an array, with more rows."""
+    larger = np.empty((capacity, array.shape[1]))
+    larger[: len(array)] = array
+    return larger
+
+
+def _in_width(array: FloatArray, width: int) -> FloatArray:
+    """Return the first columns of an array ``(m, width)``; NaN where it has fewer."""
+    padded = np.full((len(array), width), np.nan)
+    padded[:, : array.shape[1]] = array[:, :width]
+    return padded
 
 
 def name_key(rank: int, seq: int) -> int:

@@ -38,20 +38,22 @@ FIXED_PARAMS = "fixed_params"
 def evaluation_of(trial: FrozenTrial) -> Evaluation:
     """Return a finished trial as an evaluation."""
     distributions = {name: trial.distributions[name] for name in trial.params}
+    values = tuple(map(float, trial.values or (math.nan,)))
     times = [t.timestamp() for t in (trial.datetime_start, trial.datetime_complete) if t]
     return named(
         Evaluation(
             rank=-1,
             seq=trial.number,
             state=trial.state,
-            value=math.nan if trial.values is None else float(trial.values[0]),
+            value=values[0],
             started=min(times, default=0.0),
             finished=max(times, default=0.0),
-            layout=Layout.of(distributions),
+            layout=Layout.of(distributions, len(values)),
             internal=tuple(
                 d.to_internal_repr(trial.params[name]) for name, d in distributions.items()
             ),
             extras=Extras(trial.user_attrs, trial.system_attrs, trial.intermediate_values),
+            more_values=values[1:],
         )
     )
 
@@ -63,7 +65,8 @@ def trial_of(evaluation: Evaluation) -> FrozenTrial:
         number=-1,
         trial_id=-1,
         state=evaluation.state,
-        value=evaluation.value if has_value(evaluation) else None,
+        value=None,
+        values=list(evaluation.values) if has_value(evaluation) else None,
         datetime_start=datetime.datetime.fromtimestamp(evaluation.started),
         datetime_complete=datetime.datetime.fromtimestamp(evaluation.finished),
         params=evaluation.params,
@@ -75,8 +78,8 @@ def trial_of(evaluation: Evaluation) -> FrozenTrial:
 
 
 def has_value(evaluation: Evaluation) -> bool:
-    """Return whether the trial of an evaluation has a value; in Optuna a failed trial has none."""
-    return evaluation.state != TrialState.FAIL and not math.isnan(evaluation.value)
+    """Return whether the trial of an evaluation has values; in Optuna a failed trial has none."""
+    return evaluation.state != TrialState.FAIL and not any(map(math.isnan, evaluation.values))
 
 
 def user_attrs(evaluation: Evaluation) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from adbo.core.allowed import Predicate
 from adbo.core.errors import UsageError
+from adbo.core.limits import MOST_OBJECTIVES
 from adbo.core.origins import STRATEGIES
 
 if TYPE_CHECKING:
@@ -52,6 +54,48 @@ def default_max_failures(n_ranks: int) -> int:
     average until it computes a success; so the number grows with the ranks.
     """
     return FAILURES + FAILURES_PER_RANK * n_ranks
+
+
+def directions_of(direction: str | Sequence[str]) -> tuple[str, ...]:
+    """Return one direction, or one for each objective, as a tuple.
+
+    Raises
+    ------
+    UsageError
+        If there is none or too many, or one of them is neither of the two.
+    """
+    directions = (direction,) if isinstance(direction, str) else tuple(direction)
+    for one in directions:
+        if one not in DIRECTIONS:
+            raise UsageError(f"direction is {one!r}: it must be minimize or maximize")
+    if not 1 <= len(directions) <= MOST_OBJECTIVES:
+        raise UsageError(
+            f"there are {len(directions)} directions: there must be 1 to {MOST_OBJECTIVES}, one"
+            " for each objective"
+        )
+    return directions
+
+
+def signs_of(direction: str | Sequence[str]) -> tuple[int, ...]:
+    """Return the sign of each direction: +1 to minimize, -1 to maximize."""
+    return tuple(DIRECTIONS[one] for one in directions_of(direction))
+
+
+def one_or_several(direction: str, directions: Sequence[str] | None) -> str | Sequence[str]:
+    """Return the directions of several objectives, or the direction of one.
+
+    Raises
+    ------
+    UsageError
+        If both are given, or the directions are one text.
+    """
+    if directions is None:
+        return direction
+    if direction != "minimize":
+        raise UsageError("direction and directions are given: use one of them")
+    if isinstance(directions, str):
+        raise UsageError(f"directions is {directions!r}: it must be a list of directions")
+    return tuple(directions)
 
 
 def check_kappa(kappa: float) -> None:
@@ -129,7 +173,8 @@ class Settings:
     timeout: float | None = None
     walltime: float | None = None
     """The time at which the batch job must have ended, in seconds since the epoch."""
-    direction: str = "minimize"
+    direction: str | Sequence[str] = "minimize"
+    """One direction, or one for each objective."""
     storage: str | BaseStorage | None = None
     study_name: str = "study"
     resume: bool = False
@@ -143,13 +188,13 @@ class Settings:
     """None for `default_max_failures`."""
     enqueue: Sequence[Mapping[str, Any]] = ()
     strategies: Sequence[str] | None = None
+    allowed: Predicate | None = None
     pruner: str | BasePruner = HALVING
     reduction_factor: int = REDUCTION_FACTOR
     min_resource: int = MIN_RESOURCE
 
     def __post_init__(self) -> None:
-        if self.direction not in DIRECTIONS:
-            raise UsageError(f"direction is {self.direction!r}: it must be minimize or maximize")
+        directions_of(self.direction)
         if self.n_trials is not None and self.n_trials < 1:
             raise UsageError(f"trials is {self.n_trials}: it must be a positive integer")
         if self.timeout is not None and not 0 < self.timeout <= threading.TIMEOUT_MAX:
@@ -167,6 +212,11 @@ class Settings:
         _check_points(self.enqueue)
 
     @property
+    def directions(self) -> tuple[str, ...]:
+        """The direction of each objective."""
+        return directions_of(self.direction)
+
+    @property
     def has_end(self) -> bool:
         """Whether the run ends by itself unless all evaluations fail."""
         ends = (self.n_trials, self.timeout, self.walltime, self.target, self.patience)
@@ -181,6 +231,12 @@ class Settings:
         check_halving(self.reduction_factor, self.min_resource)
 
     def _check_ends(self) -> None:
+        for name, end in (("target", self.target), ("patience", self.patience)):
+            if end is not None and len(self.directions) > 1:
+                raise UsageError(
+                    f"{name} is {end}: it needs one objective, but there are"
+                    f" {len(self.directions)} directions"
+                )
         if self.target is not None and not math.isfinite(self.target):
             raise UsageError(f"target is {self.target}: it must be a finite number")
         for name, number in (("patience", self.patience), ("max failures", self.max_failures)):

@@ -38,7 +38,11 @@ def count_strategies(cost: FloatArray, origins: NDArray[np.integer]) -> Strategy
         before it, or the first complete one. None if no strategy was asked.
     """
     best_before = np.fmin.accumulate(np.concatenate([[np.inf], cost]))[:-1]
-    improves = cost < best_before
+    return _counts(cost < best_before, origins)
+
+
+def _counts(improves: NDArray[np.bool_], origins: NDArray[np.integer]) -> StrategyCounts | None:
+    """Return the asks and improvements of each strategy that was asked."""
     strategies = strategy_indices(origins)
     known = strategies >= 0
     asks = np.bincount(strategies[known], minlength=len(STRATEGIES)).tolist()
@@ -52,7 +56,15 @@ def count_strategies(cost: FloatArray, origins: NDArray[np.integer]) -> Strategy
 
 
 def strategies_of(history: History) -> StrategyCounts | None:
-    """Return the asks and improvements of each strategy in a history; see `count_strategies`."""
+    """Return the asks and improvements of each strategy in a history; see `count_strategies`.
+
+    Of several objectives, the improvements are the evaluations on the front.
+    """
+    origins = history.column("origin")
+    if history.n_objectives > 1:
+        is_improvement = np.zeros(len(history), dtype=bool)
+        is_improvement[history.front.rows] = True
+        return _counts(is_improvement, origins)
     is_complete = history.column("state") == TrialState.COMPLETE.value
-    cost = np.where(is_complete, history.cost(slice(None)), np.nan)
-    return count_strategies(cost, history.column("origin"))
+    is_best = is_complete & (history.violation(slice(None)) == 0)
+    return count_strategies(np.where(is_best, history.cost(slice(None)), np.nan), origins)

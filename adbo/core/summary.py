@@ -7,12 +7,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from optuna.trial import TrialState
 
+from adbo.core.hypervolume import hypervolume, worst
 from adbo.core.strategy_counts import StrategyCounts
 
 if TYPE_CHECKING:
     from adbo.core.history import History
+    from adbo.core.space import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +26,25 @@ class Summary:
 
     Parameters
     ----------
-    study_name, storage, direction
+    study_name, storage
         The study; the storage without a password, ``"none"`` without one.
+    direction, directions
+        Of one objective, or of several.
     method, seed
         Of a simulation.
     best_value, best_params
-        Of the incumbent; None before the first complete evaluation.
+        Of the incumbent; None before the first complete and feasible evaluation, and for several
+        objectives.
+    best_values
+        The best value of each of several objectives.
+    pareto_front
+        Of several objectives: the ``values`` and ``params`` of each evaluation that no other one
+        dominates, in the order of the first objective; see `adbo.core.front.MOST`.
+    hypervolume, reference_point
+        How much the front dominates, and from where on: the worst value of each objective among
+        all complete and feasible evaluations.
+    n_infeasible
+        Complete evaluations that violate a constraint; None without constraints.
     recommended_value, recommended_params
         The predicted value and the parameters of what the model believes best: on a noisy
         objective, the incumbent is the luckiest evaluation.
@@ -67,10 +83,16 @@ class Summary:
 
     study_name: str
     storage: str
-    direction: str
+    direction: str | None = None
+    directions: list[str] | None = None
     method: str | None = None
     best_value: float | None
     best_params: dict[str, Any] | None
+    best_values: list[float] | None = None
+    pareto_front: list[dict[str, Any]] | None = None
+    hypervolume: float | None = None
+    reference_point: list[float] | None = None
+    n_infeasible: int | None = None
     recommended_value: float | None = None
     recommended_params: dict[str, Any] | None = None
     strategies: StrategyCounts | None = None
@@ -111,12 +133,47 @@ class Summary:
         return values
 
 
-def best_of(history: History) -> tuple[float | None, dict[str, Any] | None]:
-    """Return the value and the parameters of the incumbent, None where there is none."""
+def best_of(history: History) -> dict[str, Any]:
+    """Return the fields of a summary that say what is best."""
+    complete = history.column("state") == TrialState.COMPLETE.value
+    feasible = history.violation(slice(None)) == 0
+    fields: dict[str, Any] = {}
+    if history.constraint_names:
+        fields["n_infeasible"] = int(np.count_nonzero(complete & ~feasible))
+    directions = ["minimize" if sign > 0 else "maximize" for sign in history.signs]
+    if len(directions) > 1:
+        costs = history.costs(np.flatnonzero(complete & feasible))
+        return {**fields, "directions": directions, **_front_of(history, costs)}
     best = history.best
-    if best is None:
-        return None, None
-    return float(history.column("value")[best]), history.evaluation(best).params
+    return {
+        **fields,
+        "direction": directions[0],
+        "best_value": None if best is None else float(history.column("value")[best]),
+        "best_params": None if best is None else history.evaluation(best).params,
+    }
+
+
+def _front_of(history: History, costs: FloatArray) -> dict[str, Any]:
+    """Return the front, where ``costs (m, q)`` are those of complete, feasible evaluations."""
+    signs, front = np.array(history.signs), history.front
+    order = np.argsort(front.costs[:, 0], kind="stable")
+    fields: dict[str, Any] = {
+        "best_value": None,
+        "best_params": None,
+        "pareto_front": [
+            {"values": list(evaluation.values), "params": evaluation.params}
+            for evaluation in map(history.evaluation, front.rows[order].tolist())
+        ],
+    }
+    reference = worst(costs)
+    if not len(front.rows) or np.isnan(reference).any():
+        return fields
+    return {
+        **fields,
+        "best_values": (signs * front.costs.min(axis=0)).tolist(),
+        "hypervolume": hypervolume(front.costs, reference),
+        "reference_point": (signs * reference).tolist(),
+    }
 
 
 def counts_of(history: History) -> tuple[int, int, int]:

@@ -38,9 +38,9 @@ def decode_distribution(text: str) -> BaseDistribution:
 
 
 @functools.lru_cache(maxsize=4096)
-def decode_layout(texts: tuple[tuple[str, str], ...]) -> Layout:
+def decode_layout(texts: tuple[tuple[str, str], ...], n_values: int = 1) -> Layout:
     """Return the layout of (name, distribution as JSON); equal texts give the same object."""
-    return Layout.of({name: decode_distribution(text) for name, text in texts})
+    return Layout.of({name: decode_distribution(text) for name, text in texts}, n_values)
 
 
 def encode_evaluation(evaluation: Evaluation) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def encode_evaluation(evaluation: Evaluation) -> dict[str, Any]:
         "rank": evaluation.rank,
         "seq": evaluation.seq,
         "state": evaluation.state.name,
-        "value": evaluation.value,
+        **_encode_objectives(evaluation),
         "params": evaluation.params,
         "started": evaluation.started,
         "finished": evaluation.finished,
@@ -76,18 +76,30 @@ def decode_evaluation(fields: dict[str, Any]) -> Evaluation:
     """
     distributions = fields["distributions"].items()
     extras = (fields[name] for name in ("user_attrs", "system_attrs", "intermediate_values"))
+    values = fields["values"] if "values" in fields else [fields["value"]]
+    value, *more_values = map(float, values)
     return Evaluation(
         rank=int(fields["rank"]),
         seq=int(fields["seq"]),
         state=TrialState[fields["state"]],
-        value=float(fields["value"]),
+        value=value,
         started=float(fields["started"]),
         finished=float(fields["finished"]),
-        layout=decode_layout(tuple((name, json.dumps(d)) for name, d in distributions)),
+        layout=decode_layout(
+            tuple((name, json.dumps(d)) for name, d in distributions), len(values)
+        ),
         internal=tuple(float(value) for value in fields["internal"]),
         extras=Extras(**_decode_extras(*extras)),
         origin=from_text(fields.get("strategy")),
+        more_values=tuple(more_values),
     )
+
+
+def _encode_objectives(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the value of one objective, or the values of several."""
+    if evaluation.more_values:
+        return {"values": list(evaluation.values)}
+    return {"value": evaluation.value}
 
 
 def encode_trial(trial: FrozenTrial) -> dict[str, Any]:

@@ -350,8 +350,9 @@ def _value_rows(trials: Iterable[tuple[int, Evaluation]]) -> list[Row]:
     rows: list[Row] = []
     for trial_id, e in trials:
         if has_value(e):
-            value, kind = models.TrialValueModel.value_to_stored_repr(e.value)
-            rows.append((trial_id, 0, value, kind.name))
+            for objective, of_objective in enumerate(e.values):
+                value, kind = models.TrialValueModel.value_to_stored_repr(of_objective)
+                rows.append((trial_id, objective, value, kind.name))
     return rows
 
 

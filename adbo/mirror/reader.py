@@ -217,12 +217,7 @@ def _read_finished(
     were not finished before the first one are left out, and read by the next call.
     """
     details = read_details(connection, which)
-    values = {
-        trial_id: models.TrialValueModel.stored_repr_to_value(value, kind)
-        for trial_id, value, kind in _rows(
-            connection, which, VALUES, VALUES.c.value, VALUES.c.value_type
-        )
-    }
+    values = _read_values(connection, which)
     trials = sa.select(
         TRIALS.c.trial_id,
         TRIALS.c.number,
@@ -237,16 +232,20 @@ def _read_finished(
         if trial_id in left_out:
             continue
         params = details.params.get(trial_id, [])
+        value, *more_values = values.get(trial_id, (math.nan,))
         evaluation = Evaluation(
             rank=-1,
             seq=number,
             state=state,
-            value=values.get(trial_id, math.nan),
+            value=value,
             started=_seconds(started or completed),
             finished=_seconds(completed or started),
-            layout=decode_layout(tuple((name, text) for name, _, text in params)),
-            internal=tuple(value for _, value, _ in params),
+            layout=decode_layout(
+                tuple((name, text) for name, _, text in params), 1 + len(more_values)
+            ),
+            internal=tuple(internal for _, internal, _ in params),
             extras=details.extras(trial_id),
+            more_values=tuple(more_values),
         )
         evaluations.append(named(evaluation))
     return evaluations
@@ -274,6 +273,22 @@ def read_details(connection: Connection, which: sa.ColumnElement[bool]) -> Detai
     for trial_id, step, value, kind in _rows(connection, which, STEPS, *columns):
         steps[trial_id][step] = to_value(value, kind)
     return Details(params, user_attrs, system_attrs, steps)
+
+
+def _read_values(connection: Connection, which: sa.ColumnElement[bool]) -> dict[int, list[float]]:
+    """Read the values of trials, by trial id, in the order of the objectives."""
+    columns = (VALUES.c.objective, VALUES.c.value, VALUES.c.value_type)
+    to_value = models.TrialValueModel.stored_repr_to_value
+    values: dict[int, list[float]] = {}
+    later = []
+    for trial_id, objective, value, kind in _rows(connection, which, VALUES, *columns):
+        if objective == 0:
+            values[trial_id] = [to_value(value, kind)]
+        else:
+            later.append((objective, trial_id, to_value(value, kind)))
+    for _, trial_id, value in sorted(later):
+        values[trial_id].append(value)
+    return values
 
 
 def _read_attrs(

@@ -9,7 +9,6 @@ database's; its *number* is Optuna's, dense within a study.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +19,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from adbo.core.evaluation import Evaluation
 from adbo.core.job import job_of
+from adbo.core.optuna_trials import has_value
 from adbo.mirror.connection import sqlite_file
 from adbo.mirror.mirror import StudyGoneError
 from adbo.mirror.storage_errors import RefusedError
@@ -92,9 +92,9 @@ def check(evaluation: Evaluation) -> None:
     Raises
     ------
     RefusedError
-        If it is COMPLETE without a value.
+        If it is COMPLETE without a value for each objective.
     """
-    if evaluation.state == TrialState.COMPLETE and math.isnan(evaluation.value):
+    if evaluation.state == TrialState.COMPLETE and not has_value(evaluation):
         raise RefusedError(f"evaluation {evaluation.rank}:{evaluation.seq} has no value")
 
 

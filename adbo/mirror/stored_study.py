@@ -131,11 +131,12 @@ class StoredStudy:
         except DataLossError:
             self._forget()
             raise
-        except DatabaseError as error:
+        except DatabaseError:
             access = self._access
             if access is not None and access.is_gone:
                 self._forget()
-                raise StudyGoneError(str(error)) from None
+                # Whatever failed, perhaps a deadlock with the deletion, was not the cause.
+                raise StudyGoneError("the study is no longer in the database") from None
             if access is not None and access.is_file:
                 n_confirmed = access.writer.n_confirmed
                 self._forget()

@@ -17,6 +17,7 @@ from optuna.study import StudyDirection
 
 from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Evaluation
+from adbo.core.settings import directions_of
 from adbo.mirror.bulk_writer import BulkWriter
 from adbo.mirror.connection import (
     StudyError,
@@ -43,7 +44,7 @@ from adbo.mirror.trial_writer import TrialWriter
 def open_study(
     storage: str | BaseStorage,
     name: str,
-    direction: str,
+    direction: str | Sequence[str],
     resume: bool,
     connection: ConnectionSettings = DEFAULTS.connection,
 ) -> optuna.Study:
@@ -56,7 +57,7 @@ def open_study(
     name
         The name of the study.
     direction
-        ``"minimize"`` or ``"maximize"``.
+        ``"minimize"`` or ``"maximize"``; of several objectives, one for each.
     resume
         Whether the study may exist already.
     connection
@@ -72,7 +73,9 @@ def open_study(
         opened = connect(storage, connection)
         try:
             return optuna.create_study(
-                storage=opened, study_name=name, direction=StudyDirection[direction.upper()]
+                storage=opened,
+                study_name=name,
+                directions=[StudyDirection[one.upper()] for one in directions_of(direction)],
             )
         except optuna.exceptions.DuplicatedStudyError:
             if not resume:
@@ -109,7 +112,9 @@ def load_study(storage: str | BaseStorage, name: str | None) -> optuna.Study:
         return optuna.load_study(storage=opened, study_name=names[-1] if name is None else name)
 
 
-def reopen_study(storage: str | BaseStorage, name: str, direction: str) -> optuna.Study:
+def reopen_study(
+    storage: str | BaseStorage, name: str, direction: str | Sequence[str]
+) -> optuna.Study:
     """Open a study again that was there before, perhaps after it was deleted and made again.
 
     Raises
@@ -160,7 +165,7 @@ class StudyAccess:
     def is_gone(self) -> bool:
         """Whether the storage says that there is no such study any more."""
         try:
-            self.study._storage.get_study_name_from_id(self.study._study_id)
+            uncached(self.study._storage).get_study_name_from_id(self.study._study_id)
         except KeyError:
             return True
         except Exception:  # the storage does not work at present
@@ -305,12 +310,13 @@ def store(study: optuna.Study, evaluations: Sequence[Evaluation], epoch: float) 
             )
 
 
-def _check_direction(study: optuna.Study, direction: str) -> None:
-    directions = [d.name.lower() for d in study.directions]
-    if directions != [direction]:
+def _check_direction(study: optuna.Study, direction: str | Sequence[str]) -> None:
+    stored, wanted = [d.name.lower() for d in study.directions], directions_of(direction)
+    if stored != list(wanted):
+        word = "direction" if len(stored) == 1 else "directions"
         raise StudyError(
-            f"the study {study.study_name!r} has direction {', '.join(directions)},"
-            f" not {direction}"
+            f"the study {study.study_name!r} has {word} {', '.join(stored)},"
+            f" not {', '.join(wanted)}"
         )
 
 

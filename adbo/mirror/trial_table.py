@@ -14,10 +14,10 @@ import optuna
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution
 from optuna.storages._rdb import models
-from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection, Engine
 
+from adbo.core.constraints import constraints_of
 from adbo.core.optuna_trials import origin_of
 from adbo.core.trial_json import decode_distribution
 from adbo.mirror.reader import read_details
@@ -42,6 +42,7 @@ class TableRow:
     distributions: dict[str, BaseDistribution]
     """Those of the parameters."""
     user_attrs: dict[str, Any]
+    system_attrs: dict[str, Any]
     origin: int
     """The code of the strategy that proposed it, 0 if none did; see `adbo.core.origins`."""
     steps: dict[int, float]
@@ -117,6 +118,7 @@ def _row(trial: FrozenTrial) -> TableRow:
         trial.params,
         trial.distributions,
         trial.user_attrs,
+        trial.system_attrs,
         origin_of(trial.user_attrs, trial.system_attrs),
         trial.intermediate_values,
         _is_feasible(trial.system_attrs),
@@ -125,7 +127,7 @@ def _row(trial: FrozenTrial) -> TableRow:
 
 def _is_feasible(system_attrs: dict[str, Any]) -> bool:
     """Return whether no constraint is positive; a trial without constraints is feasible."""
-    return all(value <= 0 for value in system_attrs.get(_CONSTRAINTS_KEY) or ())
+    return all(value <= 0 for value in constraints_of(system_attrs).values())
 
 
 def _pages(engine: Engine, of_study: sa.ColumnElement[bool]) -> Iterator[TableRow]:
@@ -174,6 +176,7 @@ def _read(connection: Connection, which: sa.ColumnElement[bool]) -> list[TableRo
             {name: distributions[name].to_external_repr(value) for name, value, _ in params},
             distributions,
             user_attrs,
+            system_attrs,
             origin_of(user_attrs, system_attrs),
             details.steps.get(trial_id, {}),
             _is_feasible(system_attrs),

@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import BaseTrial, TrialState
 
 from adbo.core.errors import one_line
-from adbo.core.evaluation import Evaluation
+from adbo.core.evaluation import Evaluation, Layout
 from adbo.interruption.stopping import EvaluationAbandoned
 from adbo.objective.trial import Trial
 
@@ -28,8 +28,8 @@ class Result(NamedTuple):
     """What came of a call of the objective."""
 
     state: TrialState
-    value: float = math.nan
-    """NaN unless it is complete."""
+    values: tuple[float, ...] = ()
+    """One for each objective if it is complete."""
     reason: str | None = None
     """Why it failed, on one line."""
 
@@ -53,36 +53,41 @@ def evaluate(
     Returns
     -------
     Evaluation
-        COMPLETE with the value; PRUNED with the last intermediate value, if the objective raised
+        COMPLETE with the values; PRUNED with the last intermediate value, if the objective raised
         `optuna.TrialPruned`; FAIL with the reason as a user attribute, if it raised anything else
-        or returned NaN or something that is not a number.
+        or returned NaN, something that is not a number, or another number of values than the
+        study has directions.
 
     Raises
     ------
     EvaluationAbandoned, KeyboardInterrupt
         If the run must end.
     """
-    result = result_of(objective, trial)
+    result = result_of(objective, trial, len(trial.study.directions))
     running = trial.running
     running.is_over = True
-    is_pruned = result.state is TrialState.PRUNED
+    if result.state is TrialState.PRUNED:
+        values: tuple[float, ...] = (running.last_intermediate_value,)
+    else:
+        values = result.values or (math.nan,)
     return Evaluation(
         rank=name[0],
         seq=name[1],
         state=result.state,
-        value=running.last_intermediate_value if is_pruned else result.value,
+        value=values[0],
         started=running.started,
         finished=clock(),
-        layout=running.layout,
+        layout=Layout.of(running.distributions, len(values)),
         internal=tuple(running.internal.values()),
         extras=running.extras(result.reason),
+        more_values=values[1:],
     )
 
 
-def result_of(objective: Objective, trial: Trial) -> Result:
+def result_of(objective: Objective, trial: Trial, n_objectives: int) -> Result:
     """Call the objective and return its result; see `evaluate`."""
     try:
-        value, reason = _number(objective(trial))
+        values, reason = _numbers(objective(trial), n_objectives)
     except optuna.TrialPruned:
         return Result(TrialState.PRUNED)
     except (EvaluationAbandoned, KeyboardInterrupt):
@@ -92,7 +97,7 @@ def result_of(objective: Objective, trial: Trial) -> Result:
     except BaseException as error:  # such as GeneratorExit, or a panic of a library in Rust
         return Result(TrialState.FAIL, reason=describe_error(error))
     state = TrialState.COMPLETE if reason is None else TrialState.FAIL
-    return Result(state, value, reason)
+    return Result(state, values, reason)
 
 
 def describe_error(error: BaseException) -> str:
@@ -101,19 +106,22 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _number(result: Any) -> tuple[float, str | None]:
-    """Return the result as a float and None, or NaN and why Optuna would refuse the result."""
-    if isinstance(result, Sequence) and not isinstance(result, str):
-        if len(result) != 1:
-            return math.nan, (
-                f"The number of the values {len(result)} did not match the number of the"
-                " objectives 1"
-            )
-        result = result[0]
-    try:
-        value = float(result)
-    except (TypeError, ValueError):
-        return math.nan, f"The value {result!r} could not be cast to float"
-    if math.isnan(value):
-        return math.nan, f"The value {value} is not acceptable"
-    return value, None
+def _numbers(result: Any, n_objectives: int) -> tuple[tuple[float, ...], str | None]:
+    """Return the values and None, or no values and why Optuna would refuse the result."""
+    is_several = isinstance(result, Sequence) and not isinstance(result, str)
+    results = result if is_several else [result]
+    if len(results) != n_objectives:
+        return (), (
+            f"The number of the values {len(results)} did not match the number of the objectives"
+            f" {n_objectives}"
+        )
+    values = []
+    for one in results:
+        try:
+            value = float(one)
+        except (TypeError, ValueError):
+            return (), f"The value {one!r} could not be cast to float"
+        if math.isnan(value):
+            return (), f"The value {value} is not acceptable"
+        values.append(value)
+    return tuple(values), None

@@ -62,7 +62,7 @@ def _load(source: str | bytes) -> tuple[Objective | None, str | None]:
 
 def _evaluate(objective: Objective, order: Evaluate) -> Answer:
     trial = remote_trial(order.study_name, order.address, order.trial_id)
-    result = result_of(partial(_call, objective, os.getpid()), trial)
+    result = result_of(partial(_call, objective, os.getpid()), trial, order.n_objectives)
     return Answer(result, trial.contradiction)
 
 

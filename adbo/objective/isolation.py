@@ -98,8 +98,8 @@ class IsolatedObjective:
         if problem is not None:
             raise UsageError(problem)
 
-    def __call__(self, trial: BaseTrial) -> float:
-        """Evaluate a trial, and return its value.
+    def __call__(self, trial: BaseTrial) -> tuple[float, ...]:
+        """Evaluate a trial, and return its values.
 
         Raises
         ------
@@ -116,14 +116,15 @@ class IsolatedObjective:
             if problem is not None:
                 self._kill()
                 raise FailedEvaluation(problem)
-        order = Evaluate(trial.study.study_name, address_of(trial), trial._trial_id)
+        n_objectives = len(trial.study.directions)
+        order = Evaluate(trial.study.study_name, address_of(trial), trial._trial_id, n_objectives)
         answer: Answer = self._ask(order, self._trial_timeout)
         trial.contradiction = answer.contradiction
         if answer.result.state is TrialState.PRUNED:
             raise optuna.TrialPruned
         if answer.result.reason is not None:
             raise FailedEvaluation(answer.result.reason)
-        return answer.result.value
+        return answer.result.values
 
     def close(self) -> None:
         """End the process and its guard."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adbo.benchmark_functions.problems import parse
+from adbo.core.allowed import Predicate
 from adbo.core.errors import UsageError
 from adbo.objective.evaluate import Objective, describe_error
 from adbo.objective.program.objective import load_program
@@ -43,9 +44,36 @@ def load(text: str) -> Objective:
     if is_study_file(text):
         return load_program(text)
     check_file(text)
+    return _objective_in(_import(text), text)
+
+
+def load_both(text: str, name: str) -> tuple[Objective, Predicate]:
+    """Return the objective that the user named, and the function of a name that is beside it.
+
+    Raises
+    ------
+    UsageError
+        If there is no such function, or it cannot be called with the parameters; and see `load`.
+    """
+    if is_test_function(text) or is_study_file(text):
+        raise UsageError(f"--allowed {name} needs an objective that is a function in Python")
+    check_file(text)
+    module, source = _import(text), text.rpartition(":")[0]
+    predicate = _find(module, source, name)
+    if not callable(predicate):
+        raise UsageError(f"{source}:{name} is no function of the parameters")
+    return _objective_in(module, text), predicate
+
+
+def _import(text: str) -> Any:
+    """Import the file or module before the last colon."""
+    source = text.rpartition(":")[0]
+    return _import_file(source) if source.endswith(".py") else _import_module(source)
+
+
+def _objective_in(module: Any, text: str) -> Objective:
     source, _, name = text.rpartition(":")
-    module = _import_file(source) if source.endswith(".py") else _import_module(source)
-    function = _find(module, source, name)
+    function: Objective = _find(module, source, name)
     check_objective(function, text)
     return function
 

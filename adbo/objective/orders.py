@@ -27,6 +27,7 @@ class Evaluate:
     study_name: str
     address: Address
     trial_id: int
+    n_objectives: int
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
+from adbo.core.allowed import Predicate, draw_allowed
 from adbo.core.choices import sorted_choices
 from adbo.core.space import SearchSpace
 
@@ -33,12 +34,22 @@ class ProposalSampler(BaseSampler):
         Internal values ``(d,)`` in the columns of the space; NaN where there is none.
     rng
         Source of the parameters that the proposal does not have.
+    allowed
+        What such a parameter must satisfy, together with those before it; None for anything.
     """
 
-    def __init__(self, space: SearchSpace, proposal: Point, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        proposal: Point,
+        rng: np.random.Generator,
+        allowed: Predicate | None = None,
+    ) -> None:
         self.proposal = proposal
         self.rng = rng
         self._space = space
+        self._allowed = allowed
+        self._params: dict[str, Any] = {}
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -52,11 +63,12 @@ class ProposalSampler(BaseSampler):
     ) -> dict[str, Any]:
         """Return the proposed values that their distributions contain."""
         proposed = {name: self._proposed(name, d) for name, d in search_space.items()}
-        return {
+        self._params = {
             name: search_space[name].to_external_repr(value)
             for name, value in proposed.items()
             if not math.isnan(value) and search_space[name]._contains(value)
         }
+        return dict(self._params)
 
     def sample_independent(
         self,
@@ -68,14 +80,21 @@ class ProposalSampler(BaseSampler):
         """Return the proposed value moved into the range, or a uniform draw if there is none."""
         alone = SearchSpace({param_name: param_distribution})
         proposed = self._proposed(param_name, param_distribution)
-        if math.isnan(proposed):
+
+        def draw() -> Any:
             internal = float(alone.from_unit(self.rng.random((1, 1)))[0, 0])
             if isinstance(param_distribution, CategoricalDistribution):
                 # The choices may have another order on each rank of a group.
                 internal = float(sorted_choices(param_distribution)[int(internal)])
+            return param_distribution.to_external_repr(internal)
+
+        if math.isnan(proposed):
+            value = draw_allowed(self._allowed, self._params, param_name, draw)
         else:
             internal = float(alone.from_unit(alone.to_unit(np.array([[proposed]])))[0, 0])
-        return param_distribution.to_external_repr(internal)
+            value = param_distribution.to_external_repr(internal)
+        self._params[param_name] = value
+        return value
 
     def _proposed(self, name: str, distribution: BaseDistribution) -> float:
         """Return the proposed internal value; NaN if there is none."""

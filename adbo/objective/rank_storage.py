@@ -27,7 +27,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from adbo.core.enqueued import OWN, Enqueued
-from adbo.core.evaluation import FAIL_REASON, Extras, Layout
+from adbo.core.evaluation import FAIL_REASON, Extras
 from adbo.core.history import History
 from adbo.core.intermediate_values import MAX_STEP
 from adbo.core.optuna_trials import FIXED_PARAMS, STUDY_ATTRS, trial_of
@@ -87,11 +87,6 @@ class RunningTrial:
         again.distributions, again.internal = dict(self.distributions), dict(self.internal)
         again.attempt = self.attempt + 1
         return again
-
-    @property
-    def layout(self) -> Layout:
-        """The distributions suggested from so far."""
-        return Layout.of(self.distributions)
 
     @property
     def last_intermediate_value(self) -> float:
@@ -182,9 +177,9 @@ class RankStorage(BaseStorage):
         return self._study_name
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """Return the direction of the study."""
-        minimized = self.history.sign > 0
-        return [StudyDirection.MINIMIZE if minimized else StudyDirection.MAXIMIZE]
+        """Return the directions of the study."""
+        minimize, maximize = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
+        return [minimize if sign > 0 else maximize for sign in self.history.signs]
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         """Return the user attributes of the study."""

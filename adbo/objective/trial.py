@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial
 
+from adbo.core.allowed import NotAllowedError, Predicate
 from adbo.core.cells import meant_choice
 from adbo.core.choices import reordering
 from adbo.core.enqueued import OWN, Enqueued
@@ -59,6 +60,14 @@ class Trial(optuna.trial.Trial):
             If the study has an incompatible parameter of the same name.
         """
         check_bounds(name, distribution)
+        try:
+            return self._agreed(name, distribution)
+        except NotAllowedError as error:
+            self.contradiction = self.contradiction or str(error)
+            raise
+
+    def _agreed(self, name: str, distribution: BaseDistribution) -> Any:
+        """Suggest a value of the distribution that the study has."""
         if name in self._fixed_params and isinstance(distribution, CategoricalDistribution):
             value = meant_choice(self._fixed_params[name], distribution.choices)
             self._fixed_params = {**self._fixed_params, name: value}
@@ -111,6 +120,8 @@ class RankStudy:
         The user attributes that the study has at the start.
     pruner
         Decides whether a trial goes on; None for no pruning. A `HalvingPruner` is told of reports.
+    allowed
+        What the parameters must satisfy that no proposal has; None for anything.
     """
 
     def __init__(
@@ -119,11 +130,13 @@ class RankStudy:
         name: str = "study",
         attrs: dict[str, Any] | None = None,
         pruner: BasePruner | None = None,
+        allowed: Predicate | None = None,
     ) -> None:
         #: Successive halving, if that is the pruner.
         self.halving = pruner if isinstance(pruner, HalvingPruner) else None
         reported = [] if self.halving is None else [self.halving.reported]
         self.storage = RankStorage(history, name, attrs, *reported)
+        self._allowed = allowed
         sampler = ProposalSampler(history.space, (), np.random.default_rng(0))
         #: The trial that began last.
         self.trial: Trial | None = None
@@ -157,7 +170,8 @@ class RankStudy:
 
     def resume(self, point: Point, running: RunningTrial, rng: np.random.Generator) -> Trial:
         """Begin a trial that another rank has begun; it suggests the same values there."""
-        self.study.sampler = ProposalSampler(self.storage.history.space, point, rng)
+        space = self.storage.history.space
+        self.study.sampler = ProposalSampler(space, point, rng, self._allowed)
         self.trial = Trial(self.study, self.storage.begin(running))
         return self.trial
 

@@ -5,7 +5,8 @@ that its cost does not depend on the length of the history. It chooses a region 
 elites, the basin of another centre, or the whole space), then a strategy (`strategies`), and takes
 the first point of the strategy that is new. Both are drawn by shares that follow what each has
 brought lately (`shares`). Every rank asks by itself; ranks that know the same evaluations propose
-different points because each has its own random stream.
+different points because each has its own random stream. Several objectives, or constraints,
+become one cost by a preference that each ask draws (`preference`).
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from adbo.core.allowed import Predicate, is_allowed
 from adbo.core.history import History
 from adbo.core.origins import NO_ORIGIN, to_code
 from adbo.core.space import FloatArray, IntArray
+from adbo.optimizer.allowed import Allowed
 from adbo.optimizer.branches import enter_branch, is_in_branch
 from adbo.optimizer.distances import squared_distances
-from adbo.optimizer.regions import make_region
-from adbo.optimizer.sample import Geometry, draw_sample
+from adbo.optimizer.preference import is_plain
+from adbo.optimizer.regions import Region, make_region
+from adbo.optimizer.sample import Geometry, draw_preferred_sample, draw_sample
 from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings
 from adbo.optimizer.shares import Credits, learn_credits
 from adbo.optimizer.strategies import GLOBAL
@@ -46,6 +50,7 @@ def propose(
     rng: np.random.Generator,
     settings: OptimizerSettings = DEFAULT_SETTINGS,
     part: tuple[int, int] = (0, 1),
+    predicate: Predicate | None = None,
 ) -> Proposal:
     """Propose the next point to evaluate.
 
@@ -62,6 +67,13 @@ def propose(
         Tunables of the method.
     part
         This rank and the number of ranks, among which new points of a finite space are dealt out.
+    predicate
+        Allows a point or not; None to allow all.
+
+    Raises
+    ------
+    adbo.core.allowed.NotAllowedError
+        If the predicate fails, or no point was found that it allows.
     """
     space = history.space
     if len(space) == 0:
@@ -73,13 +85,24 @@ def propose(
     def is_known(units: FloatArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
         return history.contains(space.from_unit(units))
 
-    sample = draw_sample(history, rng, settings.sample)
+    if is_plain(history):
+        sample = draw_sample(history, rng, settings.sample)
+    else:
+        sample = draw_preferred_sample(history, rng, settings.sample, settings.preference)
     check = is_known if space.has_grid else None
     kappa = float(rng.exponential(kappa_mean))
     view = make_view(sample, geometry, kappa, check, rng, settings.candidates)
-    credits = learn_credits(history, settings.shares)
+    credits = learn_credits(history, settings.shares, sample.preference)
+    allowed = None
+    if predicate is not None:
+
+        def test(point: FloatArray) -> bool:
+            params = space.decode(space.from_unit(view.mark_absent(point[None]))[0])
+            return is_allowed(predicate, params)
+
+        allowed = Allowed(test, space.snap)
     with one_thread():
-        point, origin = _propose_unit(view, credits, rng, settings, part)
+        point, origin = _propose_unit(view, credits, rng, settings, part, allowed)
     return Proposal(space.from_unit(point[None, :])[0], origin)
 
 
@@ -89,6 +112,7 @@ def _propose_unit(
     rng: np.random.Generator,
     settings: OptimizerSettings,
     part: tuple[int, int],
+    allowed: Allowed | None,
 ) -> tuple[FloatArray, int]:
     """Return a point of the unit cube ``(d,)`` and its origin."""
     strategies = {"exploration": Exploration(), **settings.strategies}
@@ -99,6 +123,8 @@ def _propose_unit(
         for i in credits.draw_order(_codes(names, kind), rng):
             points = strategies[names[i]].propose(inner, region, rng)
             points = _inside(points, view, inner)
+            if allowed is not None:
+                points = _allowed(points, view, region, names[i], allowed)
             if not len(points):
                 continue
             origin = to_code(names[i], region.kind)
@@ -110,9 +136,20 @@ def _propose_unit(
                 risky = risky or (new[_own(new, view.geometry, part)], origin)
             else:
                 known = known or (points[0], origin)
+    if allowed is not None and risky is known is None:
+        return allowed.random(rng, view.sample.X.shape[1])[0], NO_ORIGIN
     found = risky or known
     assert found is not None, "exploration always has a point"
     return found
+
+
+def _allowed(
+    points: FloatArray, view: View, region: Region, strategy: str, allowed: Allowed
+) -> FloatArray:
+    """Return allowed points ``(N, d)``, best first; of exploration, new ones first."""
+    if strategy != "exploration":
+        return allowed.moved(points, region.X)
+    return allowed.first(points[np.argsort(view.is_known(points), kind="stable")])
 
 
 def _draw_regions(

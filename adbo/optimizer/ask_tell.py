@@ -11,16 +11,18 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
-from adbo.core.evaluation import Batch, Layout
+from adbo.core.allowed import Predicate
+from adbo.core.constraints import as_system_attrs
+from adbo.core.evaluation import MORE_VALUES, Batch, Extras, Layout
 from adbo.core.history import History
-from adbo.core.settings import DIRECTIONS, KAPPA, check_kappa
+from adbo.core.settings import KAPPA, check_kappa, one_or_several, signs_of
 from adbo.core.space import FloatArray, SearchSpace
 from adbo.optimizer.ask import propose
 from adbo.optimizer.asked import Asked
 from adbo.optimizer.recommend import recommend
 from adbo.optimizer.settings import DEFAULT_SETTINGS, OptimizerSettings, with_strategies
 
-_NOTHING_COMPLETE = "no evaluation is complete yet"
+_NOTHING_COMPLETE = "no evaluation is complete and feasible yet"
 
 
 class Optimizer:
@@ -32,6 +34,8 @@ class Optimizer:
         Maps parameter names to Optuna distributions.
     direction
         ``"minimize"`` or ``"maximize"``.
+    directions
+        The direction of each of several objectives, at most 5.
     seed
         Seed of the random stream; None for an unpredictable one. The seed and the sequence of
         asks and tells determine every proposal.
@@ -41,11 +45,14 @@ class Optimizer:
         Tunables of the method.
     strategies
         Names of the strategies that are used; None for all.
+    allowed
+        A function of the parameters, as a dictionary, that returns whether they may be proposed;
+        None to allow all.
 
     Raises
     ------
     ValueError
-        If the direction is neither of the two, kappa is negative or not finite, or a strategy is
+        If a direction is neither of the two, kappa is negative or not finite, or a strategy is
         unknown.
 
     Examples
@@ -59,36 +66,51 @@ class Optimizer:
     True
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - choices with defaults
         self,
         space: Mapping[str, BaseDistribution],
         *,
         direction: str = "minimize",
+        directions: Sequence[str] | None = None,
         seed: int | None = None,
         kappa: float = KAPPA,
         settings: OptimizerSettings = DEFAULT_SETTINGS,
         strategies: Sequence[str] | None = None,
+        allowed: Predicate | None = None,
     ) -> None:
-        if direction not in DIRECTIONS:
-            raise ValueError(f"direction is {direction!r}: it must be 'minimize' or 'maximize'")
+        signs = signs_of(one_or_several(direction, directions))
         check_kappa(kappa)
-        self.history = History(DIRECTIONS[direction], SearchSpace(space))
-        self._layout = Layout(dict(space))
+        self.history = History(signs, SearchSpace(space))
+        self._layout = Layout(dict(space), len(signs))
         self._kappa = kappa
         self._settings = settings
         if strategies is not None:
             self._settings = replace(settings, strategies=with_strategies(strategies).strategies)
         self._rng = np.random.default_rng(seed)
         self._asked = Asked()
+        self._allowed = allowed
 
     def ask(self) -> dict[str, Any]:
-        """Return the parameters to evaluate next."""
-        proposal = propose(self.history, self._kappa, self._rng, self._settings)
+        """Return the parameters to evaluate next.
+
+        Raises
+        ------
+        ValueError
+            If the function that says what is allowed fails, or allows nothing.
+        """
+        proposal = propose(
+            self.history, self._kappa, self._rng, self._settings, predicate=self._allowed
+        )
         params = self.history.space.decode(proposal.point)
         self._asked.add(self.history.space.encode(params), proposal.origin)
         return params
 
-    def tell(self, params: Mapping[str, Any], value: float | None) -> None:
+    def tell(
+        self,
+        params: Mapping[str, Any],
+        value: float | Sequence[float] | None,
+        constraints: Mapping[str, float] | None = None,
+    ) -> None:
         """Add one result, of a point that was asked for or of any other.
 
         Parameters
@@ -96,27 +118,53 @@ class Optimizer:
         params
             The parameters that were evaluated, without those of branches that were not taken.
         value
-            The value of the objective; None or NaN if the evaluation failed.
+            The value of the objective, or those of several; None or NaN if the evaluation failed.
+        constraints
+            Constraints by name, at most 0 where they are satisfied; see `docs/several.md`.
 
         Raises
         ------
         ValueError
-            If a parameter is unknown or its value is outside its distribution.
+            If a parameter is unknown or its value is outside its distribution, or there are not
+            as many values as directions.
         """
-        self.tell_many([params], [value])
+        self.tell_many([params], [value], None if constraints is None else [constraints])
 
     def tell_many(
-        self, params: Sequence[Mapping[str, Any]], values: Sequence[float | None]
+        self,
+        params: Sequence[Mapping[str, Any]],
+        values: Sequence[float | Sequence[float] | None],
+        constraints: Sequence[Mapping[str, float]] | None = None,
     ) -> None:
-        """Add results, one of ``values`` for each of ``params``; see `tell`."""
+        """Add results, one of ``values`` (and ``constraints``) for each of ``params``; see `tell`.
+
+        Each of the values of several objectives is a sequence.
+        """
         rows = [self.history.space.encode(p) for p in params]
-        numbers = [math.nan if value is None else float(value) for value in values]
+        numbers = [self._numbers(value) for value in values]
         if len(rows) != len(numbers):
             raise ValueError(f"{len(rows)} params but {len(numbers)} values")
+        if constraints is not None and len(constraints) != len(rows):
+            raise ValueError(f"{len(rows)} params but {len(constraints)} constraints")
         if rows:
-            self.tell_array(np.array(rows), np.array(numbers))
+            self.tell_array(np.array(rows), np.array(numbers), constraints)
 
-    def tell_array(self, internal: FloatArray, values: FloatArray) -> None:
+    def _numbers(self, value: float | Sequence[float] | None) -> list[float]:
+        """Return the values of all objectives; NaN for a failure."""
+        n = self.history.n_objectives
+        if value is None:
+            return [math.nan] * n
+        numbers: list[float] = np.atleast_1d(np.asarray(value, dtype=float)).tolist()
+        if len(numbers) != n:
+            raise ValueError(f"{len(numbers)} values of an evaluation, but {n} directions")
+        return numbers
+
+    def tell_array(
+        self,
+        internal: FloatArray,
+        values: FloatArray,
+        constraints: Sequence[Mapping[str, float]] | None = None,
+    ) -> None:
         """Add results as arrays, without a check of values against their ranges.
 
         Parameters
@@ -125,26 +173,36 @@ class Optimizer:
             Optuna's internal values ``(n, d)``, columns in the order of the space, NaN for
             absent parameters.
         values
-            Values of the objective ``(n,)``, NaN for failures.
+            Values of the objective ``(n,)``, or of several ``(n, q)``, NaN for failures.
+        constraints
+            See `tell_many`.
 
         Raises
         ------
         ValueError
             If the shapes do not match the space or each other.
         """
+        values = np.reshape(values, (len(values), self.history.n_objectives))
         expected = (len(values), len(self.history.space))
         if np.shape(internal) != expected:
             raise ValueError(f"internal has the shape {np.shape(internal)}, not {expected}")
         rows = np.zeros(len(values), dtype=self._layout.dtype)
         rows["seq"] = np.arange(len(self.history), len(self.history) + len(values))
-        rows["value"] = values
+        rows["value"] = values[:, 0]
+        if self.history.n_objectives > 1:
+            rows[MORE_VALUES] = values[:, 1:]
         rows["state"] = np.where(
-            np.isnan(values), TrialState.FAIL.value, TrialState.COMPLETE.value
+            np.isnan(values).any(axis=1), TrialState.FAIL.value, TrialState.COMPLETE.value
         )
         rows["internal"] = internal
         if self._asked:
             rows["origin"] = [self._asked.take(row) for row in rows["internal"]]
-        self.history.extend([Batch(self._layout, rows, {})])
+        extras = {
+            i: Extras(system_attrs=as_system_attrs(of_row))
+            for i, of_row in enumerate(constraints or ())
+            if of_row
+        }
+        self.history.extend([Batch(self._layout, rows, extras)])
 
     def recommend(self) -> dict[str, Any]:
         """Return the parameters that the model believes best.
@@ -162,23 +220,35 @@ class Optimizer:
         return self._params(recommendation.row)
 
     @property
+    def front(self) -> list[tuple[dict[str, Any], list[float]]]:
+        """The parameters and values of the evaluations that no other one dominates.
+
+        With one objective, they are the best feasible ones; see `adbo.core.front.MOST`.
+        """
+        rows = self.history.front.rows
+        values = self.history.objectives(rows).tolist()
+        return [(self._params(row), of_row) for row, of_row in zip(rows, values, strict=True)]
+
+    @property
     def best_params(self) -> dict[str, Any]:
-        """The parameters of the incumbent.
+        """The parameters of the incumbent of one objective.
 
         Raises
         ------
         ValueError
-            If no evaluation is complete yet.
+            If no evaluation is complete and feasible yet, or there are several objectives.
         """
         return self._params(self._incumbent())
 
     @property
     def best_value(self) -> float:
-        """The value of the incumbent; raises ValueError if no evaluation is complete yet."""
+        """The value of the incumbent; raises ValueError where `best_params` does."""
         return float(self.history.column("value")[self._incumbent()])
 
     def _incumbent(self) -> int:
         row = self.history.best
+        if self.history.n_objectives > 1:
+            raise ValueError("several objectives have no best evaluation: use front")
         if row is None:
             raise ValueError(_NOTHING_COMPLETE)
         return row

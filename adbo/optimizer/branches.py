@@ -55,7 +55,10 @@ def enter_branch(view: View, rng: np.random.Generator, rows_per_column: int) -> 
         with np.errstate(over="ignore"):
             behind = float(cost[rows[0]] - cost[order[0]])
         if len(rows) < size or not is_flat(cost[rows[:size]], behind):
-            sample = replace(view.sample, X=X[rows], cost=cost[rows], n_elites=len(rows))
+            parts = None if view.sample.parts is None else view.sample.parts[rows]
+            sample = replace(
+                view.sample, X=X[rows], cost=cost[rows], n_elites=len(rows), parts=parts
+            )
             levels = np.where(absent, 1.0, view.geometry.levels)
             geometry = replace(view.geometry, levels=levels, all_points=None)
             complete = view.complete[rows]

@@ -58,6 +58,7 @@ def recommend(history: History) -> Recommendation | None:
         return None
     incumbent = Recommendation(history.best, float(history.column("value")[history.best]))
     rows = history.elites[:_MOST_ROWS]
+    rows = rows[history.violation(rows) == 0]
     rows = rows[np.isfinite(history.cost(rows))]
     cost = history.cost(rows)
     if not len(history.space) or len(np.unique(cost)) < 3:

@@ -61,12 +61,15 @@ class Region:
         Complete rows ``(k, d)`` and costs ``(k,)``, the most relevant first.
     reach
         Largest distance of proposed points from the first row.
+    parts
+        What the costs are made of ``(k, p)``; see `adbo.optimizer.sample.Sample`.
     """
 
     kind: str
     X: FloatArray
     cost: FloatArray
     reach: float = math.inf
+    parts: FloatArray | None = None
 
     @property
     def is_basin(self) -> bool:
@@ -92,13 +95,14 @@ def make_region(
     """
     sample, n_elites = view.sample, view.sample.n_elites
     if kind == "space":
-        return Region(kind, view.complete, sample.cost)
+        return Region(kind, view.complete, sample.cost, parts=sample.parts)
     if kind == "elites":
         best = sample.cost[: min(settings.rows_per_column * sample.X.shape[1], n_elites)]
         if is_flat(best, settings.converged_fraction * _cost_range(sample.cost)):
             kind = "restart"
     if kind in ("elites", "branch"):
-        return Region(kind, view.complete[:n_elites], sample.cost[:n_elites])
+        parts = None if sample.parts is None else sample.parts[:n_elites]
+        return Region(kind, view.complete[:n_elites], sample.cost[:n_elites], parts=parts)
     return _make_basin(view, kind, rng, settings)
 
 
@@ -140,8 +144,11 @@ def _make_basin(
     radius = settings.radius_fraction * float(nearest_better[centre])
     inside = rows[distance[rows] <= radius**2]
     if len(inside) >= settings.least_rows:
-        return Region(kind, X[inside], all_cost[inside])
-    return Region(kind, X[rows], all_cost[rows], radius)
+        rows, radius = inside, math.inf
+    parts = None
+    if sample.parts is not None and auxiliary.parts is not None:
+        parts = np.concatenate([sample.parts, auxiliary.parts])[rows]
+    return Region(kind, X[rows], all_cost[rows], radius, parts)
 
 
 def nearest_better_distances(embedded: FloatArray, cost: FloatArray) -> FloatArray:

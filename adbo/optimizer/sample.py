@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 
 from adbo.core.history import History, sorted_unique
 from adbo.core.space import FloatArray, IntArray
+from adbo.optimizer.preference import Preference, PreferenceSettings, draw_preference
 
 
 class Pruned(enum.Enum):
@@ -74,10 +75,12 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Rows:
-    """Complete rows ``X (m, d)`` of the unit cube and their ``cost (m,)``."""
+    """Complete rows ``X (m, d)`` of the unit cube, their ``cost (m,)``, and what it is made of."""
 
     X: FloatArray
     cost: FloatArray
+    parts: FloatArray | None = None
+    """See `Sample`."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,19 @@ class Sample:
     auxiliary
         Returns the auxiliary rows, from which a region is filled. They are read only if an ask
         works in a region other than the elites.
+    parts
+        What the costs are made of, several objectives and constraints ``(m, p)``; None if the
+        cost is that of one objective.
+    preference
+        Makes the costs of these parts.
     """
 
     X: FloatArray
     cost: FloatArray
     n_elites: int
     auxiliary: Callable[[], Rows]
+    parts: FloatArray | None = None
+    preference: Preference | None = None
 
 
 def draw_sample(history: History, rng: np.random.Generator, settings: SampleSettings) -> Sample:
@@ -109,6 +119,39 @@ def draw_sample(history: History, rng: np.random.Generator, settings: SampleSett
     X, cost = history.space.to_unit(history.values(rows)), _costs(history, rows, settings)
     auxiliary = cache(lambda: _draw_auxiliary_rows(history, rows, rng, settings))
     return Sample(X, cost, len(elites), auxiliary)
+
+
+def draw_preferred_sample(
+    history: History,
+    rng: np.random.Generator,
+    settings: SampleSettings,
+    preference_settings: PreferenceSettings,
+) -> Sample:
+    """Return a sample whose costs are those of a preference that is drawn for it.
+
+    It is chosen from the front or the elites, the latest evaluations, and a draw of all others, so
+    that nothing is sorted that grows with the history. The elites are the best of these.
+    """
+    half = settings.n_auxiliary // 2
+    leaders = history.elites if history.n_objectives == 1 else history.front.rows
+    latest = np.arange(max(0, len(history) - half), len(history))
+    from_all_times = history.sample(half, rng, leaders)
+    rows = sorted_unique(np.concatenate([leaders, latest, from_all_times]))
+    rows = _known(history, rows, settings)
+    preference = draw_preference(history, rows, rng, preference_settings)
+    parts = preference.parts(history, rows)
+    cost = preference.combine(parts)
+    order = np.argsort(cost, kind="stable")
+    n_elites = min(settings.n_elites, int(np.count_nonzero(~np.isnan(cost))))
+    elites, rest = order[:n_elites], rng.permutation(order[n_elites:])
+    chosen = np.concatenate([elites, rest[: settings.n_elites]])
+    X = history.space.to_unit(history.values(rows))
+    others = rest[settings.n_elites :]
+    if history.space.has_grid:
+        others = others[:0]
+    others = others[~np.isnan(X[others]).any(axis=1)]
+    auxiliary = Rows(X[others], cost[others], parts[others])
+    return Sample(X[chosen], cost[chosen], n_elites, lambda: auxiliary, parts[chosen], preference)
 
 
 def _elites(history: History, settings: SampleSettings) -> IntArray:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from adbo.core.settings import check_strategies
+from adbo.optimizer.preference import PreferenceSettings
 from adbo.optimizer.regions import RegionSettings
 from adbo.optimizer.sample import SampleSettings
 from adbo.optimizer.shares import ShareSettings
@@ -27,6 +28,7 @@ class OptimizerSettings:
     initial: int = 4
     """Complete evaluations before which points are uniform."""
     sample: SampleSettings = field(default_factory=SampleSettings)
+    preference: PreferenceSettings = field(default_factory=PreferenceSettings)
     shares: ShareSettings = field(default_factory=ShareSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)
     candidates: CandidateSettings = field(default_factory=CandidateSettings)

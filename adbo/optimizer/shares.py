@@ -17,6 +17,7 @@ import numpy as np
 from adbo.core.history import History
 from adbo.core.origins import NO_ORIGIN
 from adbo.core.space import FloatArray, IntArray
+from adbo.optimizer.preference import Preference
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,16 @@ class Credits:
         return np.asarray(floor + (1 - n * floor) * credit / credit.sum())
 
 
-def learn_credits(history: History, settings: ShareSettings) -> Credits:
-    """Return what the latest evaluations that strategies proposed have brought."""
-    latest = slice(max(0, len(history) - settings.window), len(history))
-    origin, cost = history.column("origin")[latest], history.cost(latest)
+def learn_credits(
+    history: History, settings: ShareSettings, preference: Preference | None = None
+) -> Credits:
+    """Return what the latest evaluations that strategies proposed have brought.
+
+    Of several objectives, or with constraints, the preference of the ask says what is good.
+    """
+    latest = np.arange(max(0, len(history) - settings.window), len(history))
+    cost = history.cost(latest) if preference is None else preference.cost(history, latest)
+    origin = history.column("origin")[latest]
     cost = np.where(np.isnan(cost), np.inf, cost)
     position = np.empty(len(cost))
     position[np.argsort(cost, kind="stable")] = np.arange(len(cost))

@@ -219,7 +219,9 @@ class Meter:
         seconds = max(now - run.started, 1e-9)
         rate = (len(history) - run.n_before) / seconds
         parts = []
-        if history.best is not None:
+        if history.n_objectives > 1:
+            parts.append(f"front {len(history.front.rows)}")
+        elif history.best is not None:
             parts.append(f"best {history.column('value')[history.best]:.6g}")
         parts.append(f"{rate:.3g}/s")
         n_others = self._cursor - run.n_before - self._n_own

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import TrialState
 
-from adbo.core.evaluation import Evaluation, Layout, to_batches
+from adbo.core.constraints import as_system_attrs, constraints_of
+from adbo.core.evaluation import NO_EXTRAS, Evaluation, Extras, Layout, to_batches
 from adbo.core.history import History
 from adbo.core.job import job_of
 from adbo.core.optuna_trials import name_of
-from adbo.core.settings import DIRECTIONS
+from adbo.core.settings import signs_of
 from adbo.core.strategy_counts import strategies_of
-from adbo.core.summary import Summary
+from adbo.core.summary import Summary, best_of
 from adbo.mirror.study import table_of
 from adbo.mirror.trial_table import TableRow
 from adbo.run.recommended import with_recommendation
@@ -46,7 +47,7 @@ def summarize_study(
     adbo.mirror.storage_errors.DatabaseError
         If the database fails.
     """
-    history = History(DIRECTIONS[study.direction.name.lower()])
+    history = History(signs_of([direction.name.lower() for direction in study.directions]))
     finished: list[Evaluation] = []
     states: Counter[TrialState] = Counter()
     ranks: Counter[tuple[int, int]] = Counter()
@@ -70,13 +71,10 @@ def summarize_study(
     available = sum(
         times.seconds * max(1, sum(of == job for of, _ in ranks)) for job, times in jobs.items()
     )
-    best = study.best_trial if states[TrialState.COMPLETE] else None
     summary = Summary(
         study_name=study.study_name,
         storage=storage,
-        direction=study.direction.name.lower(),
-        best_value=None if best is None else best.value,
-        best_params=None if best is None else best.params,
+        **best_of(history),
         strategies=strategies_of(history),
         n_complete=states[TrialState.COMPLETE],
         n_pruned=states[TrialState.PRUNED],
@@ -93,20 +91,24 @@ def summarize_study(
 
 
 def _evaluation(row: TableRow) -> Evaluation:
-    """Return a finished trial without its times and attributes, named by its number."""
+    """Return a finished trial without its times, named by its number; with its constraints."""
+    value, *more_values = row.values or [math.nan]
+    constraints = constraints_of(row.system_attrs)
     return Evaluation(
         rank=-1,
         seq=row.number,
         state=row.state,
-        value=row.values[0] if row.values else math.nan,
+        value=value,
         started=0.0,
         finished=0.0,
-        layout=Layout.of(row.distributions),
+        layout=Layout.of(row.distributions, 1 + len(more_values)),
         internal=tuple(
             distribution.to_internal_repr(row.params[name])
             for name, distribution in row.distributions.items()
         ),
+        extras=Extras(system_attrs=as_system_attrs(constraints)) if constraints else NO_EXTRAS,
         origin=row.origin,
+        more_values=tuple(more_values),
     )
 
 

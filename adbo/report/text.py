@@ -6,15 +6,20 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from optuna.trial import TrialState
 
 from adbo.core.evaluation import FAIL_REASON
+from adbo.core.front import most_spread
 from adbo.core.history import History
 from adbo.core.settings import DEFAULT_STORAGE
 from adbo.core.strategy_counts import StrategyCounts
 from adbo.core.summary import Summary
 from adbo.interruption.stopping import StopReason
 from adbo.run.ends import ENDS
+
+#: Points of a front that are shown.
+_SHOWN = 10
 
 #: Columns of the longest label of a line, with its colon.
 _LABEL = len("stopped early:")
@@ -38,9 +43,9 @@ def describe_run(summary: Summary, reason: StopReason | None) -> list[str]:
         f" {_ranks(summary)}{others} in {summary.wall_seconds:.1f} s,"
         f" utilization {summary.utilization:.0%}"
     )
-    lines = [_best(summary), ("trials", trials)]
+    lines = [*_best(summary), ("trials", trials)]
     if not n_own and reason in (None, StopReason.TARGET, StopReason.PATIENCE):
-        lines[1] = ("trials", f"nothing was left to do: {summary.reason}")
+        lines[-1] = ("trials", f"nothing was left to do: {summary.reason}")
     elif reason is not None:
         lines.append(("stopped" if reason in ENDS else "stopped early", summary.reason or ""))
     lines += _of_the_model(summary)
@@ -60,7 +65,7 @@ def describe_study(summary: Summary) -> list[str]:
     return _aligned(
         [
             ("study", f"{summary.study_name} in {summary.storage}"),
-            _best(summary),
+            *_best(summary),
             (
                 "trials",
                 f"{_counts(summary)}, {summary.n_running} running, {summary.n_waiting} waiting",
@@ -79,7 +84,7 @@ def describe_simulation(summary: Summary) -> list[str]:
     """Return the last lines of a simulation."""
     return _aligned(
         [
-            _best(summary),
+            *_best(summary),
             (
                 "simulated",
                 f"{summary.n_finished} evaluations ({_counts(summary)}) on {summary.n_workers}"
@@ -103,14 +108,47 @@ def _of_news(summary: Summary) -> list[tuple[str, str]]:
 
 def _aligned(lines: list[tuple[str, str]]) -> list[str]:
     """Return labels and texts as lines whose texts begin in the same column."""
-    return [f"{label + ':':{_LABEL}} {text}" for label, text in lines]
+    return [f"{label + ':' if label else '':{_LABEL}} {text}" for label, text in lines]
 
 
-def _best(summary: Summary) -> tuple[str, str]:
-    """Return the best value and its parameters."""
-    if summary.best_value is None or summary.best_params is None:
-        return "best value", "none, no evaluation is complete"
-    return "best value", f"{summary.best_value:.10g} at {params_text(summary.best_params)}"
+def _best(summary: Summary) -> list[tuple[str, str]]:
+    """Return the best value and its parameters; the front of several objectives."""
+    if summary.pareto_front:
+        return _front(summary)
+    if summary.best_value is not None and summary.best_params is not None:
+        params = params_text(summary.best_params)
+        return [("best value", f"{summary.best_value:.10g} at {params}")]
+    reason = "is feasible" if summary.n_complete else "is complete"
+    what = "front" if summary.directions else "best value"
+    return [(what, f"none, no evaluation {reason}")]
+
+
+def _front(summary: Summary) -> list[tuple[str, str]]:
+    """Return the size and the hypervolume of the front, and a table of some of its points."""
+    assert summary.pareto_front is not None
+    n = len(summary.pareto_front)
+    points = "1 point" if n == 1 else f"{n} points"
+    if summary.hypervolume is None or summary.reference_point is None:
+        first = points
+    else:
+        reference = ", ".join(f"{value:.6g}" for value in summary.reference_point)
+        first = (
+            f"{points}, hypervolume {summary.hypervolume:.6g} from the reference point"
+            f" ({reference}), the worst values"
+        )
+    values = np.array([point["values"] for point in summary.pareto_front])
+    shown = most_spread(values, _SHOWN)
+    texts = [[f"{value:.6g}" for value in values[i]] for i in shown]
+    heads = [f"{i} ({direction[:3]})" for i, direction in enumerate(summary.directions or ())]
+    widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
+    params = [params_text(summary.pareto_front[i]["params"]) for i in shown]
+    lines = [
+        "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
+        for row in [heads, *texts]
+    ]
+    rows = [f"{line}  {text}" for line, text in zip(lines[1:], params, strict=True)]
+    more = [f"and {n - len(shown)} more"] if n > len(shown) else []
+    return [("front", first), *(("", line) for line in [lines[0], *rows, *more])]
 
 
 def describe_strategies(counts: StrategyCounts) -> str:
@@ -166,7 +204,11 @@ def common_failure(history: History, n_before: int = 0) -> str | None:
 
 
 def _counts(summary: Summary) -> str:
-    return f"{summary.n_complete} complete, {summary.n_pruned} pruned, {summary.n_fail} failed"
+    infeasible = f" ({summary.n_infeasible} infeasible)" if summary.n_infeasible else ""
+    return (
+        f"{summary.n_complete} complete{infeasible}, {summary.n_pruned} pruned,"
+        f" {summary.n_fail} failed"
+    )
 
 
 def _ranks(summary: Summary) -> str:

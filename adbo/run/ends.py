@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from adbo.core.evaluation import FAIL_REASON
 from adbo.core.history import History
-from adbo.core.settings import DIRECTIONS, Settings, default_max_failures
+from adbo.core.settings import Settings, default_max_failures
 from adbo.interruption.stopping import StopReason
 from adbo.run.state import RunState
 
@@ -42,8 +42,7 @@ def is_reached(history: History, settings: Settings) -> bool:
     best = history.best
     if settings.target is None or best is None:
         return False
-    sign = DIRECTIONS[settings.direction]
-    return bool(sign * history.column("value")[best] <= sign * settings.target)
+    return bool(history.last_cost(slice(best, best + 1))[0] <= history.sign * settings.target)
 
 
 def is_stalled(history: History, settings: Settings) -> bool:

@@ -27,7 +27,7 @@ from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
 from adbo.core.job import Job, job_of
 from adbo.core.optuna_trials import FIXED_PARAMS
-from adbo.core.settings import DIRECTIONS, Settings
+from adbo.core.settings import Settings, signs_of
 from adbo.core.strategy_counts import strategies_of
 from adbo.core.summary import Summary, best_of, counts_of
 from adbo.core.wire import Decoder, Encoder, message
@@ -163,7 +163,7 @@ def execute(
         return _start(study, settings, ranks.size, reporter)
 
     start = ranks.share(begin)
-    history = History(DIRECTIONS[settings.direction])
+    history = History(signs_of(settings.direction))
     history.extend(Decoder().decode(start.known).batches)
     history.sort()
     state = RunState(history, settings, start, ranks.size, len(history), time.time())
@@ -300,14 +300,11 @@ def summarize(state: RunState, farewells: Mapping[int, Mapping[str, Any]]) -> Su
     jobs = {state.start.job.number, *np.unique(job_of(seq[rank >= 0])).tolist()}
     wall_seconds = time.time() - state.started
     asks = [f["ask_seconds"] for f in farewells.values() if f["evaluations"]]
-    best_value, best_params = best_of(history)
     n_complete, n_pruned, n_fail = counts_of(history)
     return Summary(
         study_name=state.start.study_name,
         storage=state.start.storage,
-        direction=state.settings.direction,
-        best_value=best_value,
-        best_params=best_params,
+        **best_of(history),
         strategies=strategies_of(history),
         n_complete=n_complete,
         n_pruned=n_pruned,

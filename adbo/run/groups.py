@@ -24,6 +24,7 @@ from optuna.trial import BaseTrial, FrozenTrial
 from adbo.comm.backoff import Backoff
 from adbo.comm.environment import process_name
 from adbo.comm.protocols import Channel
+from adbo.core.allowed import Predicate
 from adbo.core.evaluation import Batch
 from adbo.core.history import History
 from adbo.interruption.stopping import EvaluationAbandoned, Interruption, StopReason
@@ -57,8 +58,8 @@ class GroupTrial(NamedTuple):
     """What a member needs to begin the same trial as the leader."""
 
     study_name: str
-    sign: int
-    """+1 to minimize, -1 to maximize."""
+    signs: tuple[int, ...]
+    """+1 to minimize, -1 to maximize, for each objective."""
     news: list[Batch]
     """The rows of the leader's history that the members do not have yet."""
     proposal: Point
@@ -196,7 +197,7 @@ class GroupLeader:
         self._n_told = len(history)
         return GroupTrial(
             trial.study.study_name,
-            history.sign,
+            history.signs,
             news,
             sampler.proposal,
             storage.running,
@@ -218,7 +219,12 @@ class GroupLeader:
         return outcomes
 
 
-def run_member(objective: Objective, channel: Channel, interruption: Interruption) -> int:
+def run_member(
+    objective: Objective,
+    channel: Channel,
+    interruption: Interruption,
+    allowed: Predicate | None = None,
+) -> int:
     """Evaluate with the leader until dismissed.
 
     Parameters
@@ -229,6 +235,8 @@ def run_member(objective: Objective, channel: Channel, interruption: Interruptio
         The way to the leader.
     interruption
         Abandons an evaluation.
+    allowed
+        See `adbo.core.settings.Settings`.
 
     Returns
     -------
@@ -237,7 +245,7 @@ def run_member(objective: Objective, channel: Channel, interruption: Interruptio
     """
     backoff = _backoff()
     pruner = MembersPruner(channel)
-    knowledge = _MemberKnowledge(channel.comm, pruner)
+    knowledge = _MemberKnowledge(channel.comm, pruner, allowed)
     deadline = math.inf
     while True:
         heard = pruner.hear()
@@ -266,16 +274,20 @@ def run_member(objective: Objective, channel: Channel, interruption: Interruptio
 class _MemberKnowledge:
     """What a member of a group knows: what its leader has told it."""
 
-    def __init__(self, comm: Any, pruner: BasePruner) -> None:
+    def __init__(self, comm: Any, pruner: BasePruner, allowed: Predicate | None = None) -> None:
         self._comm = comm
         self._pruner = pruner
+        self._allowed = allowed
         self._study: RankStudy | None = None
         self._server: TrialServer | None = None  # for processes that the objective starts
 
     def begin(self, told: GroupTrial) -> Trial:
         """Learn what is new, and begin the trial of the leader."""
         if self._study is None:
-            self._study = RankStudy(History(told.sign), told.study_name, pruner=self._pruner)
+            history = History(told.signs)
+            self._study = RankStudy(
+                history, told.study_name, pruner=self._pruner, allowed=self._allowed
+            )
             self._server = TrialServer(self._study)
         self._study.storage.history.extend(told.news)
         trial = self._study.resume(told.proposal, told.running, told.rng)

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from adbo.comm.background import BackgroundReceiver
 from adbo.comm.backoff import Backoff
 from adbo.comm.protocols import Transport
+from adbo.core.allowed import NotAllowedError
 from adbo.core.enqueued import OWN
 from adbo.core.evaluation import Batch, Evaluation, to_batch
 from adbo.core.history import History
@@ -83,7 +84,10 @@ class Rank:
         self._unsent: deque[Report] = deque()  # of the running trial
         pruner = make_pruner(state.settings, self._history, self._publish)
         start = state.start
-        self._study = RankStudy(self._history, start.study_name, start.study_attrs, pruner)
+        self._allowed = state.settings.allowed
+        self._study = RankStudy(
+            self._history, start.study_name, start.study_attrs, pruner, self._allowed
+        )
         self._server = TrialServer(self._study)
         #: What a callback raised, which ends the run.
         self.callback_error: BaseException | None = None
@@ -218,7 +222,12 @@ class Rank:
     def _propose(self, history: History) -> Proposal:
         start = time.perf_counter()
         kappa, part = self._state.settings.kappa, (self._rank, self._state.n_ranks)
-        proposal = propose(history, kappa, self._rng, self._optimizer_settings, part)
+        settings = self._optimizer_settings
+        try:
+            proposal = propose(history, kappa, self._rng, settings, part, self._allowed)
+        except NotAllowedError as error:
+            self._contradict(str(error))
+            raise EvaluationAbandoned from None
         self._ask_seconds.append(time.perf_counter() - start)
         self._pace.begin()
         return proposal

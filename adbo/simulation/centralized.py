@@ -161,7 +161,7 @@ class _ManagerClock:
         finished = start + next(self._durations[rank])
         timed = replace(evaluation, started=start, finished=finished)
         data = message([self._encoders[rank].frames(timed)])
-        return log_entry(timed, ask_seconds, data, self._task.sign), timed
+        return log_entry(timed, ask_seconds, data, self._task.signs), timed
 
 
 class BatchManager:
@@ -186,7 +186,7 @@ class BatchManager:
         self._task = task
         self._rng = rng
         self._propose = propose
-        self._history = History(task.sign)
+        self._history = History(task.signs)
         self._study = RankStudy(self._history)
         self._n = 0
         self.objective_seconds = 0.0
@@ -215,12 +215,12 @@ class TPEManager:
     def __init__(self, task: Task, rng: np.random.Generator) -> None:
         self._task = task
         sampler = optuna.samplers.TPESampler(seed=int(rng.integers(2**31)), constant_liar=True)
-        direction = StudyDirection.MINIMIZE if task.sign > 0 else StudyDirection.MAXIMIZE
+        direction = StudyDirection.MINIMIZE if task.signs == (1,) else StudyDirection.MAXIMIZE
         verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(sampler=sampler, direction=direction)
         optuna.logging.set_verbosity(verbosity)
-        self._known = RankStudy(History(task.sign))
+        self._known = RankStudy(History(task.signs))
         self._no_rng = np.random.default_rng(0)
         self._asked: dict[Name, optuna.Trial] = {}
         self.objective_seconds = 0.0

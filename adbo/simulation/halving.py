@@ -52,7 +52,7 @@ def run_halved(
         The rule.
     """
     ranks = VirtualRanks(task, replace(method, make_trial=make_trial), machine)
-    known = History(task.sign)
+    known = History(task.signs)
     rungs = Rungs(halving, known)
     durations = [machine.durations(rank) for rank in range(machine.workers)]
     finished: list[LogEntry] = []  # since the last ask

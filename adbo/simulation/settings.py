@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from adbo.core.errors import UsageError
-from adbo.core.settings import DIRECTIONS, KAPPA, check_strategies
+from adbo.core.settings import KAPPA, check_strategies, directions_of
 from adbo.simulation.durations import parse_duration
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ MANAGED = frozenset({"acbo-rf", "acbo-rf-liar", "acbo-gp", "acbo-random", "tpe"}
 
 #: Methods that can be simulated in several jobs: every worker asks for itself, without a barrier.
 IN_JOBS = ("adbo", "random")
+
+#: Methods that can have several objectives.
+SEVERAL = ("adbo", "random")
 
 #: Methods with the optimizer of this package, whose strategies can be chosen.
 ADBO = ("adbo", "adbo-halving")
@@ -92,7 +95,7 @@ class SimulationSettings:
     ask_cost: float | None = None
     ask_cost_per_evaluation: float = 0.0
     method: str = "adbo"
-    direction: str = "minimize"
+    direction: str | Sequence[str] = "minimize"
     seed: int = 0
     kappa: float = KAPPA
     processes: int = 1
@@ -115,7 +118,6 @@ class SimulationSettings:
             "ask_cost": (self.ask_cost is None or 0 <= self.ask_cost < math.inf, _DELAY),
             "ask_cost_per_evaluation": (0 <= self.ask_cost_per_evaluation < math.inf, _DELAY),
             "method": (self.method in METHOD_NAMES, f"one of {', '.join(METHOD_NAMES)}"),
-            "direction": (self.direction in DIRECTIONS, "minimize or maximize"),
             "seed": (self.seed >= 0, "a non-negative integer"),
             "kappa": (0 <= self.kappa < math.inf, "a finite non-negative number"),
             "processes": (self.processes >= 1, _POSITIVE),
@@ -123,6 +125,9 @@ class SimulationSettings:
             "job_latency": (0 <= self.job_latency < math.inf, _DELAY),
         }
         self._check(checks)
+        if len(directions_of(self.direction)) > 1:
+            allowed = " or ".join(SEVERAL)
+            self._check({"method": (self.method in SEVERAL, f"{allowed} with several objectives")})
         check_strategies(self.strategies)
         if self.strategies is not None:
             self._check({"method": (self.method in ADBO, "adbo or adbo-halving with strategies")})

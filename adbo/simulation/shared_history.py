@@ -27,7 +27,7 @@ class SharedHistory(History):
     One rank at a time appends the other records that it knows, for the duration of its ask.
     """
 
-    def __init__(self, sign: int) -> None:
+    def __init__(self, sign: int | Sequence[int]) -> None:
         super().__init__(sign)
         self._published = 0
 
@@ -39,6 +39,7 @@ class SharedHistory(History):
         """
         self._published = self._n
         self._read_pruned()
+        _ = self.front  # of what is published, to be kept
         before = {name: was for name, was in self.__dict__.items() if name not in _POINTS}
         self.counts = dict(self.counts)
         self._pruned = self._pruned.copy()

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from adbo.core.history import History
-from adbo.core.settings import DIRECTIONS
+from adbo.core.settings import signs_of
 from adbo.core.space import FloatArray
 from adbo.core.strategy_counts import strategies_of
 from adbo.core.summary import Summary, best_of, counts_of
@@ -146,15 +146,12 @@ class Simulation:
     def summary(self, study_name: str, storage: str) -> Summary:
         """Return the summary of the simulation."""
         history, settings = self.history, self.settings
-        best_value, best_params = best_of(history)
         n_complete, n_pruned, n_fail = counts_of(history)
         summary = Summary(
             study_name=study_name,
             storage=storage,
-            direction=settings.direction,
+            **best_of(history),
             method=settings.method,
-            best_value=best_value,
-            best_params=best_params,
             strategies=strategies_of(history),
             n_complete=n_complete,
             n_pruned=n_pruned,
@@ -211,7 +208,7 @@ def simulate(
     >>> len(simulation.history)
     8
     """
-    task = Task(objective, DIRECTIONS[settings.direction], settings.kappa)
+    task = Task(objective, signs_of(settings.direction), settings.kappa)
     if methods is None:
         optimizer = with_strategies(settings.strategies)
         methods = make_methods(MethodSettings(optimizer=optimizer))
@@ -226,13 +223,13 @@ def simulate(
                 if progress is not None:
                     progress(
                         _fraction(settings, len(entries), entry.finished),
-                        None if math.isnan(best) else task.sign * float(best),
+                        None if math.isnan(best) else task.signs[0] * float(best),
                     )
     except KeyboardInterrupt:
         interrupted = True
     except ProcessDied as error:
         interrupted, failure = True, str(error)
-    history = History(task.sign)
+    history = History(task.signs)
     decoder = Decoder()
     with signals_ignored():  # a second Ctrl-C would lose the evaluations
         for entry in entries:  # one by one, since a decoder groups records by layout

@@ -141,10 +141,11 @@ class Machine:
 
 
 class Task(NamedTuple):
-    """The problem: an objective, +1 to minimize or -1 to maximize it, and the mean of kappa."""
+    """The problem: an objective, and the mean of kappa."""
 
     objective: Objective
-    sign: int
+    signs: tuple[int, ...]
+    """+1 to minimize or -1 to maximize, for each value of the objective."""
     kappa: float
 
 
@@ -173,15 +174,17 @@ class LogEntry(NamedTuple):
     rank: int
     ask_seconds: float
     cost: float
-    """Value to be minimized; NaN if the evaluation is not complete."""
+    """Value to be minimized; NaN if the evaluation is not complete, or has several values."""
     data: bytes
     """The evaluation as a message."""
 
 
-def log_entry(evaluation: Evaluation, ask_seconds: float, data: bytes, sign: int) -> LogEntry:
+def log_entry(
+    evaluation: Evaluation, ask_seconds: float, data: bytes, signs: Sequence[int]
+) -> LogEntry:
     """Return an evaluation as an entry of the log."""
-    complete = evaluation.state is TrialState.COMPLETE
-    cost = sign * evaluation.value if complete else math.nan
+    has_cost = evaluation.state is TrialState.COMPLETE and len(signs) == 1
+    cost = signs[0] * evaluation.value if has_cost else math.nan
     return LogEntry(evaluation.finished, evaluation.rank, ask_seconds, cost, data)
 
 
@@ -217,7 +220,7 @@ class VirtualRanks:
         self._task = task
         self._method = method
         self._machine = machine
-        self._history = SharedHistory(task.sign)
+        self._history = SharedHistory(task.signs)
         self._decoder = Decoder()
         self._unpublished: deque[tuple[LogEntry, Sequence[Batch]]] = deque()
         self._ranks: dict[int, _RankState] = {}
@@ -260,7 +263,7 @@ class VirtualRanks:
         rank.newest = evaluation
         rank.seq += 1
         data = message([rank.encoder.frames(evaluation)])
-        return log_entry(evaluation, ask_seconds, data, self._task.sign)
+        return log_entry(evaluation, ask_seconds, data, self._task.signs)
 
     def _publish(self, request: Request) -> None:
         """Advance the history to the records that every rank knows at the time of a request."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from real.problem import (
     Problem,
     cliff_penalty,
+    constrained,
     integers,
     linear,
     quadratic_penalty,
@@ -41,7 +43,7 @@ def piston_lever(rng: np.random.Generator) -> Problem:
     load, moment, pressure = vary(rng, [10_000.0, 1.8e6, 1500.0])
     reach, angle = 240.0, math.pi / 4
 
-    def value(x: Sequence[Any]) -> float:
+    def outcome(x: Sequence[Any]) -> tuple[float, Sequence[float]]:
         h, b, d, x4 = x
         sine, cosine = x4 * math.sin(angle), x4 * math.cos(angle)
         first = math.hypot(x4 - b, h)
@@ -54,9 +56,13 @@ def piston_lever(rng: np.random.Generator) -> Problem:
             1.2 * (last - first) - first,
             d / 2 - b,
         )
-        return math.pi / 4 * d**2 * (last - first) + cliff_penalty(constraints, 1000.0)
+        return math.pi / 4 * d**2 * (last - first), constraints
 
-    return Problem(linear(h=(0.05, 500), b=(0.05, 500), d=(0.05, 500), x=(0.05, 120)), value)
+    return constrained(
+        linear(h=(0.05, 500), b=(0.05, 500), d=(0.05, 500), x=(0.05, 120)),
+        outcome,
+        partial(cliff_penalty, height=1000.0),
+    )
 
 
 def pressure_vessel(rng: np.random.Generator) -> Problem:
@@ -67,7 +73,7 @@ def pressure_vessel(rng: np.random.Generator) -> Problem:
     """
     (volume,) = vary(rng, [1_296_000.0])
 
-    def value(x: Sequence[Any]) -> float:
+    def outcome(x: Sequence[Any]) -> tuple[float, Sequence[float]]:
         shell, head, radius, length = 0.0625 * x[0], 0.0625 * x[1], x[2], x[3]
         constraints = (
             0.0193 * radius / shell - 1,
@@ -80,10 +86,12 @@ def pressure_vessel(rng: np.random.Generator) -> Problem:
             + 3.1661 * shell**2 * length
             + 19.84 * shell**2 * radius
         )
-        return cost + cliff_penalty(constraints, 10_000.0)
+        return cost, constraints
 
-    return Problem(
-        integers(shell=(1, 99), head=(1, 99)) | linear(radius=(10, 200), length=(10, 200)), value
+    return constrained(
+        integers(shell=(1, 99), head=(1, 99)) | linear(radius=(10, 200), length=(10, 200)),
+        outcome,
+        partial(cliff_penalty, height=10_000.0),
     )
 
 
@@ -94,7 +102,7 @@ def speed_reducer(rng: np.random.Generator) -> Problem:
     """
     torque, load = vary(rng, [1.0, 1.0])
 
-    def value(x: Sequence[Any]) -> float:
+    def outcome(x: Sequence[Any]) -> tuple[float, Sequence[float]]:
         face, module, teeth, l1, l2, d1, d2 = x
         constraints = (
             27 * load / (face * module**2 * teeth) - 1,
@@ -115,11 +123,11 @@ def speed_reducer(rng: np.random.Generator) -> Problem:
             + 7.4777 * (d1**3 + d2**3)
             + 0.7854 * (l1 * d1**2 + l2 * d2**2)
         )
-        return weight + quadratic_penalty(constraints, 1e5)
+        return weight, constraints
 
     space = linear(face=(2.6, 3.6), module=(0.7, 0.8)) | integers(teeth=(17, 28))
     space |= linear(l1=(7.3, 8.3), l2=(7.3, 8.3), d1=(2.9, 3.9), d2=(5.0, 5.5))
-    return Problem(space, value)
+    return constrained(space, outcome, partial(quadratic_penalty, weight=1e5))
 
 
 def tension_spring(rng: np.random.Generator) -> Problem:
@@ -129,7 +137,7 @@ def tension_spring(rng: np.random.Generator) -> Problem:
     """
     deflection, shear = vary(rng, [1.0, 1.0])
 
-    def value(x: Sequence[Any]) -> float:
+    def outcome(x: Sequence[Any]) -> tuple[float, Sequence[float]]:
         wire, coil, turns = x
         ratio = coil / wire
         constraints = (
@@ -140,9 +148,13 @@ def tension_spring(rng: np.random.Generator) -> Problem:
             1 - 140.45 * wire / (coil**2 * turns),
             (wire + coil) / 1.5 - 1,
         )
-        return (turns + 2) * coil * wire**2 + cliff_penalty(constraints, 0.1)
+        return (turns + 2) * coil * wire**2, constraints
 
-    return Problem(linear(wire=(0.05, 0.2), coil=(0.25, 1.3), turns=(2, 15)), value)
+    return constrained(
+        linear(wire=(0.05, 0.2), coil=(0.25, 1.3), turns=(2, 15)),
+        outcome,
+        partial(cliff_penalty, height=0.1),
+    )
 
 
 def coil_spring(rng: np.random.Generator) -> Problem:

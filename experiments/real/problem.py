@@ -36,13 +36,19 @@ class Problem:
         A point with the least value, if it is known without a search.
     fails
         Returns whether the evaluation of a point fails.
+    outcome
+        Returns the value of a point without penalties, and its constraints, if it has some.
     """
 
     space: Mapping[str, BaseDistribution]
     value: Callable[[Sequence[Any]], float]
     best: Sequence[Any] | None = None
     fails: Callable[[Sequence[Any]], bool] = lambda x: False
+    outcome: Outcome | None = None
 
+
+#: Returns the value of a point, and constraints, which are violated if they are positive.
+Outcome = Callable[[Sequence[Any]], tuple[float, Sequence[float]]]
 
 MakeProblem = Callable[[np.random.Generator], Problem]
 
@@ -76,6 +82,20 @@ def vary(rng: np.random.Generator, values: Sequence[float], spread: float = 0.1)
     """Return each value times a random factor between exp(-spread) and exp(spread)."""
     factors = np.exp(rng.uniform(-spread, spread, size=len(values)))
     return [float(value * factor) for value, factor in zip(values, factors, strict=True)]
+
+
+def constrained(
+    space: Mapping[str, BaseDistribution],
+    outcome: Outcome,
+    penalty: Callable[[Sequence[float]], float],
+) -> Problem:
+    """Return a problem whose violated constraints are a penalty."""
+
+    def value(x: Sequence[Any]) -> float:
+        cost, constraints = outcome(x)
+        return float(cost + penalty(constraints))
+
+    return Problem(space, value, outcome=outcome)
 
 
 def quadratic_penalty(constraints: Sequence[float], weight: float) -> float:

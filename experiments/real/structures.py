@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from real.problem import (
     Problem,
     choices,
     cliff_penalty,
+    constrained,
     integers,
     linear,
     quadratic_penalty,
@@ -32,7 +34,7 @@ def welded_beam(rng: np.random.Generator) -> Problem:
     load, shear, bending, deflection = vary(rng, [6000.0, 13_600.0, 30_000.0, 0.25])
     length, young, rigidity = 14.0, 30e6, 12e6
 
-    def value(x: Sequence[Any]) -> float:
+    def outcome(x: Sequence[Any]) -> tuple[float, Sequence[float]]:
         weld, weld_length, height, width = x
         root2 = math.sqrt(2)
         radius = math.sqrt(weld_length**2 / 4 + ((weld + height) / 2) ** 2)
@@ -58,10 +60,10 @@ def welded_beam(rng: np.random.Generator) -> Problem:
             1 - buckling / load,
         )
         cost = 1.10471 * weld**2 * weld_length + 0.04811 * height * width * (14 + weld_length)
-        return cost + quadratic_penalty(constraints, 100.0)
+        return cost, constraints
 
     space = linear(weld=(0.1, 2), weld_length=(0.1, 10), height=(0.1, 10), width=(0.1, 2))
-    return Problem(space, value)
+    return constrained(space, outcome, partial(quadratic_penalty, weight=100.0))
 
 
 def cantilever(rng: np.random.Generator) -> Problem:
@@ -74,7 +76,7 @@ def cantilever(rng: np.random.Generator) -> Problem:
     step, young = 100.0, 2e7
     arms = step * np.arange(5, 0, -1)  # distance of each step's inner end from the load
 
-    def value(x: Sequence[Any]) -> float:
+    def outcome(x: Sequence[Any]) -> tuple[float, Sequence[float]]:
         width, height = np.array(x[0::2], dtype=float), np.array(x[1::2], dtype=float)
         inertia = width * height**3 / 12
         stresses = load * arms * height / 2 / inertia
@@ -84,14 +86,15 @@ def cantilever(rng: np.random.Generator) -> Problem:
             *(float(g) for g in height / (20 * width) - 1),
             bending / deflection - 1,
         )
-        return float(step * width @ height) + cliff_penalty(constraints, 20_000.0)
+        return float(step * width @ height), constraints
 
-    return Problem(
+    return constrained(
         integers(b1=(1, 5), h1=(30, 65))
         | choices(b2=(2.4, 2.6, 2.8, 3.1), h2=(45.0, 50.0, 55.0, 60.0))
         | choices(b3=(2.4, 2.6, 2.8, 3.1), h3=(45.0, 50.0, 55.0, 60.0))
         | linear(b4=(1, 5), h4=(30, 65), b5=(1, 5), h5=(30, 65)),
-        value,
+        outcome,
+        partial(cliff_penalty, height=20_000.0),
     )
 
 
@@ -103,7 +106,7 @@ def three_bar_truss(rng: np.random.Generator) -> Problem:
     """
     load, stress = vary(rng, [2.0, 2.0])
 
-    def value(x: Sequence[Any]) -> float:
+    def outcome(x: Sequence[Any]) -> tuple[float, Sequence[float]]:
         a, b = x
         root2 = math.sqrt(2)
         common = root2 * a**2 + 2 * a * b
@@ -112,9 +115,11 @@ def three_bar_truss(rng: np.random.Generator) -> Problem:
             b / common * load / stress - 1,
             load / (root2 * b + a) / stress - 1,
         )
-        return (2 * root2 * a + b) * 100 + cliff_penalty(constraints, 100.0)
+        return (2 * root2 * a + b) * 100, constraints
 
-    return Problem(linear(a=(1e-3, 1), b=(1e-3, 1)), value)
+    return constrained(
+        linear(a=(1e-3, 1), b=(1e-3, 1)), outcome, partial(cliff_penalty, height=100.0)
+    )
 
 
 def ten_bar_truss(rng: np.random.Generator) -> Problem:
@@ -140,14 +145,18 @@ def ten_bar_truss(rng: np.random.Generator) -> Problem:
     forces = np.zeros(8)
     forces[[3, 7]] = -first, -second
 
-    def value(x: Sequence[Any]) -> float:
+    def outcome(x: Sequence[Any]) -> tuple[float, Sequence[float]]:
         area = np.array(x)
         moved = np.linalg.solve(b.T @ ((young * area / length)[:, None] * b), forces)
         stresses = young * (b @ moved) / length
         constraints = [*(np.abs(stresses) / stress - 1), *(np.abs(moved) / displacement - 1)]
-        return float(density * length @ area + quadratic_penalty(constraints, 1e4))
+        return float(density * length @ area), constraints
 
-    return Problem(linear(**{f"area{i}": (0.1, 35.0) for i in range(1, 11)}), value)
+    return constrained(
+        linear(**{f"area{i}": (0.1, 35.0) for i in range(1, 11)}),
+        outcome,
+        partial(quadratic_penalty, weight=1e4),
+    )
 
 
 PROBLEMS = (welded_beam, cantilever, three_bar_truss, ten_bar_truss)

@@ -17,6 +17,7 @@ from adbo.core.history import History
 from adbo.core.job import Job
 from adbo.core.settings import Settings
 from adbo.mirror import jobs
+from adbo.mirror.bulk_writer import BulkWriter
 from adbo.mirror.mirror import Mirror, StudyGoneError
 from adbo.mirror.settings import Pace
 from adbo.mirror.storage_errors import DatabaseError
@@ -77,6 +78,21 @@ def test_a_study_that_is_made_again_by_another_job_is_not_read(url: str) -> None
     for _ in range(3):
         with pytest.raises(StudyGoneError):
             stored.read()
+
+
+def test_a_deadlock_with_the_deletion_is_reported_as_the_deletion(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server ends the transaction of the job in favour of the one that deletes the study."""
+    stored = _joined(url)
+
+    def fail(*_: object) -> None:
+        optuna.delete_study(study_name="s", storage=url)
+        raise DatabaseError("Deadlock found when trying to get lock")
+
+    monkeypatch.setattr(BulkWriter, "write", fail)
+    with pytest.raises(StudyGoneError, match="no longer in the database"):
+        stored.write([])
 
 
 def test_it_is_not_taken_for_the_old_one_after_an_error(

@@ -66,8 +66,7 @@ def test_the_space_has_the_22_parameters_and_their_defaults(load):
         assert distribution._contains(distribution.to_internal_repr(space.DEFAULT[name]))
 
 
-def test_the_network_has_the_widths_of_its_configuration(load):
-    torch = pytest.importorskip("torch")
+def test_the_network_has_the_widths_of_its_configuration(load, torch):
     network, space = load("combo.network"), load("combo.space")
     widths = {"dense_0": 80, "dense_2": 10, "dense_feature_layer_0": 512}
     params = {**space.DEFAULT, **widths, "residual": True, "batch_normalization": True}
@@ -83,8 +82,7 @@ def test_the_network_has_the_widths_of_its_configuration(load):
     assert net(cells, first, second).shape == (7,)
 
 
-def test_a_residual_connection_adds_the_layer_before_where_the_widths_agree(load):
-    torch = pytest.importorskip("torch")
+def test_a_residual_connection_adds_the_layer_before_where_the_widths_agree(load, torch):
     network, space = load("combo.network"), load("combo.space")
     towers = []
     for residual in (False, True):
@@ -97,8 +95,7 @@ def test_a_residual_connection_adds_the_layer_before_where_the_widths_agree(load
     torch.testing.assert_close(residual(x), plain.layers[2](h) + h)
 
 
-def test_training_learns_and_repeats(load):
-    pytest.importorskip("torch")
+def test_training_learns_and_repeats(load, torch):
     training, space = load("combo.training"), load("combo.space")
     made = load("combo.synthetic").make_measurements(0, 600, 200)
     params = {**space.DEFAULT, "optimizer": "adam"}
@@ -111,8 +108,7 @@ def test_training_learns_and_repeats(load):
 
 
 @pytest.mark.parametrize("parameter", ["activation", "optimizer", "loss", "scaling"])
-def test_every_choice_trains(load, parameter):
-    pytest.importorskip("torch")
+def test_every_choice_trains(load, torch, parameter):
     training, space = load("combo.training"), load("combo.space")
     made = load("combo.synthetic").make_measurements(0, 64, 32)
     for choice in space.SPACE[parameter].choices:
@@ -120,8 +116,7 @@ def test_every_choice_trains(load, parameter):
         assert math.isfinite(epoch.r2)
 
 
-def test_early_stopping_and_learning_rates(load):
-    pytest.importorskip("torch")
+def test_early_stopping_and_learning_rates(load, torch):
     training, space = load("combo.training"), load("combo.space")
     params = {
         **space.DEFAULT,
@@ -135,8 +130,7 @@ def test_early_stopping_and_learning_rates(load):
     assert schedule.learning_rate(9) == pytest.approx(5e-4)
 
 
-def test_a_training_that_diverges_raises(load):
-    pytest.importorskip("torch")
+def test_a_training_that_diverges_raises(load, torch):
     training, space = load("combo.training"), load("combo.space")
     made = load("combo.synthetic").make_measurements(0, 300, 50)
     params = {**space.DEFAULT, "loss": "mape", "learning_rate": 1e30, "activation": "linear"}

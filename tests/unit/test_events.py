@@ -33,7 +33,7 @@ def recording_method(known):
 def test_ranks_know_a_record_only_after_the_latency():
     known = {}
     machine = Machine(2, lambda rng: 10.0, latency=3.0, ask_cost=lambda n_known: 1.0)
-    list(run_asynchronous(Task(sphere, 1, 1.96), machine, 32.0, method=recording_method(known)))
+    list(run_asynchronous(Task(sphere, (1,), 1.96), machine, 32.0, method=recording_method(known)))
     # Both ask at 0, 11 and 22; an evaluation that finishes at 22 reaches the other rank at 25.
     assert known[0] == [[], [(0, 0)], [(0, 0), (0, 1), (1, 0)]]
     assert known[1] == [[], [(1, 0)], [(0, 0), (1, 0), (1, 1)]]
@@ -42,7 +42,7 @@ def test_ranks_know_a_record_only_after_the_latency():
 def test_ranks_know_records_of_other_jobs_only_after_the_job_latency():
     known = {}
     machine = Machine(4, lambda rng: 10.0, 3.0, lambda n_known: 1.0, jobs=2, job_latency=14.0)
-    list(run_asynchronous(Task(sphere, 1, 1.96), machine, 54.0, method=recording_method(known)))
+    list(run_asynchronous(Task(sphere, (1,), 1.96), machine, 54.0, method=recording_method(known)))
     # All ask at 0, 11, 22, ...; what finished at 22 is known in the job at 25, to others at 36.
     of_ranks = [[(rank, seq) for seq in range(4)] for rank in range(4)]
     for rank in range(4):
@@ -60,7 +60,7 @@ def test_ranks_know_records_of_other_jobs_only_after_the_job_latency():
 def test_a_record_is_known_at_the_moment_of_its_arrival():
     known = {}
     machine = Machine(4, lambda rng: 10.0, 10.0, lambda n_known: 0.0, jobs=2, job_latency=20.0)
-    list(run_asynchronous(Task(sphere, 1, 1.96), machine, 39.0, method=recording_method(known)))
+    list(run_asynchronous(Task(sphere, (1,), 1.96), machine, 39.0, method=recording_method(known)))
     assert known[2][2] == [(2, 0), (2, 1), (3, 0)]
     assert known[2][3] == [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (3, 0), (3, 1)]
 
@@ -68,7 +68,7 @@ def test_a_record_is_known_at_the_moment_of_its_arrival():
 def test_ranks_know_only_their_own_records_until_the_barrier():
     known = {}
     machine = Machine(2, lambda rng: 10.0, ask_cost=lambda n_known: 0.0)
-    task = Task(sphere, 1, 1.96)
+    task = Task(sphere, (1,), 1.96)
     list(run_synchronous(task, machine, 49.0, method=recording_method(known), evaluations=2))
     both = [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert known[0][:4] == [[], [(0, 0)], both, sorted([*both, (0, 2)])]
@@ -84,4 +84,4 @@ def test_a_bug_in_a_process_is_raised():
 
     machine = Machine(4, lambda rng: 10.0, processes=2)
     with pytest.raises(RuntimeError, match="a bug"):
-        list(run_asynchronous(Task(sphere, 1, 1.96), machine, 10.0, method=Method(method)))
+        list(run_asynchronous(Task(sphere, (1,), 1.96), machine, 10.0, method=Method(method)))

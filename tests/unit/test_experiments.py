@@ -138,6 +138,18 @@ def test_every_case_can_be_made_and_is_not_below_its_optimum(
 
 
 @pytest.mark.slow
+def test_several(tmp_path: Path) -> None:
+    methods = ["adbo", "adbo-penalty", "tpe", "random"]
+    words = ["--problems", "zdt1", "piston_lever", "--evaluations", "40", "--seeds", "0"]
+    words += ["--methods", *methods]
+    out = _run(tmp_path, "several.py", *words)
+    assert "piston_lever" in out
+    table = pd.read_csv(tmp_path / "several" / "several.csv")
+    assert table["method"].tolist() == ["adbo", "tpe", "random", *methods]
+    assert _run(tmp_path, "several.py", *words) == out  # nothing is repeated
+    assert len(pd.read_csv(tmp_path / "several" / "several.csv")) == len(table)
+
+
 def test_diversity(tmp_path: Path) -> None:
     out = _run(tmp_path, "diversity.py", "--ranks", "60", "--evaluations", "30", "100")
     table = pd.read_csv(tmp_path / "diversity" / "diversity.csv")
@@ -219,6 +231,17 @@ def test_replicated_tpe(tmp_path: Path) -> None:
     assert (rows["seconds"] > 0).all()
     assert (tmp_path / "replicated_tpe" / "replicated_tpe.png").exists()
     assert _run(tmp_path, "replicated_tpe.py", *arguments) == out
+
+
+@pytest.mark.database
+def test_grpc_proxy(tmp_path: Path) -> None:
+    sizes = ["--workers", "2", "--trials", "8", "--evaluation-seconds", "0.05"]
+    out = _run(tmp_path, "grpc_proxy.py", *sizes)
+    rows = pd.read_csv(tmp_path / "grpc_proxy" / "grpc_proxy.csv")
+    assert list(rows["way"]) == ["database", "proxy", "adbo"]
+    assert rows["trials"].between(8, 10).all()
+    assert rows["share"].between(0.001, 1).all()
+    assert _run(tmp_path, "grpc_proxy.py", *sizes) == out
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from trial_strategies import evaluations
 
-from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Layout, to_batch
+from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Extras, Layout, to_batch
 from adbo.core.history import ELITES, History, sorted_unique
 
 LAYOUT = Layout({"x": FloatDistribution(-10, 10)})
@@ -73,9 +73,13 @@ def test_a_batch_that_is_partly_known_keeps_its_extras_in_place() -> None:
     history = History()
     history.extend([_batch(np.array([3.0]))])
     batch = _batch(np.array([3.0, 2.0, 1.0]))
-    with_extras = Batch(LAYOUT, batch.rows, {2: "extras of 2"})
+    with_extras = Batch(LAYOUT, batch.rows, {2: Extras({"number": 2})})
     assert history.extend([with_extras]) == 2
-    assert [e.extras for e in history.evaluations()] == [NO_EXTRAS, NO_EXTRAS, "extras of 2"]
+    assert [e.extras for e in history.evaluations()] == [
+        NO_EXTRAS,
+        NO_EXTRAS,
+        Extras({"number": 2}),
+    ]
 
 
 @settings(max_examples=40)

@@ -23,7 +23,7 @@ from trial_strategies import evaluations, json_values
 import adbo
 from adbo.cli.main import main
 from adbo.comm.in_process import SingleRank
-from adbo.core.evaluation import Evaluation, to_batch
+from adbo.core.evaluation import Evaluation, Layout, to_batch
 from adbo.core.history import History
 from adbo.core.optuna_trials import evaluation_of, trial_of
 from adbo.core.origins import (
@@ -130,7 +130,17 @@ def _evaluations(codes: list[int]) -> list[Evaluation]:
         internal = tuple(trial.running.internal.values())
         made.append(
             Evaluation(
-                *(0, seq, state, x * x, 0.0, 1.0, trial.running.layout, internal), origin=code
+                *(
+                    0,
+                    seq,
+                    state,
+                    x * x,
+                    0.0,
+                    1.0,
+                    Layout.of(trial.running.distributions),
+                    internal,
+                ),
+                origin=code,
             )
         )
     return made
@@ -282,7 +292,7 @@ def test_virtual_ranks_share_them() -> None:
         return label
 
     machine = Machine(4, lambda rng: 10.0, ask_cost=lambda n: 0.0, jobs=2, job_latency=5.0)
-    task = Task(_square, 1, 1.96)
+    task = Task(_square, (1,), 1.96)
     decoder, history = Decoder(), History()
     for entry in run_asynchronous(task, machine, 25.0, method=Method(labelling)):
         history.extend(decoder.decode([entry.data]).batches)

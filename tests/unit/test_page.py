@@ -86,6 +86,7 @@ def test_infeasible_trials_are_not_the_best() -> None:
     study = _study()
     _add(study, (0, 1), value=1.0, system_attrs={"constraints": [0.5]})
     _add(study, (1, 2), value=2.0, system_attrs={"constraints": [0.0, -1.0]})
+    _add(study, (2, 3), value=0.0, system_attrs={"constraints:stress": 0.1})
     assert progress_of(_columns(study), 1).best.tolist() == [2]
     assert "of them infeasible or infinite" in _page(study)
 
@@ -260,7 +261,7 @@ def test_several_objectives() -> None:
     page = _page(study)
     assert "time and gain" in page
     assert "Hypervolume" in page
-    assert "optuna.load_study" in page
+    assert "--direction minimize --direction maximize" in page
 
 
 def _odd_studies() -> dict[str, optuna.Study]:

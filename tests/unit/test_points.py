@@ -240,19 +240,15 @@ def test_all_storages_give_the_same_table(monkeypatch: pytest.MonkeyPatch) -> No
     assert rows[1]["datetime_start"] == rows[1]["duration"] == rows[6]["rank"] == ""
 
 
-def test_of_a_study_with_several_objectives_only_the_trials_are_reported(capsys) -> None:
+def test_a_study_with_several_objectives_is_reported_with_its_front(capsys) -> None:
     study = optuna.create_study(
         study_name="s", storage="sqlite:///adbo.db", directions=["minimize", "maximize"]
     )
     study.add_trial(create_trial(values=[1.0, 2.0]))
+    study.add_trial(create_trial(values=[2.0, 1.0]))
     assert main(["report", "--csv", "s.csv"]) == 0
-    assert len(Path("s.csv").read_text().splitlines()) == 2
-    assert main(["report"]) == 2
-    assert capsys.readouterr() == (
-        "",
-        "adbo: study 's' has 2 objectives: a summary describes one objective;"
-        " use --html PATH for a page, or --csv PATH for the trials\n",
-    )
+    assert len(Path("s.csv").read_text().splitlines()) == 3
+    assert "1 point, hypervolume 1 from the reference point (2, 1)" in (capsys.readouterr().out)
 
 
 def test_a_reader_may_end_early() -> None:

@@ -29,8 +29,8 @@ def _left_out(z, y, quintic, smoothing):
         powers = rbf._powers(squared_distances(z[others], z[others]), quintic)
         polynomial = rbf._polynomial(z[others], quintic)
         # As for all of the points, whose ridge grows with their number.
-        weights, _ = rbf._solve(powers, polynomial, y[others], m * smoothing)
-        model = rbf.RBFModel(z[others], weights, quintic, 0.0)
+        weights, _ = rbf._solve(rbf._inverse(powers, polynomial, m * smoothing), y[others])
+        model = rbf.RBFModel(z[others], weights, 0.0, quintic)
         errors.append(model.predict(z[i : i + 1])[0] - y[i])
     return np.array(errors)
 
@@ -56,7 +56,8 @@ def test_error_is_that_of_points_left_out(rng, quintic, smoothing):
     z = rng.standard_normal((40, 2))
     y = _valley(z) + rng.standard_normal(40)
     powers = rbf._powers(squared_distances(z, z), quintic)
-    _, error = rbf._solve(powers, rbf._polynomial(z, quintic), y, 40 * smoothing)
+    inverse = rbf._inverse(powers, rbf._polynomial(z, quintic), 40 * smoothing)
+    _, error = rbf._solve(inverse, y)
     expected = np.mean(_left_out(z, y, quintic, smoothing) ** 2)
     assert error == pytest.approx(expected, rel=1e-4)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,23 @@ def test_the_results_in_the_repository_are_small_and_name_their_version() -> Non
     for path in paths:
         if path.suffix == ".csv":
             assert pd.read_csv(path)["version"].notna().all(), path
+
+
+def test_the_picture_of_the_readme_is_that_of_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    picture = importlib.import_module("bbob_picture")
+    table = pd.read_csv(EXPERIMENTS / "results" / "bbob.csv", dtype={"version": str})
+    picture.draw(table, tmp_path / "bbob.svg")
+    drawn = (tmp_path / "bbob.svg").read_text()
+    kept = (EXPERIMENTS / "results" / "bbob.svg").read_text()
+    assert "(experiments/results/bbob.svg)" in (EXPERIMENTS.parent / "README.md").read_text()
+    assert all(f">{label}</text>" in drawn for label, _ in picture.METHODS.values())
+    assert _curves(kept) == _curves(drawn)
+    assert len(kept) < 30_000
+
+
+def _curves(svg: str) -> set[str]:
+    """Return what a picture says of its data: the versions, and the texts."""
+    return set(re.findall(r"<dc:source>(.*?)<", svg)) | set(re.findall(r">([^<\n]+)</text>", svg))

@@ -159,10 +159,10 @@ def test_what_is_recommended_if_it_is_not_the_best(
 
 def test_the_optimizer_recommends() -> None:
     optimizer = adbo.Optimizer({"x": FloatDistribution(-5, 5)}, direction="maximize", seed=0)
-    with pytest.raises(ValueError, match="no evaluation is complete yet"):
+    with pytest.raises(ValueError, match="no evaluation is complete and feasible yet"):
         optimizer.recommend()
     optimizer.tell({"x": 1.0}, None)
-    with pytest.raises(ValueError, match="no evaluation is complete yet"):
+    with pytest.raises(ValueError, match="no evaluation is complete and feasible yet"):
         optimizer.recommend()
     optimizer.tell({"x": 2.0}, 7.0)
     assert optimizer.recommend() == {"x": 2.0}
@@ -209,9 +209,9 @@ def test_the_names_reach_every_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[OptimizerSettings] = []
     propose = adbo.run.rank.propose
 
-    def recording(history, kappa, rng, settings, *part):
+    def recording(history, kappa, rng, settings, *more, **options):
         asked.append(settings)
-        return propose(history, kappa, rng, DEFAULT_SETTINGS, *part)
+        return propose(history, kappa, rng, DEFAULT_SETTINGS, *more, **options)
 
     def some(names):
         assert list(names) == ["forest", "local"]

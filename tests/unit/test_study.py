@@ -61,7 +61,7 @@ def test_an_existing_study_needs_resume(tmp_path: Path) -> None:
 def test_several_directions_are_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     optuna.create_study(storage=url, study_name="s", directions=["minimize", "maximize"])
-    with pytest.raises(StudyError, match="direction minimize, maximize, not minimize"):
+    with pytest.raises(StudyError, match="directions minimize, maximize, not minimize"):
         open_study(url, "s", "minimize", resume=True)
 
 

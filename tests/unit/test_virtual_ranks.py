@@ -101,7 +101,7 @@ class PrivateRank:
             _, finished, sender, data = heapq.heappop(self.inbox)
             [batch] = self.decoder.decode([data]).batches
             self.heard.append((finished, sender, batch))
-        known = History(self.task.sign)
+        known = History(self.task.signs)
         known.extend(batch for *_, batch in sorted(self.heard, key=lambda h: self.place(h, now)))
         known.extend([to_batch(e) for e in self.own if e.finished <= now])
         size = self.machine.workers // self.machine.jobs
@@ -157,7 +157,7 @@ def private(task: Task, machine: Machine, until: float) -> list[Evaluation]:
 def test_ranks_with_a_shared_log_ask_as_with_private_histories(
     objective, latency, jobs, job_latency
 ):
-    task = Task(objective, 1, 1.96)
+    task = Task(objective, (1,), 1.96)
     machine = Machine(6, draw, latency, quarter, seed=3, jobs=jobs, job_latency=job_latency)
     expected = private(task, machine, 90.0)
     assert len(expected) > 40
@@ -177,7 +177,7 @@ def sorted_qucb(kappa, rng, part):
 
 
 def test_the_log_is_that_of_real_workers_on_a_real_network():
-    task = Task(sphere, 1, 1.96)
+    task = Task(sphere, (1,), 1.96)
     machine = Machine(5, draw, ask_cost=lambda n_known: 0.0, seed=11)
     loops, trial_rngs, durations, counts = [], [], [], [0] * 5
     known = [History() for _ in range(5)]
@@ -216,7 +216,7 @@ def test_the_log_is_that_of_real_workers_on_a_real_network():
 def test_processes_do_not_change_the_log(latency, jobs):
     def run(processes):
         machine = Machine(8, draw, latency, quarter, 5, processes, jobs, job_latency=6.0)
-        return repr(shared(Task(branching, 1, 1.96), machine, 60.0))
+        return repr(shared(Task(branching, (1,), 1.96), machine, 60.0))
 
     assert run(1) == run(2) == run(3)
 
@@ -224,7 +224,7 @@ def test_processes_do_not_change_the_log(latency, jobs):
 def test_jobs_that_hear_of_each_other_as_soon_as_ranks_are_one_job():
     def run(jobs, job_latency):
         machine = Machine(8, draw, 0.5, quarter, seed=5, jobs=jobs, job_latency=job_latency)
-        return repr(shared(Task(branching, 1, 1.96), machine, 60.0))
+        return repr(shared(Task(branching, (1,), 1.96), machine, 60.0))
 
     assert run(1, 0.5) == run(1, 20.0) == run(2, 0.5) == run(8, 0.5)
     assert len({run(1, 20.0), run(2, 20.0), run(8, 20.0)}) == 3

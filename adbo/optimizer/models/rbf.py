@@ -10,12 +10,13 @@ Notation: ``z (m, d)`` points, ``y (m,)`` targets, ``q (N, d)`` queries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from adbo.core.space import FloatArray
+from adbo.core.space import FloatArray, IntArray
 from adbo.optimizer.distances import squared_distances
 from adbo.optimizer.models.selection import best_fit
 
@@ -40,22 +41,48 @@ class RBFModel:
         The points ``(m, d)``.
     weights
         Weights of the points, then the coefficients of the polynomial, ``(m + k,)``.
-    quintic
-        Whether the powers are fifth powers.
     error
         Leave-one-out mean squared error.
+    quintic
+        Whether the powers are fifth powers.
     """
 
     z: FloatArray
     weights: FloatArray
-    quintic: bool
     error: float
+    quintic: bool
 
     def predict(self, q: FloatArray) -> FloatArray:
         """Predict values ``(N,)`` at ``q (N, d)``."""
         m = len(self.z)
         powers = _powers(squared_distances(q, self.z), self.quintic) @ self.weights[:m]
         return np.asarray(powers + _polynomial(q, self.quintic) @ self.weights[m:])
+
+
+@dataclass(frozen=True)
+class SeveralRBFs:
+    """A model for each of several targets of the same points.
+
+    Parameters
+    ----------
+    models
+        One for each power, with the weights of its targets ``(m + k, p)``.
+    columns
+        The numbers of the targets of each model.
+    error
+        Leave-one-out mean squared error of each target ``(p,)``.
+    """
+
+    models: Sequence[RBFModel]
+    columns: Sequence[IntArray]
+    error: FloatArray
+
+    def predict(self, q: FloatArray) -> FloatArray:
+        """Predict all targets ``(N, p)`` at ``q (N, d)``."""
+        predicted = np.empty((len(q), len(self.error)))
+        for model, columns in zip(self.models, self.columns, strict=True):
+            predicted[:, columns] = model.predict(q)
+        return predicted
 
 
 def fit_rbf(z: FloatArray, y: FloatArray, smoothing: float) -> RBFModel:
@@ -72,18 +99,35 @@ def fit_rbf(z: FloatArray, y: FloatArray, smoothing: float) -> RBFModel:
     smoothing
         Ridge for each point of the smoothed models.
     """
+    return best_fit(fits[0] for fits in _fit_all(z, [y], smoothing))
+
+
+def fit_several_rbfs(z: FloatArray, targets: FloatArray, smoothing: float) -> SeveralRBFs:
+    """Fit a model to each of several targets ``(m, p)``; see `fit_rbf`."""
+    best = [best_fit(fits) for fits in zip(*_fit_all(z, list(targets.T), smoothing), strict=True)]
+    models, columns = [], []
+    for quintic in sorted({model.quintic for model in best}):
+        of_kind = [i for i, model in enumerate(best) if model.quintic == quintic]
+        weights = np.stack([best[i].weights for i in of_kind], axis=1)
+        models.append(RBFModel(z, weights, math.nan, quintic))
+        columns.append(np.array(of_kind))
+    return SeveralRBFs(models, columns, np.array([model.error for model in best]))
+
+
+def _fit_all(
+    z: FloatArray, targets: Sequence[FloatArray], smoothing: float
+) -> Iterator[list[RBFModel]]:
+    """Yield a model of each target ``(m,)``, for each power and each ridge."""
     m, d = z.shape
     kinds = [False]
     if m >= _QUADRATIC_ROWS * (1 + d + d * (d + 1) // 2):
         kinds.append(True)
     squares = squared_distances(z, z)
-    fitted = []
     for quintic in kinds:
         powers, polynomial = _powers(squares, quintic), _polynomial(z, quintic)
         for ridge in (_QUINTIC_RIDGE if quintic else _RIDGE, smoothing):
-            weights, error = _solve(powers, polynomial, y, m * ridge)
-            fitted.append(RBFModel(z, weights, quintic, error))
-    return best_fit(fitted)
+            inverse = _inverse(powers, polynomial, m * ridge)
+            yield [RBFModel(z, *_solve(inverse, y), quintic) for y in targets]
 
 
 @dataclass(frozen=True)
@@ -120,15 +164,13 @@ def smooth(z: FloatArray, y: FloatArray, ridges: Sequence[float]) -> Smoothed:
     polynomial = _polynomial(z, is_quadratic)
     fitted = []
     for ridge in ridges:
-        weights, error = _solve(powers, polynomial, y, m * ridge)
+        weights, error = _solve(_inverse(powers, polynomial, m * ridge), y)
         fitted.append(Smoothed(powers @ weights[:m] + polynomial @ weights[m:], error))
     return best_fit(fitted)
 
 
-def _solve(
-    powers: FloatArray, polynomial: FloatArray, y: FloatArray, ridge: float
-) -> tuple[FloatArray, float]:
-    """Return the weights ``(m + k,)`` and the leave-one-out mean squared error."""
+def _inverse(powers: FloatArray, polynomial: FloatArray, ridge: float) -> FloatArray:
+    """Return the inverse of the matrix of the weights' equations ``(m + k, m + k)``."""
     m, k = polynomial.shape
     matrix = np.block(
         [
@@ -136,7 +178,12 @@ def _solve(
             [polynomial.T, -_POLYNOMIAL_RIDGE * np.eye(k)],
         ]
     )
-    inverse = np.linalg.inv(matrix)
+    return np.linalg.inv(matrix)
+
+
+def _solve(inverse: FloatArray, y: FloatArray) -> tuple[FloatArray, float]:
+    """Return the weights ``(m + k,)`` and the leave-one-out mean squared error."""
+    m = len(y)
     weights = inverse[:, :m] @ y
     # Leave-one-out errors without refitting (Rippa, Advances in Computational Mathematics 11,
     # 1999).

@@ -9,6 +9,7 @@ import numpy as np
 
 from adbo.core.space import FloatArray
 from adbo.optimizer.candidates import generate, refine
+from adbo.optimizer.composition import Composition, Predict
 from adbo.optimizer.distances import embed, embedded_columns
 from adbo.optimizer.models.gaussian_process import fit_gaussian_process
 from adbo.optimizer.models.targets import scale_targets
@@ -35,17 +36,36 @@ class Gaussian:
         """Return points; see `Strategy`."""
         geometry = view.geometry
         X, cost = region.X[: self.most_rows], region.cost[: self.most_rows]
-        y = scale_targets(cost, len(cost))
-        if not y.std() > 0:
-            return X[:0]
+        kappa = self.kappa_factor * view.kappa
         Z = embed(X, geometry.categories)
         groups = embedded_columns(geometry.categories)
-        model = fit_gaussian_process(Z, y, groups, self.iterations)
-        kappa = self.kappa_factor * view.kappa
+
+        def bound_of(y: FloatArray) -> Predict:
+            model = fit_gaussian_process(Z, y, groups, self.iterations)
+
+            def bound(points: FloatArray) -> FloatArray:
+                mean, std = model.predict(embed(points, geometry.categories))
+                return mean - kappa * std
+
+            return bound
+
+        if view.sample.preference is None or region.parts is None:
+            y = scale_targets(cost, len(cost))
+            if not y.std() > 0:
+                return X[:0]
+            acquisition = bound_of(y)
+        else:
+            parts = region.parts[: self.most_rows]
+            composition = Composition(parts, view.sample.preference, is_scaled=True)
+            if not composition.targets.std() > 0:
+                return X[:0]
+            bounds = [bound_of(y) for y in composition.targets.T]
+            acquisition = composition.predictor(
+                lambda points: np.stack([bound(points) for bound in bounds], axis=1)
+            )
 
         def ranked(points: FloatArray) -> FloatArray:
-            mean, std = model.predict(embed(points, geometry.categories))
-            return points[np.argsort(mean - kappa * std, kind="stable")]
+            return points[np.argsort(acquisition(points), kind="stable")]
 
         settings = view.candidates
         points = ranked(generate(region, geometry, rng, self.n_candidates, settings))

@@ -10,8 +10,9 @@ from adbo.core.history import ELITES
 from adbo.core.space import FloatArray
 from adbo.optimizer import local_search
 from adbo.optimizer.candidates import log_uniform
-from adbo.optimizer.models.rbf import fit_rbf
-from adbo.optimizer.models.targets import draw_targets
+from adbo.optimizer.composition import Composition
+from adbo.optimizer.models.rbf import fit_rbf, fit_several_rbfs
+from adbo.optimizer.models.targets import draw_targets, plain_targets
 from adbo.optimizer.regions import Region
 from adbo.optimizer.view import Range, View
 
@@ -35,6 +36,19 @@ class Local:
         m = log_uniform(least, max(least, ELITES), rng)
         X, cost = region.X[:m], region.cost[:m]
         smoothing = 10.0 ** rng.uniform(*self.smoothing_exponents)
+        preference, parts = view.sample.preference, region.parts
+        composition = None
+        if preference is None or parts is None:
+            y = draw_targets(cost, rng)
+        else:
+            y = plain_targets(cost)
+            composition = Composition(parts[:m], preference, is_scaled=rng.random() < 0.5)
+
+        def fit(z: FloatArray, y: FloatArray) -> local_search.Predict:
+            if composition is None:
+                return fit_rbf(z, y, smoothing).predict
+            models = fit_several_rbfs(z, composition.targets, smoothing)
+            return composition.predictor(models.predict)
 
         def minimize(
             z: FloatArray,
@@ -42,8 +56,6 @@ class Local:
             project: local_search.Project,
             rng: np.random.Generator,
         ) -> FloatArray:
-            model = fit_rbf(z, y, smoothing)
-            return local_search.search(model.predict, z, project, rng)
+            return local_search.search(fit(z, y), z, project, rng)
 
-        y = draw_targets(cost, rng)
         return local_search.minimize_locally(X, y, view.geometry, rng, minimize, region.reach)

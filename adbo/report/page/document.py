@@ -192,15 +192,9 @@ def _predictions(facts: StudyFacts, columns: Columns) -> Section | None:
 
 def _continuation(facts: StudyFacts) -> Section:
     """Return how to continue the study."""
-    if len(facts.signs) > 1:
-        load = f"study = optuna.load_study(study_name={facts.name!r}, storage={facts.storage!r})"
-        return Section(
-            "Continue it",
-            "A study of several objectives goes on with Optuna.",
-            command=["import optuna", load, "study.optimize(objective, n_trials=100)"],
-        )
     place = f"--study-name {shlex.quote(facts.name)} --storage {shlex.quote(facts.storage)}"
-    direction = " --direction maximize" if facts.signs[0] < 0 else ""
+    words = ["minimize" if sign > 0 else "maximize" for sign in facts.signs]
+    direction = "" if words == ["minimize"] else "".join(f" --direction {word}" for word in words)
     text = (
         "With the objective of the study for OBJECTIVE, under the launcher of the cluster (such as"
         " mpiexec -n 4). If the study is running, the new ranks join it."

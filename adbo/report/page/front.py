@@ -8,15 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from optuna._hypervolume import compute_hypervolume
 
+from adbo.core import front
+from adbo.core.hypervolume import hypervolume
 from adbo.core.space import FloatArray, IntArray
 
 #: Numbers of evaluations at which the hypervolume is computed.
 _POINTS = 60
-
-#: Points of a front that the hypervolume takes into account: it is expensive for many.
-_MOST = 300
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Front:
     reference
         The reference point ``(m,)``, as costs: the worst value of each objective.
     is_thinned
-        Whether some hypervolumes are of a part of the front, and so lower bounds.
+        Whether the front has more trials than are kept, so that the hypervolumes are lower bounds.
     """
 
     indices: IntArray
@@ -47,28 +45,11 @@ def front_of(costs: FloatArray) -> Front:
     n = len(costs)
     counts = np.unique(np.geomspace(1, n, _POINTS).round().astype(np.int64))
     reference = costs.max(axis=0)
-    indices = np.empty(0, dtype=np.int64)
+    found = front.Front.empty(costs.shape[1])
     hypervolumes = []
-    is_thinned = False
     for first, last in zip([0, *counts[:-1]], counts, strict=True):
-        indices = _front_after(costs, indices, np.arange(first, last))
-        shown = indices
-        if len(indices) > _MOST:
-            is_thinned = True
-            shown = indices[np.linspace(0, len(indices) - 1, _MOST).astype(np.int64)]
-        hypervolumes.append(compute_hypervolume(costs[shown], reference))
+        found = found.extended(np.arange(first, last), costs[first:last])
+        hypervolumes.append(hypervolume(found.costs, reference))
+    indices = np.sort(found.rows)
+    is_thinned = len(indices) >= front.MOST
     return Front(indices, counts, np.array(hypervolumes), reference, is_thinned)
-
-
-def _front_after(costs: FloatArray, front: IntArray, new: IntArray) -> IntArray:
-    """Return the front of the trials of a front and of new ones."""
-    members = list(front)
-    for index in new:
-        cost = costs[index]
-        of_members = costs[members]
-        if members and bool((of_members <= cost).all(axis=1).any()):
-            continue  # dominated, or equal to a member
-        is_dominated = (of_members >= cost).all(axis=1)
-        members = [member for member, out in zip(members, is_dominated, strict=True) if not out]
-        members.append(int(index))
-    return np.array(members, dtype=np.int64)

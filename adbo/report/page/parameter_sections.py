@@ -143,7 +143,11 @@ def front_section(columns: Columns, signs: list[int], names: Sequence[str]) -> S
         for x, y in itertools.combinations(range(min(len(signs), 4)), 2)
     ]
     reference = ", ".join(f"{c * s:.6g}" for c, s in zip(front.reference, signs, strict=True))
-    thinned = " Of fronts with very many trials a part is counted." if front.is_thinned else ""
+    thinned = (
+        " Of a front with very many trials, those count that are spread out most."
+        if front.is_thinned
+        else ""
+    )
     figures.append(
         Figure(
             "Hypervolume",
@@ -159,7 +163,7 @@ def front_section(columns: Columns, signs: list[int], names: Sequence[str]) -> S
     return Section(
         "Front",
         f"{len(members):,} trials are on the front: no other trial is at least as good in all"
-        f" objectives and better in one. Trials with equal values count once. The hypervolume is"
+        f" objectives and better in one. The hypervolume is"
         f" {front.hypervolumes[-1]:.6g}.",
         figures,
     )

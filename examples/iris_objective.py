@@ -1,8 +1,8 @@
 """Optuna's tutorial on conditional parameters, unchanged: a classifier for the iris flowers.
 
-With Optuna, as in the tutorial: python experiments/iris_objective.py
+With Optuna, as in the tutorial: python examples/iris_objective.py
 With adbo on four ranks:         mpiexec -n 4 python -m adbo run \
-    experiments/iris_objective.py:objective --direction maximize --trials 100
+    examples/iris_objective.py:objective --direction maximize --trials 100
 
 Source: Optuna's first example on its front page and in its repository of examples (sklearn).
 """

@@ -1,8 +1,8 @@
 """Optuna's and Neon's tutorial on XGBoost, unchanged: breast cancer, conditional on the booster.
 
-With Optuna, as in the tutorial: python experiments/xgboost_objective.py
+With Optuna, as in the tutorial: python examples/xgboost_objective.py
 With adbo on four ranks:         mpiexec -n 4 python -m adbo run \
-    experiments/xgboost_objective.py:objective --direction maximize --trials 100
+    examples/xgboost_objective.py:objective --direction maximize --trials 100
 
 Source: the example xgboost_simple of Optuna's repository of examples, which Neon's guide on tuning
 with a shared PostgreSQL follows.

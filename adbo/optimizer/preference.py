@@ -1,0 +1,211 @@
+"""What one ask wants of several objectives, or of an objective with constraints: one cost.
+
+Each ask draws its own trade-off, as it draws its own kappa, so ranks that know the same
+evaluations work on different parts of the front, and nobody deals these parts out (D-MoBO, Egele
+et al., arXiv 2309.14936). The cost is the augmented Chebyshev function of Knowles' ParEGO (IEEE
+Trans. Evol. Comput. 10, 2006): ``max_i w_i z_i + rho sum_i w_i z_i``, where ``z`` are the
+objectives in the ranges that the front has. Beyond the front, z grows with its logarithm only,
+so that the scale of bad values does not matter.
+
+Violated constraints add a penalty, without a step at the boundary, which local models could not
+follow; large violations count with their logarithm. Each ask draws the weight of the penalty: at
+the highest, no violation pays off in what is known.
+
+Notation: ``m`` evaluations, ``q`` objectives, ``c`` constraints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from adbo.core.history import History
+from adbo.core.space import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class PreferenceSettings:
+    """How several objectives and constraints become one cost."""
+
+    rho: float = 0.05
+    """Weight of the sum in the augmented Chebyshev function."""
+    least_weight: float = 1e-3
+    """Least component of the direction in which an ask searches the front."""
+    penalty_quantiles: tuple[float, float] = (0.5, 1.0)
+    """Range of the quantile, among the gains of violations, that is the weight of a violation."""
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Makes one cost of objectives and constraints.
+
+    Parameters
+    ----------
+    weights
+        Of the objectives ``(q,)``; their sum is 1.
+    low, span
+        Cost of each objective that becomes 0, and what is added to it for 1 ``(q,)``.
+    rho
+        Weight of the sum.
+    limits
+        Violation of each constraint up to which it counts linearly ``(c,)``.
+    penalty
+        Cost of a scaled violation of 1; infinity if nothing feasible is
+        known, so that only violations count.
+    """
+
+    weights: FloatArray
+    low: FloatArray
+    span: FloatArray
+    rho: float
+    limits: FloatArray
+    penalty: float
+
+    def cost(self, history: History, rows: IntArray) -> FloatArray:
+        """Return the costs of evaluations ``(m,)``; NaN for failures."""
+        return self.combine(self.parts(history, rows))
+
+    def parts(self, history: History, rows: IntArray) -> FloatArray:
+        """Return what the cost is made of ``(m, q + c)``; NaN for failures.
+
+        These are the objectives, scaled if there are several, and the constraints, scaled.
+        """
+        objectives, constraints = _costs(history, rows), history.constraints(rows)
+        parts = [self._scaled(objectives), _scaled_constraints(constraints, self.limits)]
+        return np.concatenate(parts, axis=1)
+
+    def combine(self, parts: FloatArray) -> FloatArray:
+        """Return the costs ``(m,)`` of parts ``(m, q + c)``, known or predicted."""
+        q = len(self.weights)
+        cost = self._scalarized(parts[:, :q])
+        if parts.shape[1] == q:
+            return cost
+        violation = _violation(parts[:, q:])
+        if np.isinf(self.penalty):
+            return np.where(np.isnan(cost), np.nan, violation)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.where(violation > 0, cost + self.penalty * violation, cost)
+
+    def _scaled(self, costs: FloatArray) -> FloatArray:
+        """Return the costs of several objectives ``(m, q)`` in the ranges of the front."""
+        if costs.shape[1] == 1:
+            return costs
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = (costs - self.low) / self.span
+            return np.where(z > 1.0, 1.0 + np.log(np.maximum(z, 1.0)), z)
+
+    def _scalarized(self, scaled: FloatArray) -> FloatArray:
+        """Return one cost ``(m,)`` of scaled costs ``(m, q)``."""
+        if scaled.shape[1] == 1:
+            return scaled[:, 0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            weighted = self.weights * scaled
+            return np.asarray(weighted.max(axis=1) + self.rho * weighted.sum(axis=1))
+
+
+def is_plain(history: History) -> bool:
+    """Return whether there is one objective without constraints: no preference is needed."""
+    return history.n_objectives == 1 and not history.constraint_names
+
+
+def draw_preference(
+    history: History, rows: IntArray, rng: np.random.Generator, settings: PreferenceSettings
+) -> Preference:
+    """Draw the preference of one ask.
+
+    Parameters
+    ----------
+    history
+        All evaluations that this rank knows.
+    rows
+        Those that the ask reads ``(m,)``; the ranges of objectives and constraints are theirs.
+    rng
+        Source of the trade-off and of the weight of violations.
+    settings
+        Tunables.
+    """
+    costs, constraints = _costs(history, rows), history.constraints(rows)
+    limits = _limits(constraints)
+    low, span = _range(history, costs)
+    # The best point of a plane front lies in the direction 1 / w, and these are uniform in it.
+    direction = np.maximum(rng.dirichlet(np.ones(costs.shape[1])), settings.least_weight)
+    weights = 1.0 / direction
+    preference = Preference(weights / weights.sum(), low, span, settings.rho, limits, 0.0)
+    if not constraints.shape[1]:
+        return preference
+    quantile = rng.uniform(*settings.penalty_quantiles)
+    cost = preference.cost(history, rows)
+    violation = _violation(_scaled_constraints(constraints, limits))
+    return replace(preference, penalty=_penalty(cost, violation, quantile))
+
+
+def _costs(history: History, rows: IntArray) -> FloatArray:
+    """Return the costs of all objectives ``(m, q)``; of pruned trials, what is expected."""
+    return history.cost(rows)[:, None] if history.n_objectives == 1 else history.costs(rows)
+
+
+def _range(history: History, costs: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the lowest cost of each objective on the front, and the range there ``(q,)``.
+
+    The range of an objective in which the front has one value is that of the better half of all.
+    """
+    front = history.front.costs if history.n_objectives > 1 else costs[:0]
+    finite = front[np.isfinite(front).all(axis=1)]
+    others = costs[np.isfinite(costs).all(axis=1)]
+    if not len(others):
+        return np.zeros(costs.shape[1]), np.ones(costs.shape[1])
+    low = (finite if len(finite) else others).min(axis=0)
+    high = finite.max(axis=0) if len(finite) else low
+    with np.errstate(over="ignore"):
+        span = high - low
+        span = np.where(span > 0, span, _quantile(others, 0.5) - low)
+    return low, np.where((span > 0) & np.isfinite(span), span, 1.0)
+
+
+def _limits(constraints: FloatArray) -> FloatArray:
+    """Return the median violation of each constraint among those that violate it ``(c,)``."""
+    violated = np.where((constraints > 0) & np.isfinite(constraints), constraints, np.nan)
+    limits = np.ones(constraints.shape[1])
+    for column in np.flatnonzero((~np.isnan(violated)).any(axis=0)):
+        limits[column] = _quantile(violated[~np.isnan(violated[:, column]), column], 0.5)
+    return limits
+
+
+def _scaled_constraints(constraints: FloatArray, limits: FloatArray) -> FloatArray:
+    """Return log(1 + constraint / limit) ``(m, c)``, odd about 0; limits are ``(c,)``.
+
+    A constraint that an evaluation does not have is satisfied.
+    """
+    known = np.where(np.isnan(constraints), -limits, constraints)
+    return np.asarray(np.sign(known) * np.log1p(np.abs(known) / limits))
+
+
+def _violation(scaled: FloatArray) -> FloatArray:
+    """Return the sum of the violations ``(m,)`` of scaled constraints ``(m, c)``."""
+    return np.asarray(np.maximum(scaled, 0.0).sum(axis=1))
+
+
+def _penalty(cost: FloatArray, violation: FloatArray, quantile: float) -> float:
+    """Return the weight of violations ``(m,)``, from the gains in cost that they brought.
+
+    A gain is how much lower than the best feasible cost a cost is, for a violation of 1. The
+    weight is twice a quantile of the gains, so that with the largest one, no evaluation is better
+    than the best feasible one. Infinity if no evaluation is feasible.
+    """
+    feasible = (violation == 0) & ~np.isnan(cost)
+    if not feasible.any():
+        return np.inf
+    best = cost[feasible].min()
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        gains = (best - cost) / violation
+    gains = gains[(gains > 0) & np.isfinite(gains)]
+    if gains.size:
+        return min(2.0 * float(_quantile(gains, quantile)), np.finfo(float).max)
+    known = cost[np.isfinite(cost)]
+    return float(_quantile(known, 0.5) - known.min()) if known.size else 1.0
+
+
+def _quantile(values: FloatArray, fraction: float) -> FloatArray:
+    """Return one of the values for each column; their mean might overflow."""
+    return np.quantile(values, fraction, axis=0, method="lower")

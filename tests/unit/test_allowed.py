@@ -1,0 +1,225 @@
+"""Parameters that contradict each other are never proposed."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+import adbo
+from adbo.core.allowed import NotAllowedError, draw_allowed, is_allowed
+from adbo.optimizer.allowed import Allowed
+
+TRIANGLE = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
+
+
+def _below_the_diagonal(params: Mapping[str, Any]) -> bool:
+    return bool(params["x"] + params["y"] <= 1)
+
+
+def _divides(params: Mapping[str, Any]) -> bool:
+    return bool(params["d_model"] % params["n_heads"] == 0)
+
+
+def test_what_asks_for_a_missing_parameter_is_allowed() -> None:
+    assert is_allowed(_below_the_diagonal, {"x": 0.9})
+    assert not is_allowed(_below_the_diagonal, {"x": 0.9, "y": 0.2})
+
+
+def test_other_errors_name_the_function() -> None:
+    with pytest.raises(NotAllowedError, match="what is allowed raised ZeroDivisionError"):
+        is_allowed(lambda params: 1 / params["x"], {"x": 0})
+
+
+def test_a_parameter_is_drawn_until_it_agrees_with_those_before() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        y = draw_allowed(_below_the_diagonal, {"x": 0.95}, "y", rng.random)
+        assert y <= 0.05
+    with pytest.raises(NotAllowedError, match="none of 10,000 random points is allowed"):
+        draw_allowed(lambda params: False, {}, "x", rng.random)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_point_moves_to_the_boundary(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    allowed = Allowed(lambda point: bool(point.sum() <= 1), lambda points: points)
+    known, points = rng.random((30, 3)) / 3, rng.random((40, 3))
+    moved = allowed.moved(points, known)
+    assert len(moved) == 8
+    for point, new in zip(points, moved, strict=False):
+        if point.sum() <= 1:
+            np.testing.assert_array_equal(new, point)
+        else:
+            assert 1 - 0.01 < new.sum() <= 1
+
+
+def test_points_stay_on_the_grid_and_need_an_allowed_neighbour() -> None:
+    snap = lambda points: np.round(points * 10) / 10  # noqa: E731 - as Geometry has it
+    allowed = Allowed(lambda point: bool(point.sum() <= 1), snap)
+    moved = allowed.moved(np.array([[0.9, 0.9]]), np.array([[0.1, 0.2]]))
+    np.testing.assert_array_equal(moved, snap(moved))
+    assert moved.sum() <= 1
+    assert not len(allowed.moved(np.array([[0.9, 0.9]]), np.array([[0.8, 0.8]])))
+
+
+def test_the_best_point_is_on_the_boundary() -> None:
+    tested = []
+
+    def allowed(params: Mapping[str, Any]) -> bool:
+        tested.append(params)
+        return _below_the_diagonal(params)
+
+    optimizer = adbo.Optimizer(TRIANGLE, seed=0, allowed=allowed)
+    for _ in range(60):
+        params = optimizer.ask()
+        assert _below_the_diagonal(params)
+        optimizer.tell(params, (params["x"] - 0.8) ** 2 + (params["y"] - 0.8) ** 2)
+    assert optimizer.best_value == pytest.approx(0.18, abs=2e-3)
+    assert len(tested) < 100 * 60
+
+
+@pytest.mark.parametrize("n", [30, 72])
+def test_grids_and_branches(n: int) -> None:
+    """Also when all that is allowed has been evaluated: it is 66 points."""
+
+    def objective(trial: optuna.Trial) -> float:
+        d_model = trial.suggest_int("d_model", 8, 32)
+        n_heads = trial.suggest_categorical("n_heads", (1, 2, 3, 4, 5, 6))
+        assert d_model % n_heads == 0
+        if n_heads == 2:
+            return d_model - trial.suggest_int("only_with_two", 0, 3)
+        return d_model
+
+    study = adbo.optimize(objective, n, allowed=_divides, storage=None, seed=1)
+    assert {t.state.name for t in study.trials} == {"COMPLETE"}
+    assert study.best_value == 5
+
+
+def test_what_is_enqueued_is_evaluated_all_the_same() -> None:
+    study = adbo.optimize(
+        lambda trial: trial.suggest_float("x", 0, 1) + trial.suggest_float("y", 0, 1),
+        20,
+        allowed=_below_the_diagonal,
+        enqueue=[{"x": 1.0, "y": 1.0}],
+        storage=None,
+    )
+    assert [t.value for t in study.trials if t.value > 1] == [2.0]
+
+
+def test_a_sampler_of_optuna() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        return trial.suggest_float("x", 0, 1) * trial.suggest_float("y", 0, 1)
+
+    study = optuna.create_study(sampler=adbo.QUCBSampler(seed=0, allowed=_below_the_diagonal))
+    study.optimize(objective, 40)
+    assert all(_below_the_diagonal(t.params) for t in study.trials)
+
+
+def test_a_space_of_one_allowed_point() -> None:
+    space = {"a": IntDistribution(0, 9), "b": CategoricalDistribution(("u", "v"))}
+    optimizer = adbo.Optimizer(space, seed=0, allowed=lambda p: p["a"] == 7 and p["b"] == "v")
+    for _ in range(6):
+        params = optimizer.ask()
+        assert params == {"a": 7, "b": "v"}
+        optimizer.tell(params, 1.0)
+
+
+def test_nothing_is_allowed() -> None:
+    optimizer = adbo.Optimizer(TRIANGLE, seed=0, allowed=lambda params: False)
+    with pytest.raises(ValueError, match="none of 10,000 random points is allowed"):
+        optimizer.ask()
+
+
+OBJECTIVE = """
+def objective(trial):
+    x = trial.suggest_float("x", 0, 1)
+    y = trial.suggest_float("y", 0, 1)
+    if x + y > 1:
+        raise RuntimeError("not allowed")
+    return x * y
+
+def fits(params):
+    return params["x"] + params["y"] <= 1
+
+def nothing(params):
+    return False
+
+def breaks(params):
+    return params["x"] + params["y"] <= limit
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "plan.py").write_text(OBJECTIVE)
+    return tmp_path
+
+
+def _run(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "adbo", "run", "plan.py:objective", *words, "--storage", "none"],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.parametrize("more", [(), ("--isolate",)])
+def test_the_command_line(place: Path, more: tuple[str, ...]) -> None:
+    run = _run(place, "--allowed", "fits", "--trials", "30", *more)
+    assert run.returncode == 0, run.stderr
+    assert " 0 failed" in run.stdout
+
+
+@pytest.mark.parametrize("more", [(), ("--isolate",)])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing", "none of 10,000 random points is allowed"),
+        ("breaks", "the function that says what is allowed raised NameError"),
+        ("missing", "plan.py has no function 'missing'"),
+    ],
+)
+def test_mistakes_end_the_run_with_one_line(
+    place: Path, name: str, message: str, more: tuple[str, ...]
+) -> None:
+    run = _run(place, "--allowed", name, "--trials", "60", *more)
+    assert run.returncode == 2
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_test_function_has_no_function_beside_it(place: Path) -> None:
+    words = ["run", "ackley", "--allowed", "fits", "--trials", "3"]
+    run = subprocess.run(
+        [sys.executable, "-m", "adbo", *words], cwd=place, capture_output=True, text=True
+    )
+    assert run.returncode == 2
+    assert run.stderr.count("\n") <= 2
+    assert "--allowed fits needs an objective that is a function in Python" in run.stderr
+
+
+def test_proposals_are_the_same_as_without_where_all_is_allowed() -> None:
+    proposed = []
+    for allowed in (None, lambda params: True):
+        optimizer = adbo.Optimizer(TRIANGLE, seed=3, allowed=allowed)
+        points = []
+        for _ in range(40):
+            params = optimizer.ask()
+            points.append(params)
+            optimizer.tell(params, params["x"] + params["y"])
+        proposed.append(points)
+    assert all(a == b for a, b in itertools.zip_longest(*proposed))
