@@ -50,7 +50,10 @@ def expected_costs(v: FloatArray, early: FloatArray, final: FloatArray) -> Float
     if not early.size:
         return v
     behind = np.maximum(np.nan_to_num(v, nan=0.0, posinf=np.inf) - early[-1], 0.0)
-    return np.where(np.isnan(v), np.nan, np.interp(v, early, final) + behind)
+    # The slope between two early costs that hardly differ may overflow.
+    next_final = final[np.minimum(np.searchsorted(early, v, "right"), len(final) - 1)]
+    between = np.minimum(np.interp(v, early, final), next_final)
+    return np.where(np.isnan(v), np.nan, between + behind)
 
 
 @dataclass

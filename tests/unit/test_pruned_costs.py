@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
@@ -35,6 +35,7 @@ def test_nothing_is_known_without_complete_trials() -> None:
 
 
 @given(st.lists(st.tuples(costs, costs), min_size=1, max_size=30), st.lists(costs, min_size=2))
+@example([(0.0, 0.0), (2.2e-309, 1.0)], [1.0, 2.2e-311])
 def test_no_better_than_as_many_as_were_better(
     complete: list[tuple[float, float]], pruned: list[float]
 ) -> None:
