@@ -92,7 +92,8 @@ def propose(
     check = is_known if space.has_grid else None
     kappa = float(rng.exponential(kappa_mean))
     view = make_view(sample, geometry, kappa, check, rng, settings.candidates)
-    credits = learn_credits(history, settings.shares, sample.preference)
+    preference = None if sample.parts is None else sample.parts.preference
+    credits = learn_credits(history, settings.shares, preference)
     allowed = None
     if predicate is not None:
 

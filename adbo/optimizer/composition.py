@@ -15,7 +15,7 @@ import numpy as np
 
 from adbo.core.space import FloatArray
 from adbo.optimizer.models.targets import plain_targets, scale_targets
-from adbo.optimizer.preference import Preference
+from adbo.optimizer.preference import Parts
 
 #: Predicts something of points ``(N, d)``.
 Predict = Callable[[FloatArray], FloatArray]
@@ -27,29 +27,29 @@ class Composition:
     Parameters
     ----------
     parts
-        What the costs of the rows are made of ``(m, p)``; NaN for failures.
-    preference
-        Makes one cost of them.
+        What the costs of the rows are made of.
     is_scaled
         Whether the scale of a single objective resolves the best rows; see `scale_targets`.
         Several objectives are scaled by the preference.
     """
 
-    def __init__(self, parts: FloatArray, preference: Preference, is_scaled: bool) -> None:
-        self._preference = preference
-        finite = np.where(np.isfinite(parts), parts, np.nan)
+    def __init__(self, parts: Parts, is_scaled: bool) -> None:
+        self._preference, values = parts.preference, parts.values
+        finite = np.where(np.isfinite(values), values, np.nan)
         self._low = np.nan_to_num(np.fmin.reduce(finite, axis=0))
         with np.errstate(over="ignore"):
             span = np.nan_to_num(np.fmax.reduce(finite, axis=0)) - self._low
         self._span = np.minimum(span, np.finfo(float).max)
-        q = len(preference.weights)
+        q = len(self._preference.weights)
         #: Constraints that no row violates are assumed to be satisfied everywhere.
-        self._modelled = np.flatnonzero((np.arange(parts.shape[1]) < q) | (parts > 0).any(axis=0))
-        columns = [plain_targets(column) for column in parts.T[self._modelled]]
+        self._modelled = np.flatnonzero(
+            (np.arange(values.shape[1]) < q) | (values > 0).any(axis=0)
+        )
+        columns = [plain_targets(column) for column in values.T[self._modelled]]
         #: The plain target 1 on the scale of the objective, before its arcsinh is taken.
         self._largest: float | None = None
         if is_scaled and q == 1:
-            scaled = scale_targets(parts[:, 0], len(parts))
+            scaled = scale_targets(values[:, 0], len(values))
             if scaled.max() > 0:
                 columns[0] = scaled
                 self._largest = float(np.sinh(scaled.max()))

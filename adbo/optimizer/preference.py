@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from adbo.core.constraints import violation
 from adbo.core.history import History
 from adbo.core.space import FloatArray, IntArray
 
@@ -64,16 +65,16 @@ class Preference:
 
     def cost(self, history: History, rows: IntArray) -> FloatArray:
         """Return the costs of evaluations ``(m,)``; NaN for failures."""
-        return self.combine(self.parts(history, rows))
+        return self.combine(self.parts(_costs(history, rows), history.constraints(rows)))
 
-    def parts(self, history: History, rows: IntArray) -> FloatArray:
+    def parts(self, costs: FloatArray, constraints: FloatArray) -> FloatArray:
         """Return what the cost is made of ``(m, q + c)``; NaN for failures.
 
-        These are the objectives, scaled if there are several, and the constraints, scaled.
+        These are the objectives ``(m, q)``, scaled if there are several, and the constraints
+        ``(m, c)``, scaled.
         """
-        objectives, constraints = _costs(history, rows), history.constraints(rows)
-        parts = [self._scaled(objectives), _scaled_constraints(constraints, self.limits)]
-        return np.concatenate(parts, axis=1)
+        scaled = _scaled_constraints(constraints, self.limits)
+        return np.concatenate([self._scaled(costs), scaled], axis=1)
 
     def combine(self, parts: FloatArray) -> FloatArray:
         """Return the costs ``(m,)`` of parts ``(m, q + c)``, known or predicted."""
@@ -81,11 +82,11 @@ class Preference:
         cost = self._scalarized(parts[:, :q])
         if parts.shape[1] == q:
             return cost
-        violation = _violation(parts[:, q:])
+        violated = violation(parts[:, q:])
         if np.isinf(self.penalty):
-            return np.where(np.isnan(cost), np.nan, violation)
+            return np.where(np.isnan(cost), np.nan, violated)
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.where(violation > 0, cost + self.penalty * violation, cost)
+            return np.where(violated > 0, cost + self.penalty * violated, cost)
 
     def _scaled(self, costs: FloatArray) -> FloatArray:
         """Return the costs of several objectives ``(m, q)`` in the ranges of the front."""
@@ -104,6 +105,31 @@ class Preference:
             return np.asarray(weighted.max(axis=1) + self.rho * weighted.sum(axis=1))
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What the costs of rows are made of.
+
+    Parameters
+    ----------
+    values
+        The parts ``(m, q + c)``; NaN for failures.
+    preference
+        Makes the costs of them.
+    """
+
+    values: FloatArray
+    preference: Preference
+
+    def __getitem__(self, rows: IntArray | slice) -> Parts:
+        """Return the parts of some of the rows."""
+        return Parts(self.values[rows], self.preference)
+
+    @property
+    def costs(self) -> FloatArray:
+        """The costs of the rows ``(m,)``; NaN for failures."""
+        return self.preference.combine(self.values)
+
+
 def is_plain(history: History) -> bool:
     """Return whether there is one objective without constraints: no preference is needed."""
     return history.n_objectives == 1 and not history.constraint_names
@@ -111,8 +137,8 @@ def is_plain(history: History) -> bool:
 
 def draw_preference(
     history: History, rows: IntArray, rng: np.random.Generator, settings: PreferenceSettings
-) -> Preference:
-    """Draw the preference of one ask.
+) -> Parts:
+    """Draw the preference of one ask, and return it with the parts of the rows.
 
     Parameters
     ----------
@@ -132,12 +158,12 @@ def draw_preference(
     direction = np.maximum(rng.dirichlet(np.ones(costs.shape[1])), settings.least_weight)
     weights = 1.0 / direction
     preference = Preference(weights / weights.sum(), low, span, settings.rho, limits, 0.0)
+    parts = Parts(preference.parts(costs, constraints), preference)
     if not constraints.shape[1]:
-        return preference
+        return parts
     quantile = rng.uniform(*settings.penalty_quantiles)
-    cost = preference.cost(history, rows)
-    violation = _violation(_scaled_constraints(constraints, limits))
-    return replace(preference, penalty=_penalty(cost, violation, quantile))
+    penalty = _penalty(parts.costs, violation(parts.values[:, costs.shape[1] :]), quantile)
+    return replace(parts, preference=replace(preference, penalty=penalty))
 
 
 def _costs(history: History, rows: IntArray) -> FloatArray:
@@ -181,24 +207,19 @@ def _scaled_constraints(constraints: FloatArray, limits: FloatArray) -> FloatArr
     return np.asarray(np.sign(known) * np.log1p(np.abs(known) / limits))
 
 
-def _violation(scaled: FloatArray) -> FloatArray:
-    """Return the sum of the violations ``(m,)`` of scaled constraints ``(m, c)``."""
-    return np.asarray(np.maximum(scaled, 0.0).sum(axis=1))
-
-
-def _penalty(cost: FloatArray, violation: FloatArray, quantile: float) -> float:
+def _penalty(cost: FloatArray, violated: FloatArray, quantile: float) -> float:
     """Return the weight of violations ``(m,)``, from the gains in cost that they brought.
 
     A gain is how much lower than the best feasible cost a cost is, for a violation of 1. The
     weight is twice a quantile of the gains, so that with the largest one, no evaluation is better
     than the best feasible one. Infinity if no evaluation is feasible.
     """
-    feasible = (violation == 0) & ~np.isnan(cost)
+    feasible = (violated == 0) & ~np.isnan(cost)
     if not feasible.any():
         return np.inf
     best = cost[feasible].min()
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        gains = (best - cost) / violation
+        gains = (best - cost) / violated
     gains = gains[(gains > 0) & np.isfinite(gains)]
     if gains.size:
         return min(2.0 * float(_quantile(gains, quantile)), np.finfo(float).max)

@@ -22,6 +22,7 @@ import numpy as np
 from adbo.core.history import ELITES
 from adbo.core.space import FloatArray, IntArray
 from adbo.optimizer.distances import embed, squared_distances
+from adbo.optimizer.preference import Parts
 from adbo.optimizer.view import View
 
 #: Rows that are compared with all better rows at once. One matrix of 512 rows takes 1.4 times as
@@ -62,14 +63,14 @@ class Region:
     reach
         Largest distance of proposed points from the first row.
     parts
-        What the costs are made of ``(k, p)``; see `adbo.optimizer.sample.Sample`.
+        What the costs are made of; see `adbo.optimizer.sample.Sample`.
     """
 
     kind: str
     X: FloatArray
     cost: FloatArray
     reach: float = math.inf
-    parts: FloatArray | None = None
+    parts: Parts | None = None
 
     @property
     def is_basin(self) -> bool:
@@ -147,7 +148,8 @@ def _make_basin(
         rows, radius = inside, math.inf
     parts = None
     if sample.parts is not None and auxiliary.parts is not None:
-        parts = np.concatenate([sample.parts, auxiliary.parts])[rows]
+        values = np.concatenate([sample.parts.values, auxiliary.parts.values])[rows]
+        parts = Parts(values, sample.parts.preference)
     return Region(kind, X[rows], all_cost[rows], radius, parts)
 
 

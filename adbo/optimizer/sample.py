@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from adbo.core.history import History, sorted_unique
 from adbo.core.space import FloatArray, IntArray
-from adbo.optimizer.preference import Preference, PreferenceSettings, draw_preference
+from adbo.optimizer.preference import Parts, PreferenceSettings, draw_preference
 
 
 class Pruned(enum.Enum):
@@ -79,7 +79,7 @@ class Rows:
 
     X: FloatArray
     cost: FloatArray
-    parts: FloatArray | None = None
+    parts: Parts | None = None
     """See `Sample`."""
 
 
@@ -97,18 +97,15 @@ class Sample:
         Returns the auxiliary rows, from which a region is filled. They are read only if an ask
         works in a region other than the elites.
     parts
-        What the costs are made of, several objectives and constraints ``(m, p)``; None if the
-        cost is that of one objective.
-    preference
-        Makes the costs of these parts.
+        What the costs are made of, several objectives and constraints; None if the cost is that
+        of one objective.
     """
 
     X: FloatArray
     cost: FloatArray
     n_elites: int
     auxiliary: Callable[[], Rows]
-    parts: FloatArray | None = None
-    preference: Preference | None = None
+    parts: Parts | None = None
 
 
 def draw_sample(history: History, rng: np.random.Generator, settings: SampleSettings) -> Sample:
@@ -138,9 +135,8 @@ def draw_preferred_sample(
     from_all_times = history.sample(half, rng, leaders)
     rows = sorted_unique(np.concatenate([leaders, latest, from_all_times]))
     rows = _known(history, rows, settings)
-    preference = draw_preference(history, rows, rng, preference_settings)
-    parts = preference.parts(history, rows)
-    cost = preference.combine(parts)
+    parts = draw_preference(history, rows, rng, preference_settings)
+    cost = parts.costs
     order = np.argsort(cost, kind="stable")
     n_elites = min(settings.n_elites, int(np.count_nonzero(~np.isnan(cost))))
     elites, rest = order[:n_elites], rng.permutation(order[n_elites:])
@@ -151,7 +147,7 @@ def draw_preferred_sample(
         others = others[:0]
     others = others[~np.isnan(X[others]).any(axis=1)]
     auxiliary = Rows(X[others], cost[others], parts[others])
-    return Sample(X[chosen], cost[chosen], n_elites, lambda: auxiliary, parts[chosen], preference)
+    return Sample(X[chosen], cost[chosen], n_elites, lambda: auxiliary, parts[chosen])
 
 
 def _elites(history: History, settings: SampleSettings) -> IntArray:

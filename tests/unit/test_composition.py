@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adbo.optimizer.composition import Composition
-from adbo.optimizer.preference import Preference
+from adbo.optimizer.preference import Parts, Preference
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_exact_predictions_make_the_known_cost(
 ) -> None:
     parts = 10 ** rng.uniform(-2, 4, (50, q + c)) * rng.choice([-1, 1], (50, q + c))
     preference = _preference(q, c)
-    composition = Composition(parts, preference, is_scaled)
+    composition = Composition(Parts(parts, preference), is_scaled)
     predicted = composition.predictor(lambda _: composition.targets)(np.zeros((50, 2)))
     expected = preference.combine(parts)
     np.testing.assert_allclose(predicted, expected, atol=1e-9 * np.abs(expected).max())
@@ -36,7 +36,7 @@ def test_a_constraint_that_is_never_violated_is_not_modelled(rng: np.random.Gene
     parts = rng.standard_normal((20, 3))
     parts[:, 1] = -np.abs(parts[:, 1])
     preference = _preference(1, 2)
-    composition = Composition(parts, preference, is_scaled=False)
+    composition = Composition(Parts(parts, preference), is_scaled=False)
     assert composition.targets.shape == (20, 2)
     predicted = composition.predictor(lambda _: composition.targets)(np.zeros((20, 2)))
     np.testing.assert_allclose(predicted, preference.combine(parts))
@@ -49,7 +49,7 @@ def test_failures_and_infinite_parts(rng: np.random.Generator) -> None:
         np.array([[1e308, 1.0], [-1e308, 1e308], [0.0, 0.0]]),
     ):
         for is_scaled in (False, True):
-            composition = Composition(parts, _preference(1, 1, np.inf), is_scaled)
+            composition = Composition(Parts(parts, _preference(1, 1, np.inf)), is_scaled)
             assert np.isfinite(composition.targets).all()
             points = rng.random((len(parts), 2))
             predicted = composition.predictor(lambda _, c=composition: c.targets)(points)

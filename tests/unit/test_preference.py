@@ -46,7 +46,9 @@ def test_what_is_dominated_costs_more(q: int) -> None:
     better = (costs[:, None] <= costs).all(axis=2) & (costs[:, None] < costs).any(axis=2)
     assert better.any()
     for seed in range(20):
-        preference = draw_preference(history, rows, np.random.default_rng(seed), SETTINGS)
+        preference = draw_preference(
+            history, rows, np.random.default_rng(seed), SETTINGS
+        ).preference
         cost = preference.cost(history, rows)
         assert (cost[:, None] < cost)[better].all()
         assert rows[np.argmin(cost)] in history.front.rows
@@ -57,8 +59,7 @@ def test_preferences_reach_all_parts_of_the_front() -> None:
     rng = np.random.default_rng(0)
     rows = np.arange(300)
     best = {
-        int(np.argmin(draw_preference(history, rows, rng, SETTINGS).cost(history, rows)))
-        for _ in range(200)
+        int(np.argmin(draw_preference(history, rows, rng, SETTINGS).costs)) for _ in range(200)
     }
     assert len(best) >= len(history.front.rows) / 2
 
@@ -75,7 +76,9 @@ def test_the_best_feasible_one_is_best_with_the_highest_penalty() -> None:
     rows = np.arange(80)
     for seed in range(10):
         settings = PreferenceSettings(penalty_quantiles=(1.0, 1.0))
-        preference = draw_preference(history, rows, np.random.default_rng(seed), settings)
+        preference = draw_preference(
+            history, rows, np.random.default_rng(seed), settings
+        ).preference
         assert int(np.argmin(preference.cost(history, rows))) == history.best
 
 
@@ -85,7 +88,7 @@ def test_without_anything_feasible_the_least_violation_is_best() -> None:
     constraints = [{"c": 1.0 + x, "d": y - 2.0} for x, y in points]
     optimizer.tell_array(points, -points.sum(axis=1), constraints)
     history, rows = optimizer.history, np.arange(20)
-    preference = draw_preference(history, rows, np.random.default_rng(0), SETTINGS)
+    preference = draw_preference(history, rows, np.random.default_rng(0), SETTINGS).preference
     order = np.argsort(preference.cost(history, rows))
     assert order.tolist() == np.argsort(points[:, 0]).tolist()
 
@@ -102,7 +105,7 @@ def test_a_sample_is_bounded_and_its_elites_are_the_best_of_it(q: int) -> None:
     elites, others = np.split(sample.cost, [sample.n_elites])
     assert (np.diff(elites) >= 0).all()
     assert elites[-1] <= min(others.min(), auxiliary.cost.min())
-    credits = learn_credits(history, ShareSettings(), sample.preference)
+    credits = learn_credits(history, ShareSettings(), sample.parts.preference)
     assert credits.total.sum() == 0  # nothing was proposed by a strategy
 
 

@@ -49,14 +49,13 @@ class Gaussian:
 
             return bound
 
-        if view.sample.preference is None or region.parts is None:
+        if region.parts is None:
             y = scale_targets(cost, len(cost))
             if not y.std() > 0:
                 return X[:0]
             acquisition = bound_of(y)
         else:
-            parts = region.parts[: self.most_rows]
-            composition = Composition(parts, view.sample.preference, is_scaled=True)
+            composition = Composition(region.parts[: self.most_rows], is_scaled=True)
             if not composition.targets.std() > 0:
                 return X[:0]
             bounds = [bound_of(y) for y in composition.targets.T]

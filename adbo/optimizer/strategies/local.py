@@ -36,13 +36,12 @@ class Local:
         m = log_uniform(least, max(least, ELITES), rng)
         X, cost = region.X[:m], region.cost[:m]
         smoothing = 10.0 ** rng.uniform(*self.smoothing_exponents)
-        preference, parts = view.sample.preference, region.parts
         composition = None
-        if preference is None or parts is None:
+        if region.parts is None:
             y = draw_targets(cost, rng)
         else:
             y = plain_targets(cost)
-            composition = Composition(parts[:m], preference, is_scaled=rng.random() < 0.5)
+            composition = Composition(region.parts[:m], is_scaled=rng.random() < 0.5)
 
         def fit(z: FloatArray, y: FloatArray) -> local_search.Predict:
             if composition is None:
