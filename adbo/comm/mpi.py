@@ -298,7 +298,8 @@ class MpiRanks:
             living = self._comm.Shrink()
             group = MPI.Group.Difference(self._comm.Get_group(), living.Get_group())
             dead = MPI.Group.Translate_ranks(group, None, self._comm.Get_group())
-            text = f"ranks {sorted(map(int, dead))} died while the run was starting: start it again"
+            names = sorted(map(int, dead))
+            text = f"ranks {names} died while the run was starting: start it again"
             raise RankDied(text, living.Get_rank() == 0) from None
 
     def abort(self, status: int) -> None:

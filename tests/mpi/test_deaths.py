@@ -75,7 +75,7 @@ def test_survivors_on_an_overlay_lose_nothing(start_job, open_mpi, seed: int) ->
 
 @pytest.mark.parametrize(
     "deaths",
-    [{0: 0.0}, {0: 0.0, 1: 0.0, 2: 0.3}, {0: 0.0, 1: 3.0}, {5: 0.0, 0: 1.0, 1: 1.5, 2: 2.0, 7: 4.0}],
+    [{0: 0.0}, {0: 0.0, 1: 0.0, 2: 0.3}, {0: 0.0, 1: 3.0}, {5: 0.0, 0: 1.0, 1: 1.5, 7: 4.0}],
     ids=str,
 )
 def test_deaths_during_the_start_end_the_job_with_one_line(
