@@ -43,11 +43,11 @@ def main() -> None:
 
     from mpi4py import MPI
 
-    from adbo.comm.endpoint import Endpoint
+    from adbo.comm.endpoint import Endpoint, MessagingSettings
     from adbo.comm.mpi import MpiMail
 
     comm = MPI.COMM_WORLD
-    transport, history = Endpoint(MpiMail(comm)), History()
+    transport, history = Endpoint(MpiMail(comm), MessagingSettings(share=1.0)), History()
     rng = np.random.default_rng(comm.rank)
     rows = [row_of(history, comm.size)]
     seq = 0
@@ -63,7 +63,10 @@ def main() -> None:
             time.sleep(0.01)
         propose(history, 2.0, rng)
         rows.append(row_of(history, comm.size))
-        comm.Barrier()
+    transport.leave({})
+    while not transport.settled:
+        transport.receive()
+        time.sleep(0.01)
     if comm.rank == 0:
         table = pd.DataFrame(rows)
         table.to_csv(options.output, mode="a", header=not options.output.exists(), index=False)
