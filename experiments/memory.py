@@ -63,7 +63,7 @@ def main() -> None:
             time.sleep(0.01)
         propose(history, 2.0, rng)
         rows.append(row_of(history, comm.size))
-    transport.leave({})
+    transport.leave({"rank": comm.rank})
     while not transport.settled:
         transport.receive()
         time.sleep(0.01)
