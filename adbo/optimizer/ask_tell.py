@@ -110,6 +110,9 @@ class Optimizer:
         params: Mapping[str, Any],
         value: float | Sequence[float] | None,
         constraints: Mapping[str, float] | None = None,
+        *,
+        reports: Mapping[int, float] | None = None,
+        pruned: bool = False,
     ) -> None:
         """Add one result, of a point that was asked for or of any other.
 
@@ -121,14 +124,32 @@ class Optimizer:
             The value of the objective, or those of several; None or NaN if the evaluation failed.
         constraints
             Constraints by name, at most 0 where they are satisfied; see `docs/several.md`.
+        reports
+            The values that one objective reported on the way, by step. From those of complete
+            evaluations follows what a pruned one would have had in the end.
+        pruned
+            Whether the evaluation was ended early. Its value is then None: the last of the
+            reports counts, as in Optuna.
 
         Raises
         ------
         ValueError
             If a parameter is unknown or its value is outside its distribution, or there are not
-            as many values as directions.
+            as many values as directions; if a pruned evaluation has a value, or there are
+            reports of several objectives.
         """
-        self.tell_many([params], [value], None if constraints is None else [constraints])
+        reports = dict(sorted((reports or {}).items()))
+        if (reports or pruned) and self.history.n_objectives > 1:
+            raise ValueError("evaluations of several objectives have no reports, nor are pruned")
+        if pruned:
+            if value is not None:
+                raise ValueError("a pruned evaluation has reports, but no value: give None")
+            value = next(reversed(reports.values()), None)
+        attributes = as_system_attrs(constraints or {})
+        extras = Extras(intermediate_values=reports, system_attrs=attributes)
+        values = np.array([self._numbers(value)])
+        row = self.history.space.encode(params)
+        self._extend(row[np.newaxis], values, {0: extras} if extras else {}, pruned)
 
     def tell_many(
         self,
@@ -186,22 +207,32 @@ class Optimizer:
         expected = (len(values), len(self.history.space))
         if np.shape(internal) != expected:
             raise ValueError(f"internal has the shape {np.shape(internal)}, not {expected}")
-        rows = np.zeros(len(values), dtype=self._layout.dtype)
-        rows["seq"] = np.arange(len(self.history), len(self.history) + len(values))
-        rows["value"] = values[:, 0]
-        if self.history.n_objectives > 1:
-            rows[MORE_VALUES] = values[:, 1:]
-        rows["state"] = np.where(
-            np.isnan(values).any(axis=1), TrialState.FAIL.value, TrialState.COMPLETE.value
-        )
-        rows["internal"] = internal
-        if self._asked:
-            rows["origin"] = [self._asked.take(row) for row in rows["internal"]]
         extras = {
             i: Extras(system_attrs=as_system_attrs(of_row))
             for i, of_row in enumerate(constraints or ())
             if of_row
         }
+        self._extend(internal, values, extras)
+
+    def _extend(
+        self,
+        internal: FloatArray,
+        values: FloatArray,
+        extras: Mapping[int, Extras],
+        pruned: bool = False,
+    ) -> None:
+        """Append ``internal (n, d)`` with the values ``(n, q)``, NaN for failures."""
+        rows = np.zeros(len(values), dtype=self._layout.dtype)
+        rows["seq"] = np.arange(len(self.history), len(self.history) + len(values))
+        rows["value"] = values[:, 0]
+        if self.history.n_objectives > 1:
+            rows[MORE_VALUES] = values[:, 1:]
+        state = TrialState.PRUNED if pruned else TrialState.COMPLETE
+        failed = np.isnan(values).any(axis=1) & (not pruned)
+        rows["state"] = np.where(failed, TrialState.FAIL.value, state.value)
+        rows["internal"] = internal
+        if self._asked:
+            rows["origin"] = [self._asked.take(row) for row in rows["internal"]]
         self.history.extend([Batch(self._layout, rows, extras)])
 
     def recommend(self) -> dict[str, Any]:

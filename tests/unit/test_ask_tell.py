@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
 
 import adbo
 import adbo.optimizer.ask_tell
@@ -229,8 +230,27 @@ class TestTell:
         many.tell_many(points, [square(params) for params in points])
         assert one.ask() == many.ask()
 
+    def test_a_pruned_evaluation_counts_by_what_others_had_reported_by_then(self):
+        optimizer = Optimizer(SQUARE, seed=0)
+        for first, last in ((10.0, 1.0), (20.0, 2.0), (30.0, 3.0)):
+            optimizer.tell({"x": last, "y": 0}, last, reports={5: last, 1: first})
+        optimizer.tell({"x": 4, "y": 0}, None, reports={1: 20.0}, pruned=True)
+        optimizer.tell({"x": 5, "y": 0}, None, pruned=True)
+        history = optimizer.history
+        assert history.counts[TrialState.COMPLETE] == 3
+        assert history.counts[TrialState.PRUNED] == 2
+        assert 2 <= history.cost(np.array([3]))[0] <= 3
+        assert list(history.evaluation(0).extras.intermediate_values) == [1, 5]
+        assert optimizer.best_value == 1
+        assert set(optimizer.ask()) == {"x", "y"}
+
     def test_wrong_use_says_what_is_wrong(self):
         optimizer = Optimizer(SQUARE, seed=0)
+        with pytest.raises(ValueError, match="give None"):
+            optimizer.tell({"x": 0, "y": 0}, 1.0, pruned=True)
+        two = Optimizer(SQUARE, directions=["minimize", "maximize"])
+        with pytest.raises(ValueError, match="several objectives"):
+            two.tell({"x": 0, "y": 0}, (1, 2), reports={1: 2.0})
         with pytest.raises(ValueError, match="unknown parameter 'z'"):
             optimizer.tell({"z": 1}, 0)
         with pytest.raises(ValueError, match="x = 9"):

@@ -12,31 +12,13 @@ from functools import partial
 import numpy as np
 import optuna
 import pytest
+from simulated_objectives import branching, sphere
 
 from adbo.core.errors import UsageError
 from adbo.simulation import virtual_ranks
 from adbo.simulation.durations import parse_duration
 from adbo.simulation.settings import SimulationSettings
 from adbo.simulation.simulate import simulate
-
-
-def sphere(trial):
-    return sum(trial.suggest_float(f"x{i}", -5, 5) ** 2 for i in range(3))
-
-
-def branching(trial):
-    """Conditional, partly discrete, sometimes pruned or failed, with attributes."""
-    x = trial.suggest_float("x", -5, 5)
-    kind = trial.suggest_categorical("kind", ["a", "b", "c"])
-    trial.set_user_attr("kind", kind)
-    if kind == "a":
-        return x**2 + trial.suggest_int("n", 1, 9)
-    if kind == "b":
-        trial.report(x, 1)
-        raise optuna.TrialPruned
-    if x > 4:
-        raise ValueError("too far")
-    return x**2 + trial.suggest_float("y", 1e-3, 1, log=True)
 
 
 def test_receiving_is_charged_by_the_record(monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
+from simulated_objectives import branching, sphere
 
 from adbo.comm import in_process
 from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Extras, Layout, to_batch
@@ -26,25 +27,6 @@ from adbo.simulation.virtual_ranks import LogEntry, Machine, Method, Task
 
 #: Few rows, so that an ask draws from the history instead of reading all of it.
 SMALL_SAMPLE = OptimizerSettings(sample=SampleSettings(n_elites=8))
-
-
-def sphere(trial):
-    return sum(trial.suggest_float(f"x{i}", -5, 5) ** 2 for i in range(3))
-
-
-def branching(trial):
-    """Conditional, partly discrete, sometimes pruned or failed, with attributes."""
-    x = trial.suggest_float("x", -5, 5)
-    kind = trial.suggest_categorical("kind", ["a", "b", "c"])
-    trial.set_user_attr("kind", kind)
-    if kind == "a":
-        return x**2 + trial.suggest_int("n", 1, 9)
-    if kind == "b":
-        trial.report(x, 1)
-        raise optuna.TrialPruned
-    if x > 4:
-        raise ValueError("too far")
-    return x**2 + trial.suggest_float("y", 1e-3, 1, log=True)
 
 
 def grid(trial):
