@@ -147,6 +147,7 @@ def measure(options: argparse.Namespace) -> None:
             sockets,
         )
     )
+    comm.Barrier()  # MPICH may not send the last receipts of a rank that waits in MPI_Finalize
     if comm.rank == 0 and figures is not None:
         summary = _summary(figures, comm.size, options)
         summary["evaluations_per_second_by_quarter"] = _rates(history)
