@@ -19,15 +19,17 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import optuna
 import pandas as pd
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
-from several_problems import CONSTRAINED, PROBLEMS, Outcome, Problem, problem
+from several_problems import CONSTRAINED, FRONTS, Outcome, Point, Problem, problem
+from several_tuning import TUNING
 from versions import check_version, code_version
 
 import adbo
@@ -36,6 +38,8 @@ from adbo.core.hypervolume import hypervolume
 from adbo.core.space import SearchSpace
 
 COLUMNS = ("problem", "method", "workers", "evaluations", "seed", "value", "seconds", "version")
+
+PROBLEMS = (*FRONTS, *TUNING, *CONSTRAINED)
 
 
 class Searcher(Protocol):
@@ -106,9 +110,7 @@ class OfPymoo:
 
         self._space = SearchSpace(problem.space)
         middle = self._space.from_unit(np.full((1, len(problem.space)), 0.5))[0]
-        values, constraints = problem.evaluate(
-            np.array([float(v) for v in self._space.decode(middle).values()])
-        )
+        values, constraints = problem.evaluate(point_of(problem, self._space.decode(middle)))
         cube = OfUnitCube(len(problem.space), len(values), len(constraints), xl=0.0, xu=1.0)
         self._algorithm = NSGA2(pop_size=workers)
         self._algorithm.setup(cube, termination=("n_gen", sys.maxsize), seed=seed, verbose=False)
@@ -162,6 +164,19 @@ def make_searcher(method: str, problem: Problem, workers: int, seed: int) -> Sea
     return OfPymoo(problem, workers, seed) if method == "pymoo-nsga2" else Adbo(problem, seed)
 
 
+def point_of(problem: Problem, params: Mapping[str, Any]) -> Point:
+    """Return parameters as numbers, a choice of a text as its index."""
+    numbers = (_number(params[name], of_one) for name, of_one in problem.space.items())
+    return np.array(list(numbers))
+
+
+def _number(value: Any, distribution: BaseDistribution) -> float:
+    if isinstance(value, str):
+        assert isinstance(distribution, CategoricalDistribution)
+        return float(distribution.choices.index(value))
+    return float(value)
+
+
 def run(
     problem: Problem, searcher: Searcher, workers: int, n: int, *, with_penalty: bool
 ) -> list[Outcome]:
@@ -172,7 +187,7 @@ def run(
         while running and (len(running) == workers or searcher.waits):
             searcher.tell(*running.popleft())
         token, params = searcher.ask()
-        point = np.array([float(params[name]) for name in problem.space])
+        point = point_of(problem, params)
         outcomes.append(problem.evaluate(point))
         seen = outcomes[-1]
         if with_penalty:
@@ -222,7 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         if with_penalty and name not in CONSTRAINED:
             continue
-        instance, start = problem(name, seed), time.process_time()
+        instance = TUNING[name] if name in TUNING else problem(name, seed)
+        start = time.process_time()
         searcher = make_searcher(method, instance, options.workers, seed)
         outcomes = run(instance, searcher, options.workers, n, with_penalty=with_penalty)
         seconds = round(time.process_time() - start, 1)

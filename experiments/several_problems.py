@@ -184,5 +184,3 @@ CONSTRAINED = (
     "three_bar_truss",
     "ten_bar_truss",
 )
-
-PROBLEMS = (*FRONTS, *CONSTRAINED)

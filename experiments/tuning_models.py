@@ -129,7 +129,7 @@ def loss(model: Any, x: NDArray[np.float64], y: NDArray[Any], seed: int) -> floa
     """
     split, score = (StratifiedKFold, accuracy_score) if is_classifier(model) else (KFold, r2_score)
     predicted = np.empty_like(y)
-    with warnings.catch_warnings(), _threads().limit(limits=1):
+    with warnings.catch_warnings(), threads().limit(limits=1):
         warnings.simplefilter("ignore")  # of fits that end before they converge
         for train, test in split(N_FOLDS, shuffle=True, random_state=seed).split(x, y):
             try:
@@ -142,7 +142,8 @@ def loss(model: Any, x: NDArray[np.float64], y: NDArray[Any], seed: int) -> floa
 
 
 @functools.cache
-def _threads() -> ThreadpoolController:
+def threads() -> ThreadpoolController:
+    """Return the control of the threads of numerical libraries, whose number changes results."""
     return ThreadpoolController()
 
 

@@ -53,6 +53,28 @@ def test_conditional_space(adbo, tmp_path: Path) -> None:
     assert study.best_value > 0.96
 
 
+def test_two_objectives(adbo, tmp_path: Path) -> None:
+    example = f"{EXAMPLES}/truss.py:truss"
+    options = ["--seed", "1", "--study-name", "e", "--trials", "60"]
+    directions = ["--direction", "minimize"] * 2
+    status, _, err = adbo(2, "run", example, *directions, *options)
+    assert status == 0, err
+    front = load(tmp_path, "e").best_trials
+    assert len(front) > 10
+    assert all(trial.constraints["stress"] <= 0 for trial in front)
+
+
+def test_constraints(adbo, tmp_path: Path) -> None:
+    example = f"{EXAMPLES}/spring.py:objective"
+    options = ["--seed", "1", "--study-name", "e", "--trials", "150"]
+    status, _, err = adbo(2, "run", example, "--allowed", "can_be_wound", *options)
+    assert status == 0, err
+    study = load(tmp_path, "e")
+    assert all(t.params["coil"] >= 4 * t.params["wire"] for t in check_sound(study))
+    assert max(study.best_trial.constraints.values()) <= 0
+    assert study.best_value < 0.0145  # the best known is 0.012665
+
+
 def test_groups(adbo, tmp_path: Path) -> None:
     example = f"{EXAMPLES}/groups.py:objective"
     options = ["--ranks-per-trial", "2", "--seed", "1", "--study-name", "e", "--trials", "80"]

@@ -3,7 +3,7 @@
 Each evaluation returns two values, volume and joint displacement, and says how far the stress
 exceeds its limit. Alone or on four ranks:
 
-    python -m adbo run examples/several/truss.py:truss \
+    python -m adbo run examples/truss.py:truss \
         --direction minimize --direction minimize --trials 200
     mpiexec -n 4 python -m adbo run ... (the same)
 
