@@ -11,11 +11,13 @@ Every rank repeatedly sleeps for ``--evaluation`` seconds, sends one record to a
 receives theirs. With ``--silent``, rank 0 first sends and receives nothing for some seconds, as if
 an objective held the process. With ``--listen``, a thread receives during evaluations and silence,
 as in a run with an MPI library that allows threads. With ``--radix`` as the number of ranks, all
-send directly to all others. Rank 0 prints one JSON object; with
-``--output`` it also stores the distribution of the ages, which ``--plot`` draws.
+send directly to all others. Rank 0 prints one JSON object; with ``--output`` it also stores the
+distribution of the ages, which ``--plot`` draws.
 
 CPU time is that of the threads, so that it can be measured with more ranks than cores. The age of
-records is wall time, and depends on the load of the machine.
+records is wall time, and depends on the load of the machine. Sockets are counted on every rank;
+the ranks of one machine use them if MPIR_CVAR_NOLOCAL=1, MPIR_CVAR_CH4_NETMOD=ofi and
+FI_PROVIDER=tcp are in the environment.
 """
 
 from __future__ import annotations
@@ -102,6 +104,7 @@ def measure(options: argparse.Namespace) -> None:
 
     comm.Barrier()
     before = _megabytes()
+    sockets = [_sockets()]
     wall = time.time()
     if comm.rank == 0 and options.silent:
         evaluate(options.silent)
@@ -121,11 +124,13 @@ def measure(options: argparse.Namespace) -> None:
         catch_up = max(catch_up, time.perf_counter() - start)
     loop = time.time() - wall
     n_messages = posted.total()
+    sockets.append(_sockets())
     transport.leave({"rank": comm.rank})
     while not transport.settled:
         receive()
         time.sleep(0.005)
     transport.barrier()
+    sockets.append(_sockets())
     sent = options.records * (comm.size - 1)
     figures = comm.gather(
         (
@@ -139,15 +144,19 @@ def measure(options: argparse.Namespace) -> None:
             n_messages,
             len(posted),
             transport.dissemination.kept_bytes / 2**20,
+            sockets,
         )
     )
+    comm.Barrier()  # MPICH may not send the last receipts of a rank that waits in MPI_Finalize
     if comm.rank == 0 and figures is not None:
         summary = _summary(figures, comm.size, options)
         summary["evaluations_per_second_by_quarter"] = _rates(history)
         print(json.dumps(summary))
         if options.output:
             _keep(
-                options.output, summary, np.concatenate([ages for *_, ages, _, _, _, _ in figures])
+                options.output,
+                summary,
+                np.concatenate([ages for *_, ages, _, _, _, _, _ in figures]),
             )
 
 
@@ -208,11 +217,20 @@ def _megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def _sockets() -> int:
+    """Return the number of sockets of this process."""
+    names = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the folder itself
+            names.append(str(entry.readlink()))
+    return sum(name.startswith("socket:") for name in names)
+
+
 def _summary(
     figures: Sequence[tuple[Any, ...]], ranks: int, options: argparse.Namespace
 ) -> dict[str, object]:
-    (cpu, sent, loops, growth, digests, ages, catch_up, n_messages, receivers, kept) = zip(
-        *figures, strict=True
+    (cpu, sent, loops, growth, digests, ages, catch_up, n_messages, receivers, kept, sockets) = (
+        zip(*figures, strict=True)
     )
     per_record = 1e6 * sum(cpu) / sum(sent)
     median, high = np.quantile(np.concatenate(ages), [0.5, 0.99])
@@ -229,6 +247,7 @@ def _summary(
         "share_of_time": round(sum(cpu) / sum(loops), 4),
         "messages_out_per_evaluation": round(sum(n_messages) / ranks / options.records, 2),
         "receivers_of_a_rank": max(receivers),
+        "sockets_at_start_after_records_at_end": np.max(sockets, axis=0).tolist(),
         "megabytes_kept_largest": round(max(kept), 2),
         "age_seconds_median": round(float(median), 4),
         "age_seconds_99": round(float(high), 4),

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adbo.comm.dissemination import Disseminator, Pace
+from adbo.comm.dissemination import Disseminator
 from adbo.comm.inbox import Inbox
 from adbo.comm.overlay import choose_radix
+from adbo.comm.pace import Pace
 from adbo.comm.protocols import Mail
 from adbo.core.evaluation import Evaluation
 from adbo.core.wire import Encoder, Received, farewell

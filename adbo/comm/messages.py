@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,42 +22,10 @@ DIGEST, URGENT, ASKS_BACK, COMPLETE = 1, 2, 4, 8
 
 #: Kinds of entries: a frame, the last frame of a stream, a report of deaths.
 FRAME, LAST, REPORT = 0, 1, 2
-REPORTED = np.dtype([("dead", "<i4"), ("known", "<i4")])
 
 #: The name, size and kind of each of n frames, ``(n, 4)``.
 Entries = NDArray[np.int32]
 NO_ENTRIES = np.empty((0, 4), dtype=np.int32)
-
-#: Bytes that a kept part takes, and each of its frames, beside the frames themselves.
-_PART_OVERHEAD, _FRAME_OVERHEAD = 700, 64
-
-
-@dataclass
-class Part:
-    """Frames that became known together, ``(n,)``; frames of one origin in their order."""
-
-    entries: Entries
-    frames: list[bytes]
-    size: int
-    """Bytes of the frames."""
-    since: float
-    """When the first of them became known."""
-    on_routes: NDArray[np.bool_] = field(default_factory=lambda: np.empty((0, 0), dtype=np.bool_))
-    """Which frames take which route, ``(routes, n)``; valid with `n_on_route`."""
-    n_on_route: Sequence[int] = ()
-    """The number of frames that take each route, ``(routes,)``; empty until it is known."""
-
-    @property
-    def memory(self) -> int:
-        """About the number of bytes that keeping it takes."""
-        return _PART_OVERHEAD + self.size + _FRAME_OVERHEAD * len(self.frames)
-
-    def chosen(self, mask: NDArray[np.bool_]) -> tuple[Entries, list[bytes]]:
-        """Return the entries and the frames that a mask selects."""
-        places = np.flatnonzero(mask).tolist()
-        if len(places) == len(self.frames):
-            return self.entries, self.frames
-        return self.entries[places], [self.frames[i] for i in places]
 
 
 def parse_message(
@@ -100,18 +67,6 @@ def read_entries(data: bytes) -> Entries:
 def make_message(flags: int, entries: Entries, digest: bytes, frames: Sequence[bytes]) -> bytes:
     head = _HEAD.pack(MAGIC, FORMAT_VERSION, flags, len(entries))
     return b"".join([head, entries.tobytes(), digest, *frames])
-
-
-def joined(parts: Sequence[Part]) -> Part:
-    """Return parts as one."""
-    if len(parts) == 1:
-        return parts[0]
-    return Part(
-        np.concatenate([part.entries for part in parts]),
-        [frame for part in parts for frame in part.frames],
-        sum(part.size for part in parts),
-        parts[0].since,
-    )
 
 
 def packed(

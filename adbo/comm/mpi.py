@@ -26,10 +26,6 @@ _WINDOW = 4
 #: Seconds that ranks wait for each other at the end of a run.
 _BARRIER_PATIENCE = 60.0
 
-#: Seconds for which a rank waits to hear which ranks died during the start, and for which it must
-#: hear of no others before it says so.
-_DETECTION_PATIENCE, _QUIET = 10.0, 1.0
-
 #: Seconds between two looks while ranks wait for each other at the end, and looks after that.
 _BARRIER_PAUSE, _LAST_LOOKS = 5e-3, 10
 
@@ -247,8 +243,12 @@ class MpiRanks:
             The leaders of all groups, if this rank is one, and this rank's group.
         """
         leads = self.rank % size == 0
-        leaders = MPI.Intracomm(self._comm.Split(0 if leads else 1, self.rank))
-        group = MPI.Intracomm(self._comm.Split(self.rank // size, self.rank))
+        leaders = MPI.Intracomm(
+            self._together(lambda: self._comm.Split(0 if leads else 1, self.rank))
+        )
+        group = MPI.Intracomm(
+            self._together(lambda: self._comm.Split(self.rank // size, self.rank))
+        )
         return MpiRanks(leaders), MpiChannel(group)
 
     def node(self) -> tuple[int, list[frozenset[int]]]:
@@ -286,7 +286,7 @@ class MpiRanks:
         Raises
         ------
         RankDied
-            On every rank, if a rank has died: others may wait in the call for this one.
+            On every living rank, if one has died: others may wait in the call for this one.
         """
         try:
             return call()
@@ -294,26 +294,13 @@ class MpiRanks:
             if error.Get_error_class() not in (MPI.ERR_PROC_FAILED, MPI.ERR_REVOKED):
                 raise
             self._comm.Revoke()
-            dead = self._settled_dead()
-            lowest = min(rank for rank in range(self.size) if rank not in dead)
-            text = f"ranks {sorted(dead)} died while the run was starting: start it again"
-            raise RankDied(text, not dead or self.rank == lowest) from None
-
-    def _settled_dead(self) -> set[int]:
-        """Return the ranks that have died, once no further ones become known.
-
-        Others may have noticed a death, and revoked the communicator, before this rank did.
-        """
-        dead: set[int] = set()
-        quiet_until = time.monotonic() + _DETECTION_PATIENCE
-        while time.monotonic() < quiet_until:
-            MPI.COMM_SELF.Iprobe()  # lets the library hear of deaths
-            failed = self._comm.Get_failed()
-            known = set(MPI.Group.Translate_ranks(failed, None, self._comm.Get_group()))
-            if known != dead:
-                dead, quiet_until = known, time.monotonic() + _QUIET
-            time.sleep(_BARRIER_PAUSE)
-        return dead
+            # Waits for all living ranks, and is the same on each, whichever die meanwhile.
+            living = self._comm.Shrink()
+            group = MPI.Group.Difference(self._comm.Get_group(), living.Get_group())
+            dead = MPI.Group.Translate_ranks(group, None, self._comm.Get_group())
+            names = sorted(map(int, dead))
+            text = f"ranks {names} died while the run was starting: start it again"
+            raise RankDied(text, living.Get_rank() == 0) from None
 
     def abort(self, status: int) -> None:
         """End the whole job at once."""

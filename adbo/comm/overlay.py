@@ -94,6 +94,28 @@ def outgoing(rank: int, size: int, radix: int, dead: Collection[int] = ()) -> li
     return list(below(0, n_digits(size, radix), None))
 
 
+class RouteTable:
+    """The routes of one rank to its neighbours, and whose records take which of them."""
+
+    def __init__(self, rank: int, size: int, radix: int, dead: Collection[int] = ()) -> None:
+        routes = {route.peer: route for route in outgoing(rank, size, radix, dead)}
+        self.peers = list(routes)
+        self._rank, self._size = rank, size
+        self._is_direct = radix >= size
+        self._levels = levels(size, radix)
+        digits = np.array([route.digit for route in routes.values()], dtype=np.int64)
+        offsets = np.array([route.offset for route in routes.values()], dtype=np.int64)
+        self._digits, self._room = digits[:, np.newaxis], size - offsets[:, np.newaxis]
+
+    def taken(self, origins: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which routes the records of some origins take, ``(routes, n)``."""
+        if self._is_direct:  # the same, sooner: only what this rank made is passed on
+            return (origins == self._rank)[np.newaxis].repeat(len(self.peers), axis=0)
+        distance = (self._rank - origins) % self._size
+        taken: NDArray[np.bool_] = self._levels[distance] > self._digits
+        return taken & (distance < self._room)
+
+
 def incoming(rank: int, size: int, radix: int, dead: Collection[int] = ()) -> list[int]:
     """Return the ranks that have a route to a rank."""
     digits = n_digits(size, radix)

@@ -17,8 +17,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from adbo.comm.dissemination import Pace
 from adbo.comm.overlay import DIRECT, choose_radix, n_digits
+from adbo.comm.pace import Pace
 from adbo.core.space import FloatArray
 
 IntArray = NDArray[np.int64]

@@ -61,7 +61,8 @@ class Method:
         and the rank's random stream for parameters that are not yet in the search space.
     ask_cost
         Returns the seconds of an ask for the number of known evaluations, unless the machine has
-        an ``ask_cost`` of its own; None to measure them.
+        an ``ask_cost`` of its own; None to measure them. Messages and the records that they bring
+        are charged besides, if the machine charges them.
     """
 
     make_propose: Callable[[float, np.random.Generator, Part], Propose]
@@ -277,6 +278,8 @@ class VirtualRanks:
     def _heard_in_job(self, request: Request) -> list[Batch]:
         """Return the unpublished records of its peers that a rank knows when it asks."""
         machine = self._machine
+        if machine.jobs == 1:  # all ranks know a record as soon as one does
+            return []
         return [
             batch
             for entry, batches in self._unpublished
@@ -297,9 +300,12 @@ class VirtualRanks:
         """Return the virtual seconds charged for an ask that took ``seconds`` of CPU."""
         n_known = len(self._history)
         n_new, rank.n_known = n_known - rank.n_known - 1, n_known
-        ask_cost = self._machine.ask_cost or self._method.ask_cost
-        if ask_cost is not None:
-            return ask_cost(n_known)
+        if self._machine.ask_cost is not None:
+            return self._machine.ask_cost(n_known)
+        if self._method.ask_cost is not None:
+            seconds = self._method.ask_cost(n_known)
+            if self._machine.news is None:
+                return seconds
         if self._receive_seconds is None and rank.newest is not None:
             self._receive_seconds = measure_receive_seconds(rank.newest)
         elapsed, rank.last_ask = now - rank.last_ask, now

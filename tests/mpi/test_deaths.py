@@ -73,23 +73,33 @@ def test_survivors_on_an_overlay_lose_nothing(start_job, open_mpi, seed: int) ->
     assert all(has_own == "True" for *_, has_own in results)
 
 
-def test_a_death_during_the_start_ends_the_job_with_one_line(
-    start_job, open_mpi, tmp_path: Path
+@pytest.mark.parametrize(
+    "deaths",
+    [{0: 0.0}, {0: 0.0, 1: 0.0, 2: 0.3}, {0: 0.0, 1: 3.0}, {5: 0.0, 0: 1.0, 1: 1.5, 7: 4.0}],
+    ids=str,
+)
+def test_deaths_during_the_start_end_the_job_with_one_line(
+    start_job, open_mpi, tmp_path: Path, deaths: dict[int, float]
 ) -> None:
+    """Some ranks die after a number of seconds, also while others have noticed a death."""
     (tmp_path / "deadly.py").write_text(
-        "import os, signal\n"
-        "if os.environ['OMPI_COMM_WORLD_RANK'] == '0':\n"
+        "import os, signal, time\n"
+        f"seconds = {deaths}.get(int(os.environ['OMPI_COMM_WORLD_RANK']))\n"
+        "if seconds is not None:\n"
+        "    time.sleep(seconds)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "def objective(trial):\n"
         "    return trial.suggest_float('x', 0, 1)\n"
     )
     command = (*open_mpi.command, "--continuous", "--with-ft", "ulfm")
     options = ["run", "deadly.py:objective", "--trials", "20", "--storage", "none"]
-    job = start_job(RANKS, "-m", "adbo", *options, launcher=replace(open_mpi, command=command))
+    job = start_job(8, "-m", "adbo", *options, launcher=replace(open_mpi, command=command))
     status, out, err = job.end()
     assert status == 1
     assert "Traceback" not in err
-    assert (out + err).count("adbo: ranks [0] died while the run was starting") == 1
+    lines = [line for line in (out + err).splitlines() if "while the run was starting" in line]
+    assert len(lines) == 1
+    assert f"adbo: ranks {sorted(deaths)} died" in lines[0]
 
 
 @pytest.mark.slow

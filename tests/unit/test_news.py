@@ -7,7 +7,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from adbo.comm.dissemination import Disseminator, Pace
+from adbo.comm.dissemination import Disseminator
+from adbo.comm.pace import Pace
 from adbo.simulation.news import MessageCosts, News
 
 TRANSIT = 0.001
@@ -34,7 +35,7 @@ def _exchanged(size: int, phases: np.ndarray, born: dict[bytes, tuple[float, int
             inboxes[rank].remove(message)
             for frame in ranks[rank].receive([message[1:]], now):
                 arrived[frame, rank] = message[0]
-        ranks[rank]._due = now  # exactly one tick later, whatever the rounding
+        ranks[rank].due = now  # exactly one tick later, whatever the rounding
         for peer, data in ranks[rank].poll(now, lambda peer: 1):
             inboxes[peer].append((now + TRANSIT, rank, data))
     return arrived
