@@ -129,7 +129,6 @@ TABLES: Mapping[str, Table] = {
             "age_seconds_99",
             "megabytes_grown_largest",
         ),
-        {"messaging_age.png": "age.png"},
     ),
     "storage_throughput": Table(
         "storage_throughput.csv",

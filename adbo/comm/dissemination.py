@@ -30,11 +30,11 @@ digest of the second comes. (An exception are deaths that separate survivors in 
 before: that takes as many at once as a rank had neighbours, with all of them. To survive even most
 of these, the latest `Pace.kept_bytes` are kept also if they are confirmed.)
 
-**How long it takes.** Without deaths and with ranks that answer, at most `hops` hops, each of one
-tick at most. A rank that is silent, or slow, does not hold up others: what it should have passed
-on they get from another neighbour after `patience` and the time between digests. When it answers
-again, its neighbours send what it lacks. Nobody waits for it. A dead rank is replaced by the ranks
-behind it as soon as the death is known.
+**How long it takes.** Without deaths and with ranks that answer, at most `n_digits` hops (see
+`adbo.comm.overlay`), each of one tick at most. A rank that is silent, or slow, does not hold up
+others: what it should have passed on they get from another neighbour after `patience` and the time
+between digests. When it answers again, its neighbours send what it lacks. Nobody waits for it. A
+dead rank is replaced by the ranks behind it as soon as the death is known.
 
 **Memory.** Frames are kept until the neighbours confirmed them, usually for two intervals between
 digests. If a neighbour is silent, they are kept until it answers: at most as many bytes as all
