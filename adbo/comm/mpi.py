@@ -289,18 +289,40 @@ class MpiRanks:
             On every living rank, if one has died: others may wait in the call for this one.
         """
         try:
-            return call()
+            result = call()
+            died = False
         except MPI.Exception as error:
             if error.Get_error_class() not in (MPI.ERR_PROC_FAILED, MPI.ERR_REVOKED):
                 raise
             self._comm.Revoke()
-            # Waits for all living ranks, and is the same on each, whichever die meanwhile.
-            living = self._comm.Shrink()
-            group = MPI.Group.Difference(self._comm.Get_group(), living.Get_group())
-            dead = MPI.Group.Translate_ranks(group, None, self._comm.Get_group())
-            names = sorted(map(int, dead))
-            text = f"ranks {names} died while the run was starting: start it again"
-            raise RankDied(text, living.Get_rank() == 0) from None
+            died = True
+        if not self._agree_that(not died):
+            raise self._death()
+        return result
+
+    def _agree_that(self, holds: bool) -> bool:
+        """Return whether something holds on all living ranks, on each the same; collective.
+
+        A collective call may succeed on some ranks and fail on others. Without this, those on
+        which it succeeded would leave, and the others wait for them.
+        """
+        try:
+            return bool(self._comm.Agree(int(holds)))
+        except NotImplementedError:  # this MPI library ends the job when a rank dies
+            return holds
+        except MPI.Exception as error:
+            if error.Get_error_class() != MPI.ERR_PROC_FAILED:
+                raise
+            return False
+
+    def _death(self) -> RankDied:
+        """Return the error that says which ranks died; collective among the living ones."""
+        living = self._comm.Shrink()  # is the same on each, whichever die meanwhile
+        group = MPI.Group.Difference(self._comm.Get_group(), living.Get_group())
+        dead = MPI.Group.Translate_ranks(group, None, self._comm.Get_group())
+        names = sorted(map(int, dead))
+        text = f"ranks {names} died while the run was starting: start it again"
+        return RankDied(text, living.Get_rank() == 0)
 
     def abort(self, status: int) -> None:
         """End the whole job at once."""
