@@ -2,10 +2,13 @@
 
 If the objective is noisy, the best observed value is the luckiest one. There are two models:
 radial basis functions with the ridge that predicts best, and a Gaussian process, which follows
-several basins. What they do not follow may be noise, or ripples that few evaluations cannot show.
-Noise makes evaluations differ however close they are; ripples do not. So a model is used if the
-differences of the closest pairs confirm the noise that it assumes (Gasser, Sroka and
-Jennen-Steinmetz, Biometrika 73, 1986).
+several basins. They are fitted to the best evaluations and as many others, whatever their values:
+the best alone are those that were lucky, the more so the worse their points are.
+
+What the models do not follow may be noise, or ripples that few evaluations cannot show. Noise makes
+evaluations differ however close they are; ripples do not. So a model is used if the differences of
+the closest pairs confirm the noise that it assumes (Gasser, Sroka and Jennen-Steinmetz, Biometrika
+73, 1986).
 """
 
 from __future__ import annotations
@@ -29,11 +32,11 @@ _NOISE_FRACTION = 0.25
 #: Noise variance of a process, as a fraction of the signal's, that is too small to be fitted.
 _NO_NOISE = 1e-6
 
-#: Fraction of the rows, those with the closest neighbours, from which noise is estimated.
-_CLOSE_FRACTION = 0.25
+#: Fractions of the rows, those with the closest neighbours, from which noise is estimated.
+_CLOSE_FRACTIONS = (0.25, 0.125)
 
-#: Elites that the models are fitted to, and steps of the fit of the process.
-_MOST_ROWS, _ITERATIONS = 200, 50
+#: Elites, and as many others, that the models are fitted to; steps of the fit of the process.
+_MOST_ELITES, _ITERATIONS = 100, 50
 
 #: Ridges for each row.
 _RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
@@ -57,9 +60,7 @@ def recommend(history: History) -> Recommendation | None:
     if history.best is None:
         return None
     incumbent = Recommendation(history.best, float(history.column("value")[history.best]))
-    rows = history.elites[:_MOST_ROWS]
-    rows = rows[history.violation(rows) == 0]
-    rows = rows[np.isfinite(history.cost(rows))]
+    rows = _rows(history)
     cost = history.cost(rows)
     if not len(history.space) or len(np.unique(cost)) < 3:
         return incumbent
@@ -79,6 +80,17 @@ def recommend(history: History) -> Recommendation | None:
     return incumbent
 
 
+def _rows(history: History) -> IntArray:
+    """Return the complete and feasible rows that the models are fitted to, ``(m,)``."""
+    elites = history.elites[:_MOST_ELITES]
+    others = np.setdiff1d(np.arange(len(history)), elites)
+    if len(others) > _MOST_ELITES:
+        others = others[np.linspace(0, len(others) - 1, _MOST_ELITES).astype(int)]
+    rows = np.concatenate([elites, others])
+    rows = rows[history.violation(rows) == 0]
+    return rows[np.isfinite(history.cost(rows))]
+
+
 def _models(Z: FloatArray, y: FloatArray, groups: IntArray) -> Iterator[tuple[FloatArray, float]]:
     """Yield the values of models at their rows ``(m,)``, and the noise variance they assume."""
     smoothed = smooth((Z - Z.mean(axis=0)) / (Z.std() or 1.0), y, _RIDGES)
@@ -90,11 +102,15 @@ def _models(Z: FloatArray, y: FloatArray, groups: IntArray) -> Iterator[tuple[Fl
 
 
 def _noise_variance(Z: FloatArray, y: FloatArray) -> float:
-    """Return the variance of the noise of targets ``(m,)``, from the nearest pairs of points."""
+    """Return the variance of the noise of targets ``(m,)``, from the nearest pairs of points.
+
+    Differences that vanish with the distance are no noise, so the closest pairs of all count, too.
+    """
     squares = squared_distances(Z, Z)
     np.fill_diagonal(squares, np.inf)
     nearest = np.argmin(squares, axis=1)
     distance = squares[np.arange(len(Z)), nearest]
-    close = np.argsort(distance, kind="stable")[: int(np.ceil(_CLOSE_FRACTION * len(Z)))]
-    difference = y[close] - y[nearest[close]]
-    return float(np.median(difference**2)) / (2 * _MEDIAN_SQUARE)
+    close = np.argsort(distance, kind="stable")
+    square = (y[close] - y[nearest[close]]) ** 2
+    counts = [int(np.ceil(fraction * len(Z))) for fraction in _CLOSE_FRACTIONS]
+    return min(float(np.median(square[:n])) for n in counts) / (2 * _MEDIAN_SQUARE)

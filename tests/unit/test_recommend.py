@@ -159,3 +159,27 @@ def test_repeated_evaluations_of_one_point_are_averaged(rng):
         found = recommend(history_of({"x": FloatDistribution(-5, 5)}, X, y))
         better += abs(X[found.row, 0] - places[5]) <= 1.5
     assert better >= 9
+
+
+def test_the_lucky_ones_among_many_do_not_mislead_it():
+    """Of 2,000 evaluations near the optimum, the best are those with luck, wherever they are."""
+    recommended, observed = [], []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X = np.clip(rng.normal(1, 1, (2000, 2)), -5, 5)
+        history = history_of(SQUARE, X, sphere(X) + 3 * rng.standard_normal(2000))
+        recommended.append(sphere(X)[recommend(history).row])
+        observed.append(sphere(X)[history.best])
+    assert np.median(recommended) < 0.5 * np.median(observed)
+
+
+def test_a_cusp_is_not_taken_for_noise():
+    """Differences near a cusp vanish with the distance, unlike noise."""
+    space = {f"x{i}": FloatDistribution(-5, 5) for i in range(5)}
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        directions = rng.standard_normal((300, 5))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        X = 1 + 10.0 ** rng.uniform(-3, 0, (300, 1)) * directions
+        history = history_of(space, X, np.sqrt(sphere(X)))
+        assert recommend(history).row == history.best
