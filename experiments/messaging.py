@@ -14,11 +14,11 @@ as in a run with an MPI library that allows threads. With ``--radix`` as the num
 send directly to all others. Rank 0 prints one JSON object; with ``--output`` it also stores the
 distribution of the ages, which ``--plot`` draws.
 
-CPU time is that of the threads, so that it can be measured with more ranks than cores. It is higher
-in the first half of the records, in which ranks connect and modules are loaded. The age of records
-is wall time, and depends on the load of the machine. Sockets are counted on every rank; the ranks
-of one machine use them if MPIR_CVAR_NOLOCAL=1, MPIR_CVAR_CH4_NETMOD=ofi and FI_PROVIDER=tcp are in
-the environment.
+CPU time is that of the threads, so that it can be measured with more ranks than cores. It is
+higher in the first half of the records, in which ranks connect and modules are loaded. The age of
+records is wall time, and depends on the load of the machine. Sockets are counted on every rank;
+the ranks of one machine use them if MPIR_CVAR_NOLOCAL=1, MPIR_CVAR_CH4_NETMOD=ofi and
+FI_PROVIDER=tcp are in the environment.
 """
 
 from __future__ import annotations
@@ -110,10 +110,9 @@ def measure(options: argparse.Namespace) -> None:
     if comm.rank == 0 and options.silent:
         evaluate(options.silent)
     cpu = catch_up = 0.0
-    half = 0.0, wall
+    ledger = []  # CPU seconds so far, and the time, before each evaluation
     for seq in range(options.records):
-        if seq == options.records // 2:
-            half = cpu + receive_seconds[0], time.time()
+        ledger.append((cpu + receive_seconds[0], time.time()))
         evaluate(options.evaluation * rng.uniform(0.5, 1.5))
         now = time.time()
         evaluation = Evaluation(
@@ -149,7 +148,7 @@ def measure(options: argparse.Namespace) -> None:
             len(posted),
             transport.dissemination.kept_bytes / 2**20,
             sockets,
-            (cpu + receive_seconds[0] - half[0], wall + loop - half[1]),
+            np.subtract((cpu + receive_seconds[0], wall + loop), ledger[len(ledger) // 2]),
         )
     )
     comm.Barrier()  # MPICH may not send the last receipts of a rank that waits in MPI_Finalize

@@ -5,10 +5,10 @@ radial basis functions with the ridge that predicts best, and a Gaussian process
 several basins. They are fitted to the best evaluations and as many others, whatever their values:
 the best alone are those that were lucky, the more so the worse their points are.
 
-What the models do not follow may be noise, or ripples that few evaluations cannot show. Noise makes
-evaluations differ however close they are; ripples do not. So a model is used if the differences of
-the closest pairs confirm the noise that it assumes (Gasser, Sroka and Jennen-Steinmetz, Biometrika
-73, 1986).
+What the models do not follow may be noise, or ripples that few evaluations cannot show. Noise
+makes evaluations differ however close they are; ripples do not. So a model is used if the
+differences of the closest pairs confirm the noise that it assumes (Gasser, Sroka and
+Jennen-Steinmetz, Biometrika 73, 1986).
 """
 
 from __future__ import annotations
