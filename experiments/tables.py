@@ -8,7 +8,8 @@ version control. For each table this script writes one small file into `experime
 a row for each quantity of each configuration: median, range (or the quantiles that the table
 says), number of runs that have the quantity, seeds, and the version of the code (`versions.py`).
 The tables of `compare.py` on BBOB, real problems and tuning tasks have means instead, as
-`comparison.py` describes. The script copies the figures, which each experiment draws itself.
+`comparison.py` describes. A few tables have a row for each run (`APPENDED`). The script copies the
+figures, which each experiment draws itself.
 """
 
 from __future__ import annotations
@@ -193,6 +194,15 @@ TABLES: Mapping[str, Table] = {
     ),
     "optuna_examples": Table("*.csv", ("file", "way"), ("complete", "pruned", "failed")),
     "trial_cost": Table("*.csv", ("what",), ("figure",)),
+}
+
+#: Tables with a row for each run, which the script itself appends, with ``--output`` or by hand.
+APPENDED: Mapping[str, str] = {
+    "charged_messages": "charged_messages.py",
+    "memory": "memory.py",
+    "messaging_overlay": "messaging.py",
+    "random_deaths": "random_deaths.py",
+    "several_scaling": "several_scaling.py",
 }
 
 

@@ -55,6 +55,14 @@ def test_the_results_in_the_repository_are_small_and_name_their_version() -> Non
             assert pd.read_csv(path)["version"].notna().all(), path
 
 
+def test_every_table_in_the_repository_has_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    tables = importlib.import_module("tables")
+    names = {path.stem for path in (EXPERIMENTS / "results").glob("*.csv")}
+    assert names <= tables.TABLES.keys() | tables.APPENDED.keys()
+    assert all((EXPERIMENTS / script).exists() for script in tables.APPENDED.values())
+
+
 def test_the_picture_of_the_readme_is_that_of_its_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
