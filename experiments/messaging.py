@@ -14,11 +14,11 @@ as in a run with an MPI library that allows threads. With ``--radix`` as the num
 send directly to all others. Rank 0 prints one JSON object; with ``--output`` it also stores the
 distribution of the ages, which ``--plot`` draws.
 
-CPU time is that of the threads, so that it can be measured with more ranks than cores. It is
-higher in the first half of the records, in which ranks connect and modules are loaded. The age of
-records is wall time, and depends on the load of the machine. Sockets are counted on every rank;
-the ranks of one machine use them if MPIR_CVAR_NOLOCAL=1, MPIR_CVAR_CH4_NETMOD=ofi and
-FI_PROVIDER=tcp are in the environment.
+CPU time is that of the threads, so that it can be measured with more ranks than cores, until the
+last record was sent: at the end, ranks look for messages all the time. The age of records is wall
+time, and depends on the load of the machine. Sockets are counted on every rank; the ranks of one
+machine use them if MPIR_CVAR_NOLOCAL=1, MPIR_CVAR_CH4_NETMOD=ofi and FI_PROVIDER=tcp are in the
+environment.
 """
 
 from __future__ import annotations
@@ -110,9 +110,7 @@ def measure(options: argparse.Namespace) -> None:
     if comm.rank == 0 and options.silent:
         evaluate(options.silent)
     cpu = catch_up = 0.0
-    ledger = []  # CPU seconds so far, and the time, before each evaluation
     for seq in range(options.records):
-        ledger.append((cpu + receive_seconds[0], time.time()))
         evaluate(options.evaluation * rng.uniform(0.5, 1.5))
         now = time.time()
         evaluation = Evaluation(
@@ -125,7 +123,7 @@ def measure(options: argparse.Namespace) -> None:
         start = time.perf_counter()
         receive()
         catch_up = max(catch_up, time.perf_counter() - start)
-    loop = time.time() - wall
+    loop, spent = time.time() - wall, cpu + receive_seconds[0]  # before ranks wait for each other
     n_messages = posted.total()
     sockets.append(_sockets())
     transport.leave({"rank": comm.rank})
@@ -137,7 +135,7 @@ def measure(options: argparse.Namespace) -> None:
     sent = options.records * (comm.size - 1)
     figures = comm.gather(
         (
-            cpu + receive_seconds[0],
+            spent,
             sent,
             loop,
             _megabytes() - before,
@@ -148,7 +146,6 @@ def measure(options: argparse.Namespace) -> None:
             len(posted),
             transport.dissemination.kept_bytes / 2**20,
             sockets,
-            np.subtract((cpu + receive_seconds[0], wall + loop), ledger[len(ledger) // 2]),
         )
     )
     comm.Barrier()  # MPICH may not send the last receipts of a rank that waits in MPI_Finalize
@@ -236,8 +233,7 @@ def _summary(
     cpu, sent, loops, growth, digests, ages, catch_up, n_messages, *others = zip(
         *figures, strict=True
     )
-    receivers, kept, sockets, later = others
-    later_cpu, later_seconds = np.sum(later, axis=0).tolist()
+    receivers, kept, sockets = others
     per_record = 1e6 * sum(cpu) / sum(sent)
     median, high = np.quantile(np.concatenate(ages), [0.5, 0.99])
     return {
@@ -251,7 +247,6 @@ def _summary(
         "all_histories_equal": len(set(digests)) == 1,
         "cpu_microseconds_per_record_sent_and_received": round(per_record, 2),
         "share_of_time": round(sum(cpu) / sum(loops), 4),
-        "share_of_time_second_half": round(later_cpu / later_seconds, 5),
         "messages_out_per_evaluation": round(sum(n_messages) / ranks / options.records, 2),
         "receivers_of_a_rank": max(receivers),
         "sockets_at_start_after_records_at_end": np.max(sockets, axis=0).tolist(),
