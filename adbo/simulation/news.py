@@ -35,6 +35,8 @@ class MessageCosts:
     ----------
     tick
         To wake up in a tick, whatever has arrived.
+    evaluation
+        To make the record of an evaluation, and to look at what has arrived after it.
     message
         To make, send, receive and read one message, without its records.
     record
@@ -45,7 +47,8 @@ class MessageCosts:
         Seconds from the sending of a message until it can be received.
     """
 
-    tick: float = 1.2e-3
+    tick: float = 0.4e-3
+    evaluation: float = 1.2e-3
     message: float = 50e-6
     record: float = 1e-6
     entry: float = 5e-9
@@ -119,6 +122,7 @@ class News:
         digests = 2 * n_digits(self.size, choose_radix(self.size, True)) / self.pace.digest
         return (
             self.costs.tick / self.pace.tick
+            + rate * self.costs.evaluation
             + self.messages(rate) * self.costs.message
             + (self.size - 1) * rate * self.costs.record
             + 2 * digests * self.size * self.costs.entry
