@@ -202,6 +202,7 @@ APPENDED: Mapping[str, str] = {
     "memory": "memory.py",
     "messaging_overlay": "messaging.py",
     "random_deaths": "random_deaths.py",
+    "real_best": "real_best.py",
     "several_scaling": "several_scaling.py",
 }
 
