@@ -308,9 +308,11 @@ class MpiRanks:
         """
         try:
             return bool(self._comm.Agree(int(holds)))
-        except NotImplementedError:  # this MPI library ends the job when a rank dies
-            return holds
+        except NotImplementedError:
+            return holds  # this MPI library ends the job when a rank dies
         except MPI.Exception as error:
+            if error.Get_error_class() == MPI.ERR_UNSUPPORTED_OPERATION:
+                return holds  # the same
             if error.Get_error_class() != MPI.ERR_PROC_FAILED:
                 raise
             return False
