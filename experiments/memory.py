@@ -5,8 +5,7 @@
 The ranks make the evaluations together, of 5 parameters, and send them to each other as in a run.
 From time to time each asks for a point, as the optimizer keeps memory of its own. Rank 0 appends
 rows to the file: MiB of the process that no other one shares (USS), its proportional share of
-everything (PSS), and what of it are the arrays of the history, the names of its evaluations, and
-the points that it has seen.
+everything (PSS), and what of it are the arrays of the history and the points that it has seen.
 """
 
 from __future__ import annotations
@@ -96,13 +95,12 @@ def row_of(history: History, ranks: int) -> dict[str, object]:
         "uss": round((kib["Private_Clean"] + kib["Private_Dirty"]) / 1024, 1),
         "pss": round(kib["Pss"] / 1024, 1),
         "arrays": round(arrays / 2**20, 1),
-        "names": round(_set_bytes(history._seen) / 2**20, 1),
         "points": round(_set_bytes(history._points) / 2**20, 1),
     }
 
 
-def _set_bytes(items: set[int] | set[bytes]) -> int:
-    """Return the bytes of a set of objects of the same size."""
+def _set_bytes(items: set[bytes]) -> int:
+    """Return the bytes of a set of objects."""
     return sys.getsizeof(items) + sum(sys.getsizeof(item) for item in items)
 
 

@@ -31,6 +31,7 @@ from adbo.core.evaluation import (
     Layout,
 )
 from adbo.core.front import Front
+from adbo.core.names import Names
 from adbo.core.pruned_costs import PrunedCosts
 from adbo.core.space import FloatArray, IntArray, SearchSpace
 
@@ -77,7 +78,7 @@ class History:
         self._layout_columns: list[IntArray] = []
         # Of the layouts whose choices have another order: position to the index of each choice.
         self._reorderings: dict[int, dict[int, FloatArray]] = {}
-        self._seen: set[int] = set()
+        self._names = Names()
         self._elites: IntArray = np.empty(0, dtype=np.int64)
         self._elite_cost: FloatArray = np.empty(0)
         self._elite_violation: FloatArray = np.empty(0)
@@ -253,7 +254,7 @@ class History:
 
     def knows(self, rank: int, seq: int) -> bool:
         """Return whether the evaluation of a name has been appended."""
-        return name_key(rank, seq) in self._seen
+        return (rank, seq) in self._names
 
     def contains(self, values: FloatArray) -> NDArray[np.bool_]:
         """Return which points ``(m, d)`` of internal values have been evaluated ``(m,)``."""
@@ -372,13 +373,7 @@ class History:
 
     def _fresh(self, rows: NDArray[Any]) -> list[int]:
         names = zip(rows["rank"].tolist(), rows["seq"].tolist(), strict=True)
-        fresh = []
-        for i, (rank, seq) in enumerate(names):
-            key = name_key(rank, seq)
-            if key not in self._seen:
-                self._seen.add(key)
-                fresh.append(i)
-        return fresh
+        return [i for i, name in enumerate(names) if self._names.add(*name)]
 
     def _layout(self, layout: Layout) -> int:
         index = self._layout_index.get(layout.key)
@@ -447,11 +442,6 @@ def _in_width(array: FloatArray, width: int) -> FloatArray:
     padded = np.full((len(array), width), np.nan)
     padded[:, : array.shape[1]] = array[:, :width]
     return padded
-
-
-def name_key(rank: int, seq: int) -> int:
-    """Return the name of an evaluation as one number, which needs less memory than a pair."""
-    return (seq << 32) + rank
 
 
 def sorted_unique(rows: IntArray) -> IntArray:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from optuna.trial import TrialState
 
-from adbo.core.history import History, name_key
+from adbo.core.history import History
 from adbo.core.settings import MIN_RESOURCE, REDUCTION_FACTOR, check_halving
 
 
@@ -93,10 +93,10 @@ class Halving:
 class _Rung:
     """The costs known at one rung, infinite where a trial has none."""
 
-    of_trial: dict[int, float] = field(default_factory=dict)
+    of_trial: dict[tuple[int, int], float] = field(default_factory=dict)
     in_order: list[float] = field(default_factory=list)
 
-    def set(self, name: int, cost: float) -> None:
+    def set(self, name: tuple[int, int], cost: float) -> None:
         """Set the cost of a trial."""
         before = self.of_trial.get(name)
         if before == cost:
@@ -163,7 +163,7 @@ class Rungs:
 
     def _set(self, report: Report) -> None:
         rung = self._rungs.setdefault(report.n_reports, _Rung())
-        rung.set(name_key(report.rank, report.seq), self._cost(report.value))
+        rung.set((report.rank, report.seq), self._cost(report.value))
 
     def _cost(self, value: float) -> float:
         return math.inf if math.isnan(value) else self._history.sign * value

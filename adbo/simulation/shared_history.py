@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adbo.core.evaluation import Batch
-from adbo.core.history import History, name_key
+from adbo.core.history import History
 from adbo.core.space import FloatArray
 
 #: Attributes of the set of all points: it has published rows only, so it need not be restored.
@@ -78,7 +78,7 @@ class SharedHistory(History):
     def _forget_names(self, rows: slice) -> None:
         for row in range(rows.start, rows.stop):
             header = self._header[row]
-            self._seen.discard(name_key(int(header["rank"]), int(header["seq"])))
+            self._names.discard(int(header["rank"]), int(header["seq"]))
             self._extras.pop(row, None)
 
 
