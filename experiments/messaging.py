@@ -230,10 +230,9 @@ def _sockets() -> int:
 def _summary(
     figures: Sequence[tuple[Any, ...]], ranks: int, options: argparse.Namespace
 ) -> dict[str, object]:
-    cpu, sent, loops, growth, digests, ages, catch_up, n_messages, *others = zip(
-        *figures, strict=True
+    (cpu, sent, loops, growth, digests, ages, catch_up, n_messages, receivers, kept, sockets) = (
+        zip(*figures, strict=True)
     )
-    receivers, kept, sockets = others
     per_record = 1e6 * sum(cpu) / sum(sent)
     median, high = np.quantile(np.concatenate(ages), [0.5, 0.99])
     return {

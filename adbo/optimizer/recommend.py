@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from optuna.trial import TrialState
 
 from adbo.core.history import History
 from adbo.core.space import FloatArray, IntArray
@@ -82,13 +83,13 @@ def recommend(history: History) -> Recommendation | None:
 
 def _rows(history: History) -> IntArray:
     """Return the complete and feasible rows that the models are fitted to, ``(m,)``."""
-    elites = history.elites[:_MOST_ELITES]
-    others = np.setdiff1d(np.arange(len(history)), elites)
+    rows = np.flatnonzero(history.column("state") == TrialState.COMPLETE.value)
+    rows = rows[(history.violation(rows) == 0) & np.isfinite(history.cost(rows))]
+    is_elite = np.isin(rows, history.elites[:_MOST_ELITES])
+    others = rows[~is_elite]
     if len(others) > _MOST_ELITES:
         others = others[np.linspace(0, len(others) - 1, _MOST_ELITES).astype(int)]
-    rows = np.concatenate([elites, others])
-    rows = rows[history.violation(rows) == 0]
-    return rows[np.isfinite(history.cost(rows))]
+    return np.concatenate([rows[is_elite], others])
 
 
 def _models(Z: FloatArray, y: FloatArray, groups: IntArray) -> Iterator[tuple[FloatArray, float]]:

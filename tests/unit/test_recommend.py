@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from optimizer_views import history_of
 from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
 
 import adbo
 from adbo.core.history import History
@@ -183,3 +184,15 @@ def test_a_cusp_is_not_taken_for_noise():
         X = 1 + 10.0 ** rng.uniform(-3, 0, (300, 1)) * directions
         history = history_of(space, X, np.sqrt(sphere(X)))
         assert recommend(history).row == history.best
+
+
+def test_it_is_a_complete_evaluation_although_pruned_ones_are_better(rng):
+    optimizer = adbo.Optimizer(SQUARE, seed=0)
+    for x, y in rng.uniform(-5, 5, (300, 2)):
+        params, value = {"x": x, "y": y}, x**2 + y**2 + 3 * rng.standard_normal()
+        if x**2 + y**2 < 9:
+            optimizer.tell(params, None, reports={1: value}, pruned=True)
+        else:
+            optimizer.tell(params, value, reports={1: value})
+    found = recommend(optimizer.history)
+    assert optimizer.history.column("state")[found.row] == TrialState.COMPLETE.value
