@@ -95,7 +95,7 @@ def test_a_plain_worker_of_optuna_beside_a_job(runs: Runs) -> None:
     own = [t.user_attrs["id"] for t in trials if "adbo:rank" in t.user_attrs]
     assert sorted(own) == sorted(runs.made())
     assert len(own) == len(trials) - 20
-    assert 130 <= len(trials) <= 132
+    assert 130 <= len(trials) < 150
     assert job.summary["n_own"] == len(own)
     assert job.summary["n_complete"] == len(trials)
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from shared import few_more
 from studies import check_sound, load
 
 OBJECTIVE = """
@@ -42,7 +43,7 @@ def test_ranks_whose_evaluations_die(adbo, launcher, ranks: int, tmp_path: Path)
     assert status == 0, err
     assert "Traceback" not in err
     trials = check_sound(load(tmp_path, "s"))
-    assert 40 <= len(trials) <= 40 + ranks
+    assert len(trials) in few_more(40, ranks)
     reasons = {trial.user_attrs.get("adbo:fail_reason") for trial in trials}
     assert reasons == {None, *REASONS}
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
