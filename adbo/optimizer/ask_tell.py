@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from adbo.core.allowed import Predicate
 from adbo.core.constraints import as_system_attrs
 from adbo.core.evaluation import MORE_VALUES, Batch, Extras, Layout
 from adbo.core.history import History
+from adbo.core.intermediate_values import MAX_STEP
 from adbo.core.settings import KAPPA, check_kappa, one_or_several, signs_of
 from adbo.core.space import FloatArray, SearchSpace
 from adbo.optimizer.ask import propose
@@ -137,18 +139,20 @@ class Optimizer:
             If a parameter is unknown or its value is outside its distribution, or there are not
             as many values as directions; if a pruned evaluation has a value, or there are
             reports of several objectives.
+        TypeError
+            If the parameters, constraints or reports are not mappings, or not of numbers.
         """
-        reports = dict(sorted((reports or {}).items()))
-        if (reports or pruned) and self.history.n_objectives > 1:
+        taken = _reports(reports)
+        if (taken or pruned) and self.history.n_objectives > 1:
             raise ValueError("evaluations of several objectives have no reports, nor are pruned")
         if pruned:
             if value is not None:
                 raise ValueError("a pruned evaluation has reports, but no value: give None")
-            value = next(reversed(reports.values()), None)
-        attributes = as_system_attrs(constraints or {})
-        extras = Extras(intermediate_values=reports, system_attrs=attributes)
+            value = next(reversed(taken.values()), None)
+        attributes = _constraints(constraints)
+        extras = Extras(intermediate_values=taken, system_attrs=attributes)
         values = np.array([self._numbers(value)])
-        row = self.history.space.encode(params)
+        row = self._row(params)
         self._extend(row[np.newaxis], values, {0: extras} if extras else {}, pruned)
 
     def tell_many(
@@ -161,7 +165,7 @@ class Optimizer:
 
         Each of the values of several objectives is a sequence.
         """
-        rows = [self.history.space.encode(p) for p in params]
+        rows = [self._row(p) for p in params]
         numbers = [self._numbers(value) for value in values]
         if len(rows) != len(numbers):
             raise ValueError(f"{len(rows)} params but {len(numbers)} values")
@@ -169,6 +173,10 @@ class Optimizer:
             raise ValueError(f"{len(rows)} params but {len(constraints)} constraints")
         if rows:
             self.tell_array(np.array(rows), np.array(numbers), constraints)
+
+    def _row(self, params: Mapping[str, Any]) -> FloatArray:
+        """Return Optuna's internal values of parameters, ``(d,)``."""
+        return self.history.space.encode(_as_mapping(params, "params", "names to values"))
 
     def _numbers(self, value: float | Sequence[float] | None) -> list[float]:
         """Return the values of all objectives; NaN for a failure."""
@@ -208,7 +216,7 @@ class Optimizer:
         if np.shape(internal) != expected:
             raise ValueError(f"internal has the shape {np.shape(internal)}, not {expected}")
         extras = {
-            i: Extras(system_attrs=as_system_attrs(of_row))
+            i: Extras(system_attrs=_constraints(of_row))
             for i, of_row in enumerate(constraints or ())
             if of_row
         }
@@ -286,3 +294,34 @@ class Optimizer:
 
     def _params(self, row: int) -> dict[str, Any]:
         return self.history.space.decode(self.history.values(np.array([row]))[0])
+
+
+def _as_mapping(given: Mapping[Any, Any], argument: str, of: str) -> Mapping[Any, Any]:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{argument} must be a mapping of {of}, not {type(given).__name__}")
+    return given
+
+
+def _number(given: float, what: str) -> float:
+    if not isinstance(given, Real):
+        raise TypeError(f"{what} must be a number, not {type(given).__name__}")
+    return float(given)
+
+
+def _constraints(given: Mapping[str, float] | None) -> dict[str, float]:
+    """Return constraints as the system attributes of a trial."""
+    constraints = _as_mapping(given or {}, "constraints", "names to numbers")
+    checked = {name: _number(value, f"constraint {name!r}") for name, value in constraints.items()}
+    return as_system_attrs(checked)
+
+
+def _reports(given: Mapping[int, float] | None) -> dict[int, float]:
+    """Return reports in the order of their steps."""
+    reports = _as_mapping(given or {}, "reports", "steps to numbers")
+    for step in reports:
+        if not isinstance(step, Integral) or not 0 <= int(step) <= MAX_STEP:
+            raise ValueError(f"step {step!r} of the reports must be an integer of at least 0")
+    return {
+        int(step): _number(value, f"the report at step {step}")
+        for step, value in sorted(reports.items())
+    }

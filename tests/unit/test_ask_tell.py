@@ -257,6 +257,24 @@ class TestTell:
             optimizer.tell({"x": 9, "y": 0}, 0)
         with pytest.raises(ValueError, match="1 params but 2 values"):
             optimizer.tell_many([{"x": 0, "y": 0}], [1, 2])
+        point = {"x": 0, "y": 0}
+        for wrong, message in (
+            ({"params": [0, 0]}, "params must be a mapping of names to values, not list"),
+            (
+                {"constraints": [1.0]},
+                "constraints must be a mapping of names to numbers, not list",
+            ),
+            ({"constraints": {"c": None}}, "constraint 'c' must be a number, not NoneType"),
+            ({"reports": [3.0, 2.0]}, "reports must be a mapping of steps to numbers, not list"),
+            ({"reports": {1: "2"}}, "the report at step 1 must be a number, not str"),
+        ):
+            with pytest.raises(TypeError, match=message):
+                optimizer.tell(**{"params": point, "value": 1.0, **wrong})
+        for step in (0.5, -1, "1", 2**63):
+            with pytest.raises(
+                ValueError, match=f"step {step!r} of the reports must be an integer"
+            ):
+                optimizer.tell(point, 1.0, reports={step: 1.0})
         with pytest.raises(ValueError, match="direction"):
             Optimizer(SQUARE, direction="up")
         with pytest.raises(ValueError, match="kappa"):
