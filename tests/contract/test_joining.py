@@ -10,6 +10,8 @@ import optuna
 import pytest
 from runs import Run, Runs
 
+from adbo.core.job import job_of
+
 
 @pytest.fixture
 def runs(tmp_path: Path, url: str) -> Iterator[Runs]:
@@ -113,3 +115,48 @@ def test_enqueued_trials_during_fast_evaluations(runs: Runs) -> None:
     job.process.terminate()
     job.end(130)
     runs.check_all()
+
+
+#: Late ones of each job wait while there is a file ``hold``.
+TRAINING = """\
+import os
+import time
+
+import optuna
+
+
+def objective(trial):
+    x = trial.suggest_float("x", 0, 1)
+    while trial.number % 1000000 >= 30 and os.path.exists({hold!r}):
+        time.sleep(0.01)
+    for step in range(1, 10):
+        time.sleep(0.01)
+        trial.report({offset} + x, step)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+    return {offset} + x
+"""
+
+
+@pytest.mark.mpi
+def test_jobs_prune_by_what_the_others_reported(runs: Runs) -> None:
+    """All that the second job evaluates is worse than what it knows of the first one."""
+    jobs = []
+    hold = str(runs.place / "hold")
+    with runs.holding():
+        for number, offset in enumerate((0, 100)):
+            text = TRAINING.format(hold=hold, offset=offset)
+            (runs.place / "objective.py").write_text(text)
+            jobs.append(runs.start("--trials", "100", "--pruner", "halving", ranks=2))
+            runs.wait_for_trials(20, job=number)
+    for job in jobs:
+        job.end()
+    trials = runs.study.get_trials()
+    assert [t.number for t in trials] == list(range(len(trials)))
+    assert sum(job.summary["n_own"] for job in jobs) == len(trials) >= 100
+    # The best third goes on; later, the first job's are less than a third of all.
+    early = [t for t in trials if job_of(t.user_attrs["adbo:seq"]) == 1][:20]
+    assert len(early) == 20
+    assert {(t.state.name, len(t.intermediate_values)) for t in early} == {("PRUNED", 1)}
+    assert {t.state.name for t in trials} == {"PRUNED", "COMPLETE"}
+    assert all(len(t.intermediate_values) == 9 for t in trials if t.state.name == "COMPLETE")
