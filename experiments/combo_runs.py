@@ -8,7 +8,7 @@
 
 Random configurations are rarely good. Therefore every fourth is the default or a mutation of one
 of the best so far, and adbo and Optuna's TPE propose two of four. The output has a line for each
-training; trainings go on where they were interrupted. ``--pack`` writes all of them into the
+training; trainings go on where they were interrupted. ``--pack`` adds all of them to the
 compact file of the surrogate, and ``--default`` shows learning curves of the default
 configuration. ``--check`` tells what is in the compact file of the experiments, and how well the
 surrogate predicts trainings that it does not know.
@@ -223,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=1000, help="how many trainings (1000)")
     parser.add_argument("--output", type=Path, default=Path("combo_runs.jsonl"), metavar="FILE")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pack", type=Path, metavar="FILE", help="write the compact file")
+    parser.add_argument("--pack", type=Path, metavar="FILE", help="add them to the compact file")
     parser.add_argument("--check", action="store_true", help="tell how good the surrogate is")
     parser.add_argument("--default", action="store_true", help="train the default configuration")
     return parser

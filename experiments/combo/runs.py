@@ -43,20 +43,32 @@ class Runs(NamedTuple):
 
 
 def pack(path: Path, trained: Sequence[Mapping[str, Any]]) -> None:
-    """Write trainings into a compact file."""
+    """Add trainings to a compact file, in place of those of the same configurations."""
     space = SearchSpace(dict(SPACE))
     values = np.array([space.encode(run["params"]) for run in trained])
-    r2 = np.full((len(trained), N_EPOCHS), np.nan, dtype=np.float32)
+    r2 = np.full((len(trained), N_EPOCHS), np.nan)
     for row, run in zip(r2, trained, strict=True):
         row[: len(run["r2"])] = run["r2"]
-    seconds = [run["seconds"][-1] if run["seconds"] else np.nan for run in trained]
-    np.savez_compressed(
-        path,
+    runs = Runs(
         units=space.to_unit(values).astype(np.float32),
         r2=r2,
-        seconds=np.array(seconds, dtype=np.float32),
+        seconds=np.array([run["seconds"][-1] if run["seconds"] else np.nan for run in trained]),
         failed=np.array([run["failed"] for run in trained]),
         source=np.array([run["source"] for run in trained]),
+    )
+    if path.exists():
+        known, new = load_runs(path), {unit.tobytes() for unit in runs.units}
+        stay = [unit.astype(np.float32).tobytes() not in new for unit in known.units]
+        runs = Runs(
+            *(np.concatenate([of[stay], more]) for of, more in zip(known, runs, strict=True))
+        )
+    np.savez_compressed(
+        path,
+        units=runs.units.astype(np.float32),
+        r2=runs.r2.astype(np.float32),
+        seconds=runs.seconds.astype(np.float32),
+        failed=runs.failed,
+        source=runs.source,
     )
 
 

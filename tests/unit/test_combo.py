@@ -185,6 +185,12 @@ def test_packed_trainings_come_back(load, tmp_path):
     assert made.failed.tolist() == [False, False, False, True]
     assert made.seconds[:3].tolist() == [2.0, 2.0, 2.0]
     assert made.source.tolist() == ["random"] * 3 + ["adbo"]
+    again = {**trained[1], "source": "near", "r2": [0.3]}
+    other = {**trained[1], "params": _configurations(space.SPACE, 4)[3], "source": "tpe"}
+    runs.pack(tmp_path / "runs.npz", [again, other])
+    made = runs.load_runs(tmp_path / "runs.npz")
+    assert made.source.tolist() == ["random", "random", "adbo", "near", "tpe"]
+    assert made.n_epochs.tolist() == [2, 2, 0, 1, 2]
 
 
 def _train_of(load, n_steps=50, seconds=1.0):
