@@ -177,7 +177,7 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         timeout=timeout,
         direction=one_or_several(direction, directions),
         storage=storage,
-        study_name=study_name or default_study_name(getattr(objective, "__name__", "study")),
+        study_name=_name_of(objective) if study_name is None else study_name,
         resume=resume,
         seed=seed,
         kappa=kappa,
@@ -215,6 +215,10 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     if outcome.reason is StopReason.FAILURES:
         raise RuntimeError(describe(outcome.reason, outcome.state))
     return study_of(outcome)
+
+
+def _name_of(objective: Objective) -> str:
+    return default_study_name(getattr(objective, "__name__", "study"))
 
 
 def _pickled(objective: Objective) -> bytes:

@@ -25,7 +25,7 @@ from adbo.core.history import History
 from adbo.core.optuna_trials import FIXED_PARAMS, STRATEGY, evaluation_of
 from adbo.core.origins import to_text
 from adbo.core.settings import KAPPA, check_kappa, signs_of
-from adbo.core.space import SearchSpace
+from adbo.core.space import SearchSpace, check_bounds
 from adbo.optimizer.ask import propose
 from adbo.optimizer.settings import with_strategies
 
@@ -144,6 +144,7 @@ class QUCBSampler(BaseSampler):
     ) -> Any:
         """Return a uniform draw; see `optuna.samplers.BaseSampler`."""
         _signs(study)
+        check_bounds(param_name, param_distribution)
         alone = SearchSpace({param_name: param_distribution})
 
         def draw() -> Any:

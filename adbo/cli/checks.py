@@ -23,7 +23,7 @@ from adbo.core.settings import (
     check_trial_timeout,
     default_study_name,
 )
-from adbo.objective.reference import check_file, check_test_function
+from adbo.objective.reference import check_file, check_test_function, is_study_file
 from adbo.simulation.settings import SimulationSettings
 
 #: The databases for which SQLAlchemy itself has a dialect.
@@ -60,6 +60,8 @@ def check_run(options: argparse.Namespace) -> Settings:
         min_resource=options.min_resource,
     )
     check_isolation(options)
+    if is_study_file(options.objective) and len(settings.directions) > 1:
+        raise UsageError(f"{options.objective} has one objective: give --direction once")
     if options.on_exit is not None and not options.on_exit.strip():
         raise UsageError("on-exit is empty: it must be a shell command")
     check_test_function(options.objective)
@@ -148,6 +150,9 @@ def check_report(options: argparse.Namespace) -> str:
     storage = _stored(options)
     if options.csv != STANDARD_OUTPUT:
         _check_writable(options.csv)
+    given = [path for path in (options.csv, options.html, options.json) if path is not None]
+    if len({path.absolute() for path in given}) < len(given):
+        raise UsageError("--csv, --html and --json must be different files")
     return storage
 
 
@@ -209,10 +214,12 @@ def study_name(options: argparse.Namespace) -> str:
 
 def simulation_storage(options: argparse.Namespace) -> str | None:
     """Return the URL of the storage of a simulation, None without one."""
-    return _storage(options.storage or "none")
+    return _storage("none" if options.storage is None else options.storage)
 
 
 def _storage(text: str | None) -> str | None:
+    if text == "":
+        raise UsageError(f"storage is empty: {_DATABASE_URLS}, or none")
     url = text or os.environ.get("DATABASE_URL") or DEFAULT_STORAGE
     return None if url == "none" else url
 

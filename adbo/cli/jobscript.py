@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections.abc import Callable
 from importlib.resources import files
 
 import adbo
-from adbo.cli.output import DONE
+from adbo.cli.output import DONE, FAILED, print_lines
 from adbo.core.errors import UsageError
 
 #: What the scripts have, and what the help says: nodes and ranks of each, seconds, pods.
@@ -46,8 +47,8 @@ Edits = list[tuple[str, str]]
 
 def jobscript(options: argparse.Namespace) -> int:
     """Print the script, and return the exit status; raise UsageError if an option is wrong."""
-    print(script(options), end="")
-    return DONE
+    text = script(options)
+    return DONE if print_lines(text.splitlines(), sys.stdout) else FAILED
 
 
 def script(options: argparse.Namespace) -> str:

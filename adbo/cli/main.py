@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from adbo.cli.checks import check_prediction, check_report, check_run, check_simulate
-from adbo.cli.output import DONE, USAGE, accept_any_text, print_error
+from adbo.cli.output import DONE, USAGE, prepare_streams, print_error
 from adbo.cli.parser import make_parser
 from adbo.comm.environment import rank_hint
 from adbo.core.errors import UsageError, one_line
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 done, 1 the run failed, 2 wrong usage, 130 after Ctrl-C or SIGTERM.
     """
-    accept_any_text(sys.stdout, sys.stderr)
+    prepare_streams()
     words = list(sys.argv[1:] if arguments is None else arguments) or ["run"]
     try:
         options = make_parser().parse_args(words)

@@ -46,7 +46,7 @@ class OnExit:
         summary
             The summary of the run.
         json
-            The file to which it has been written, if it has.
+            The file to which it has been written; None if it has not.
         reason
             Why the run stopped early, if it did.
         """
@@ -72,7 +72,7 @@ def _file(summary: Summary) -> Iterator[Path]:
     """Write the summary to a temporary file."""
     with tempfile.NamedTemporaryFile(prefix="adbo-", suffix=".json") as file:
         path = Path(file.name)
-        write_json(path, summary)
+        write_json(path, summary.to_json())
         yield path
 
 

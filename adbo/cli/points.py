@@ -43,9 +43,12 @@ def read_points(path: Path) -> list[dict[str, Any]]:
         raise UsageError(f"{path} is empty: it must have a point on each line")
     parse = _from_json if first.lstrip().startswith("{") else _from_csv
     try:
-        return [point for point in parse(lines) if point]
+        points = [point for point in parse(lines) if point]
     except _WrongLine as error:
         raise UsageError(f"{path}, line {error.number}: {error}") from None
+    if not points:
+        raise UsageError(f"{path} has no point: it must have one on each line, after any header")
+    return points
 
 
 class _WrongLine(ValueError):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from adbo.cli.output import DONE, print_error
+from adbo.cli.output import DONE, FAILED, print_error, print_lines, write_json
 from adbo.core.errors import UsageError
 from adbo.mirror.connection import storage_name
 from adbo.mirror.study import accessed, load_study, table_of
@@ -44,12 +44,12 @@ def predict_from(options: argparse.Namespace, storage: str) -> int:
     real = measured(columns, replay)
     workers = options.workers or default_workers(1 if real is None else real.workers)
     predictions = [predict(replay, w, options.trials, options.time) for w in workers]
-    if options.json is not None:
-        content = _json(study.study_name, storage_name(storage), real, predictions)
-        options.json.write_text(json.dumps(content, indent=2) + "\n")
+    content = _json(study.study_name, storage_name(storage), real, predictions)
+    is_done = write_json(options.json, content)
     if not options.quiet:
-        print("\n".join(_lines(study.study_name, replay, real, predictions, options)))
-    return DONE
+        lines = _lines(study.study_name, replay, real, predictions, options)
+        is_done &= print_lines(lines, sys.stdout)
+    return DONE if is_done else FAILED
 
 
 def _lines(

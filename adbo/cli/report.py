@@ -14,7 +14,7 @@ from typing import TextIO
 import optuna
 
 from adbo.cli.checks import STANDARD_OUTPUT
-from adbo.cli.output import DONE, print_error, print_lines, write_json
+from adbo.cli.output import DONE, FAILED, print_error, print_lines, write_json
 from adbo.core.errors import UsageError
 from adbo.core.limits import MOST_OBJECTIVES
 from adbo.mirror.connection import storage_name
@@ -34,8 +34,11 @@ def report(options: argparse.Namespace, storage: str) -> int:
 
         return watch(study, storage, options.html, options.watch)
     if options.csv is not None:
-        with _opened(options.csv) as file, accessed("read"):
-            write_table(file, table_of(study))
+        try:
+            with _opened(options.csv) as file, accessed("read"):
+                write_table(file, table_of(study))
+        except OSError as error:
+            raise UsageError(f"cannot write {options.csv}: {error.strerror}") from None
     is_summarized = _is_summarized(study, options)
     summary = None
     if options.html is not None:
@@ -46,9 +49,10 @@ def report(options: argparse.Namespace, storage: str) -> int:
         with accessed("read"):
             summary = summarize_study(study, storage_name(storage))
     if summary is not None:
-        write_json(options.json, summary)
+        is_done = write_json(options.json, summary.to_json())
         if options.csv != STANDARD_OUTPUT:
-            print_lines(describe_study(summary), sys.stdout)
+            is_done &= print_lines(describe_study(summary), sys.stdout)
+        return DONE if is_done else FAILED
     return DONE
 
 

@@ -26,6 +26,7 @@ from adbo.objective.evaluate import Objective
 from adbo.objective.isolation import IsolatedObjective
 from adbo.objective.loading import is_working_directory, load, load_both
 from adbo.report.live import Quiet, Terminal
+from adbo.report.streams import is_terminal
 from adbo.report.text import common_failure, describe_run
 from adbo.report.watched import is_watched
 from adbo.run.ends import describe
@@ -140,17 +141,18 @@ def _optimize(
     on_exit = OnExit(options.on_exit)
 
     def on_error(summary: Summary) -> None:
-        write_json(options.json, summary)
-        on_exit.run(summary, options.json)
+        on_exit.run(summary, _written(summary, options.json))
 
     outcome = execute(objective, settings, ranks, reporter, on_error=on_error)
     status = _status(outcome)
     if outcome.is_owner:
         summary = _summary(outcome, status)
         if outcome.contradiction is None:
-            write_json(options.json, summary)
-            _print_end(outcome, summary, options)
-            on_exit.run(summary, options.json, outcome.reason)
+            path = _written(summary, options.json)
+            is_told = _print_end(outcome, summary, options)
+            if not is_told or path != options.json:
+                status = status or FAILED
+            on_exit.run(replace(summary, status=status), path, outcome.reason)
         else:
             print_error(outcome.contradiction)
             on_exit.run(summary)
@@ -177,14 +179,20 @@ def _summary(outcome: Outcome, status: int) -> Summary:
     return replace(outcome.summary, status=status, reason=reason)
 
 
-def _print_end(outcome: Outcome, summary: Summary, options: argparse.Namespace) -> None:
-    """Print the last lines of the run; on one rank."""
+def _written(summary: Summary, path: Path | None) -> Path | None:
+    """Write a summary; return the path, or None if that was not possible."""
+    return path if write_json(path, summary.to_json()) else None
+
+
+def _print_end(outcome: Outcome, summary: Summary, options: argparse.Namespace) -> bool:
+    """Print the last lines of the run, and return whether they could be; on one rank."""
+    is_told = True
     if not options.quiet:
         # Launchers read both streams through pipes and may swap them: if a person watches the live
         # line on standard error, the lines after it are written there, too.
-        piped = is_watched(sys.stderr) and not sys.stderr.isatty()
+        piped = is_watched(sys.stderr) and not is_terminal(sys.stderr)
         lines = describe_run(summary, outcome.reason)
-        print_lines(lines, sys.stderr if piped else sys.stdout)
+        is_told = print_lines(lines, sys.stderr if piped else sys.stdout)
     failure = _failure(outcome)
     if failure is not None:
         print_error(failure)
@@ -192,6 +200,7 @@ def _print_end(outcome: Outcome, summary: Summary, options: argparse.Namespace) 
         print_error(f"ranks {outcome.died} died")
     if outcome.missing:
         print_error(f"ranks {outcome.missing} did not answer")
+    return is_told
 
 
 def _failure(outcome: Outcome) -> str | None:

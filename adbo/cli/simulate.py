@@ -12,6 +12,7 @@ import optuna
 from adbo.cli.checks import simulation_storage, study_name
 from adbo.cli.output import DONE, FAILED, INTERRUPTED, print_error, print_lines, write_json
 from adbo.core.errors import one_line
+from adbo.interruption.exits import ENDED_BY, exit_forbidden
 from adbo.interruption.stopping import signals_ignored
 from adbo.mirror.connection import StudyError, storage_name
 from adbo.mirror.study import open_study, store
@@ -35,16 +36,19 @@ def run_simulation(options: argparse.Namespace, settings: SimulationSettings) ->
             study = open_study(storage, name, settings.direction, False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     live = is_watched(sys.stderr)
-    with SimulationBar(live=live, quiet=options.quiet) as bar:
+    with (
+        SimulationBar(live=live, quiet=options.quiet) as bar,
+        exit_forbidden(f"the simulation vanished: the objective {ENDED_BY}"),
+    ):
         simulation = simulate(objective, settings, bar.update)
     stored_in = "none" if storage is None else storage_name(storage)
+    status = DONE if study is None else _store(study, simulation)
     with signals_ignored():
         summary = simulation.summary(name, stored_in)
-        write_json(options.json, summary)
+        is_told = write_json(options.json, summary.to_json())
         if not options.quiet:
-            print_lines(describe_simulation(summary), sys.stdout)
-        status = _status(simulation)
-    return status if study is None else _store(study, simulation, status)
+            is_told &= print_lines(describe_simulation(summary), sys.stdout)
+        return _status(simulation) or status or (DONE if is_told else FAILED)
 
 
 def _status(simulation: Simulation) -> int:
@@ -59,8 +63,8 @@ def _status(simulation: Simulation) -> int:
     return INTERRUPTED if simulation.interrupted else DONE
 
 
-def _store(study: optuna.Study, simulation: Simulation, status: int) -> int:
-    """Store a simulation as if it had just ended; return the status, or that of an error."""
+def _store(study: optuna.Study, simulation: Simulation) -> int:
+    """Store a simulation as if it had just ended, and return the status."""
     try:
         store(study, simulation.history.evaluations(), time.time() - simulation.seconds)
     except StudyError as error:
@@ -69,4 +73,4 @@ def _store(study: optuna.Study, simulation: Simulation, status: int) -> int:
     except KeyboardInterrupt:
         print_error("interrupted while storing: the study is incomplete")
         return INTERRUPTED
-    return status
+    return DONE

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from mpi4py import MPI
 
 from adbo.comm.endpoint import Endpoint
-from adbo.core.errors import RankDied
+from adbo.core.errors import RankDied, UsageError
 
 T = TypeVar("T")
 
@@ -227,6 +227,8 @@ class MpiRanks:
 
     def __init__(self, comm: MPI.Intracomm | None = None) -> None:
         self._comm = MPI.COMM_WORLD if comm is None else comm
+        if not isinstance(self._comm, MPI.Intracomm):
+            raise UsageError(f"comm is {comm!r}: it must be an mpi4py communicator")
         self.rank = self._comm.Get_rank()
         self.size = self._comm.Get_size()
 

@@ -30,7 +30,7 @@ def is_allowed(predicate: Predicate, params: Mapping[str, Any]) -> bool:
         return bool(predicate(dict(params)))
     except KeyError:
         return True
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NotAllowedError(
             f"the function that says what is allowed raised {type(error).__name__}: {error}"
         ) from error

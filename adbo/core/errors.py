@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 
+#: Characters of the text of an error that are shown and stored.
+_LONGEST = 2000
+
 
 class UsageError(ValueError):
     """Wrong usage; the message is one line that says what is wrong and what would be right."""
@@ -34,8 +37,9 @@ def signal_name(number: int) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the text of an error on one line, empty if it has none."""
+    """Return the text of an error on one line, shortened if it is long; empty if it has none."""
     try:
-        return " ".join(str(error).split())
+        text = " ".join(str(error).split())
     except Exception:  # the __str__ of a user's exception may itself raise
         return ""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."

@@ -7,8 +7,9 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -64,6 +65,8 @@ def directions_of(direction: str | Sequence[str]) -> tuple[str, ...]:
     UsageError
         If there is none or too many, or one of them is neither of the two.
     """
+    if not isinstance(direction, (str, Sequence)):
+        direction = [direction]  # it is wrong: neither of the two
     directions = (direction,) if isinstance(direction, str) else tuple(direction)
     for one in directions:
         if one not in DIRECTIONS:
@@ -87,20 +90,30 @@ def one_or_several(direction: str, directions: Sequence[str] | None) -> str | Se
     Raises
     ------
     UsageError
-        If both are given, or the directions are one text.
+        If both are given, or the directions are no list.
     """
     if directions is None:
         return direction
     if direction != "minimize":
         raise UsageError("direction and directions are given: use one of them")
-    if isinstance(directions, str):
+    if isinstance(directions, str) or not isinstance(directions, Sequence):
         raise UsageError(f"directions is {directions!r}: it must be a list of directions")
     return tuple(directions)
 
 
+def is_integer(value: object, least: int) -> bool:
+    """Return whether a value is an integer, at least so large, and not a boolean."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a finite number, and not a boolean."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def check_kappa(kappa: float) -> None:
     """Raise UsageError, a ValueError, unless kappa is a finite non-negative number."""
-    if not 0 <= kappa < math.inf:
+    if not is_number(kappa) or kappa < 0:
         raise UsageError(f"kappa is {kappa!r}: it must be a finite non-negative number")
 
 
@@ -110,7 +123,7 @@ def check_halving(reduction_factor: int, min_resource: int) -> None:
         ("reduction factor", reduction_factor, 2),
         ("min resource", min_resource, 1),
     ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if not is_integer(value, least):
             raise UsageError(f"{name} is {value!r}: it must be an integer of at least {least}")
 
 
@@ -119,7 +132,7 @@ def check_strategies(names: Sequence[str] | None) -> None:
     known = ", ".join(STRATEGIES)
     if names is None:
         return
-    if isinstance(names, str) or not names:
+    if isinstance(names, str) or not isinstance(names, Collection) or not names:
         raise UsageError(f"strategies is {names!r}: it must be a list with some of {known}")
     for name in names:
         if name not in STRATEGIES:
@@ -147,8 +160,8 @@ def check_not_in_memory(url: str) -> None:
 
 def check_trial_timeout(seconds: float | None) -> None:
     """Raise UsageError unless the time limit of an evaluation is a positive number, or None."""
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise UsageError(f"trial timeout is {seconds}: it must be a positive number of seconds")
+    if seconds is not None and not (is_number(seconds) and seconds > 0):
+        raise UsageError(f"trial timeout is {seconds!r}: it must be a positive number of seconds")
 
 
 def default_study_name(objective_name: str) -> str:
@@ -195,17 +208,25 @@ class Settings:
 
     def __post_init__(self) -> None:
         directions_of(self.direction)
-        if self.n_trials is not None and self.n_trials < 1:
-            raise UsageError(f"trials is {self.n_trials}: it must be a positive integer")
-        if self.timeout is not None and not 0 < self.timeout <= threading.TIMEOUT_MAX:
-            raise UsageError(f"timeout is {self.timeout}: it must be a positive number of seconds")
+        if self.n_trials is not None and not is_integer(self.n_trials, 1):
+            raise UsageError(f"trials is {self.n_trials!r}: it must be a positive integer")
+        if self.timeout is not None and not (
+            is_number(self.timeout) and 0 < self.timeout <= threading.TIMEOUT_MAX
+        ):
+            raise UsageError(
+                f"timeout is {self.timeout!r}: it must be a positive number of seconds"
+            )
         check_kappa(self.kappa)
-        if self.retries < 0:
-            raise UsageError(f"retries is {self.retries}: it must be a non-negative integer")
-        if self.seed is not None and self.seed < 0:
-            raise UsageError(f"seed is {self.seed}: it must be a non-negative integer")
-        if not self.study_name:
-            raise UsageError("the study name is empty: it must have at least one character")
+        for name, number in (("retries", self.retries), ("seed", self.seed)):
+            if number is not None and not is_integer(number, 0):
+                raise UsageError(f"{name} is {number!r}: it must be a non-negative integer")
+        if not _is_name(self.study_name):
+            raise UsageError(
+                f"study name is {self.study_name!r}: it must be a text of at least one character"
+            )
+        if isinstance(self.storage, str) and not self.storage:
+            raise UsageError("storage is '': it must be a database URL, or in Python None")
+        self._check_functions()
         check_strategies(self.strategies)
         self._check_pruner()
         self._check_ends()
@@ -222,8 +243,15 @@ class Settings:
         ends = (self.n_trials, self.timeout, self.walltime, self.target, self.patience)
         return any(end is not None for end in ends)
 
+    def _check_functions(self) -> None:
+        if not isinstance(self.callbacks, Sequence) or not all(map(callable, self.callbacks)):
+            raise UsageError(f"callbacks is {self.callbacks!r}: it must be a list of functions")
+        if self.allowed is not None and not callable(self.allowed):
+            raise UsageError(f"allowed is {self.allowed!r}: it must be a function")
+
     def _check_pruner(self) -> None:
-        if self.pruner not in PRUNERS and not callable(getattr(self.pruner, "prune", None)):
+        has_prune = callable(getattr(self.pruner, "prune", None))
+        if self.pruner not in PRUNERS and (not has_prune or isinstance(self.pruner, type)):
             raise UsageError(
                 f"pruner is {self.pruner!r}: it must be halving, none, or in Python a pruner of"
                 " Optuna"
@@ -237,15 +265,27 @@ class Settings:
                     f"{name} is {end}: it needs one objective, but there are"
                     f" {len(self.directions)} directions"
                 )
-        if self.target is not None and not math.isfinite(self.target):
-            raise UsageError(f"target is {self.target}: it must be a finite number")
+        if self.target is not None and not is_number(self.target):
+            raise UsageError(f"target is {self.target!r}: it must be a finite number")
         for name, number in (("patience", self.patience), ("max failures", self.max_failures)):
-            if number is not None and number < 1:
-                raise UsageError(f"{name} is {number}: it must be a positive integer")
+            if number is not None and not is_integer(number, 1):
+                raise UsageError(f"{name} is {number!r}: it must be a positive integer")
+
+
+def _is_name(name: object) -> bool:
+    """Return whether a database can hold a name: a text, which is not empty, of whole characters.
+
+    Bytes of the command line that are no characters are surrogates in Python.
+    """
+    if not isinstance(name, str) or not name:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _check_points(points: Sequence[Mapping[str, Any]]) -> None:
     """Raise UsageError unless these are dictionaries of values that a database can hold."""
+    if not isinstance(points, Sequence):
+        raise UsageError(f"enqueue is {points!r}: it must be a list of dictionaries")
     for number, point in enumerate(points):
         if not isinstance(point, Mapping) or not all(isinstance(name, str) for name in point):
             raise UsageError(

@@ -250,7 +250,8 @@ def contradiction(name: str, old: BaseDistribution, new: BaseDistribution) -> st
     """Return one line about a definition that is incompatible with that of the study."""
     return (
         f"parameter {name!r}: the objective asks for {_shortened(new)},"
-        f" the study has {_shortened(old)}"
+        f" the study has {_shortened(old)}: use another --study-name, or the objective of the"
+        " study"
     )
 
 

@@ -70,7 +70,8 @@ class Summary:
         Fraction of the workers' time that was spent on evaluations that finished; for a stored
         study, of the time from the first start to the last result of each job.
     utilization_attainable
-        The utilization of a simulation if asking and telling took no time.
+        The utilization of a simulation if asking and telling took no time; None if evaluations
+        were pruned.
     ask_seconds_median
         Median of the seconds that an ask took; NaN, null in JSON, if nothing was asked.
     news_age_seconds

@@ -80,8 +80,8 @@ def open_study(
         except optuna.exceptions.DuplicatedStudyError:
             if not resume:
                 raise StudyError(
-                    f"there is a study {name!r} in {storage_name(storage)} already: continue it"
-                    " with --resume, or choose another --study-name"
+                    f"there is a study {name!r} in {storage_name(storage)} already: choose another"
+                    " --study-name, or continue it with run --resume"
                 ) from None
         study = optuna.load_study(storage=opened, study_name=name)
     _check_direction(study, direction)

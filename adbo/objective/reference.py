@@ -10,8 +10,8 @@ from adbo.core.errors import UsageError
 
 def is_test_function(text: str) -> bool:
     """Return whether the text can only name a test function."""
-    source, colon, _ = text.rpartition(":")
-    return not is_study_file(text) and (not colon or source in NAMES)
+    source = text.rpartition(":")[0]
+    return not is_study_file(text) and (not source or source in NAMES)
 
 
 def is_study_file(text: str) -> bool:

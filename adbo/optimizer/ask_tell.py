@@ -18,7 +18,7 @@ from adbo.core.evaluation import MORE_VALUES, Batch, Extras, Layout
 from adbo.core.history import History
 from adbo.core.intermediate_values import MAX_STEP
 from adbo.core.settings import KAPPA, check_kappa, one_or_several, signs_of
-from adbo.core.space import FloatArray, SearchSpace
+from adbo.core.space import FloatArray, SearchSpace, check_bounds
 from adbo.optimizer.ask import propose
 from adbo.optimizer.asked import Asked
 from adbo.optimizer.recommend import recommend
@@ -56,6 +56,10 @@ class Optimizer:
     ValueError
         If a direction is neither of the two, kappa is negative or not finite, or a strategy is
         unknown.
+    TypeError
+        If a value of the space is no distribution of Optuna.
+    OverflowError
+        If a bound of a parameter is not finite.
 
     Examples
     --------
@@ -82,6 +86,10 @@ class Optimizer:
     ) -> None:
         signs = signs_of(one_or_several(direction, directions))
         check_kappa(kappa)
+        for name, distribution in space.items():
+            if not isinstance(distribution, BaseDistribution):
+                raise TypeError(f"space[{name!r}] is {distribution!r}: it must be a distribution")
+            check_bounds(name, distribution)
         self.history = History(signs, SearchSpace(space))
         self._layout = Layout(dict(space), len(signs))
         self._kappa = kappa
@@ -169,10 +177,9 @@ class Optimizer:
         numbers = [self._numbers(value) for value in values]
         if len(rows) != len(numbers):
             raise ValueError(f"{len(rows)} params but {len(numbers)} values")
-        if constraints is not None and len(constraints) != len(rows):
-            raise ValueError(f"{len(rows)} params but {len(constraints)} constraints")
-        if rows:
-            self.tell_array(np.array(rows), np.array(numbers), constraints)
+        if rows or constraints:
+            shape = len(rows), len(self.history.space)
+            self.tell_array(np.reshape(rows, shape), np.array(numbers), constraints)
 
     def _row(self, params: Mapping[str, Any]) -> FloatArray:
         """Return Optuna's internal values of parameters, ``(d,)``."""
@@ -215,6 +222,8 @@ class Optimizer:
         expected = (len(values), len(self.history.space))
         if np.shape(internal) != expected:
             raise ValueError(f"internal has the shape {np.shape(internal)}, not {expected}")
+        if constraints is not None and len(constraints) != len(values):
+            raise ValueError(f"{len(values)} values but {len(constraints)} constraints")
         extras = {
             i: Extras(system_attrs=_constraints(of_row))
             for i, of_row in enumerate(constraints or ())
@@ -311,7 +320,10 @@ def _number(given: float, what: str) -> float:
 def _constraints(given: Mapping[str, float] | None) -> dict[str, float]:
     """Return constraints as the system attributes of a trial."""
     constraints = _as_mapping(given or {}, "constraints", "names to numbers")
-    checked = {name: _number(value, f"constraint {name!r}") for name, value in constraints.items()}
+    checked = {str(name): _number(of, f"constraint {name!r}") for name, of in constraints.items()}
+    for name, number in checked.items():
+        if math.isnan(number):  # nobody knows whether it is satisfied
+            raise ValueError(f"constraint {name!r} is NaN: it must be a number")
     return as_system_attrs(checked)
 
 

@@ -6,6 +6,8 @@ import os
 import re
 from typing import TextIO
 
+from adbo.report.streams import is_terminal
+
 _GREEN, _BOLD, _END = "\033[32m", "\033[1m", "\033[0m"
 
 #: The label with which a line may begin.
@@ -15,7 +17,7 @@ _LABEL = re.compile(r"[a-z ]+:")
 def is_coloured(stream: TextIO) -> bool:
     """Return whether a stream is a terminal with colours, and its user has not said NO_COLOR."""
     is_dumb = os.environ.get("TERM", "dumb") == "dumb"
-    return stream.isatty() and not is_dumb and not os.environ.get("NO_COLOR")
+    return is_terminal(stream) and not is_dumb and not os.environ.get("NO_COLOR")
 
 
 def with_colours(lines: list[str], stream: TextIO) -> list[str]:

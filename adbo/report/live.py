@@ -15,6 +15,7 @@ from tqdm import tqdm
 from adbo.core.history import History
 from adbo.core.settings import Settings
 from adbo.report.colour import green_until_comma, is_coloured
+from adbo.report.streams import write
 from adbo.report.text import fail_reason
 from adbo.report.watched import has_width
 
@@ -74,7 +75,7 @@ class Quiet:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        print(f"adbo: {text}", file=self._stream, flush=True)
+        write(f"adbo: {text}", self._stream)
 
     def end(self) -> None:
         """Do nothing."""
@@ -133,8 +134,8 @@ class Terminal:
     def say(self, text: str) -> None:
         """Print one line."""
         if self._bar is None:
-            print(f"adbo: {text}", file=self._stream, flush=True)
-        else:
+            write(f"adbo: {text}", self._stream)
+        elif not self._stream.closed:
             tqdm.write(f"adbo: {text}", file=self._stream)
 
     def end(self) -> None:
@@ -293,10 +294,8 @@ class SimulationBar:
             return
         self._next_line += _LINE_INTERVAL
         value = "" if best is None else f", best {best:.6g}"
-        print(
-            f"adbo: {time.strftime('%H:%M:%S')}  {min(fraction, 1.0):.0%} done{value}",
-            file=sys.stderr,
-            flush=True,
+        write(
+            f"adbo: {time.strftime('%H:%M:%S')}  {min(fraction, 1.0):.0%} done{value}", sys.stderr
         )
 
     def __exit__(self, *_: object) -> None:

@@ -80,6 +80,11 @@ def describe_study(summary: Summary) -> list[str]:
     )
 
 
+def _of_attainable(summary: Summary) -> str:
+    attainable = summary.utilization_attainable
+    return "" if attainable is None else f" of {attainable:.1%}"
+
+
 def describe_simulation(summary: Summary) -> list[str]:
     """Return the last lines of a simulation."""
     return _aligned(
@@ -89,8 +94,8 @@ def describe_simulation(summary: Summary) -> list[str]:
                 "simulated",
                 f"{summary.n_finished} evaluations ({_counts(summary)}) on {summary.n_workers}"
                 f" virtual workers in {summary.wall_seconds:.0f} virtual seconds by"
-                f" {summary.method}, utilization {summary.utilization:.1%} of"
-                f" {summary.utilization_attainable:.1%}",
+                f" {summary.method}, utilization {summary.utilization:.1%}"
+                f"{_of_attainable(summary)}",
             ),
             *_of_news(summary),
             *_of_the_model(summary),

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TextIO
 
+from adbo.report.streams import is_terminal
+
 #: Number of ancestors of a rank that are searched for the launcher: the launcher itself, its proxy
 #: or daemon, and shells in between.
 _GENERATIONS = 4
@@ -19,7 +21,7 @@ def is_watched(stream: TextIO) -> bool:
     That is so if the stream is a terminal. Launchers give ranks pipes and forward their output, so
     it is also so if the standard error of a launcher among the ancestors is a terminal.
     """
-    if stream.isatty():
+    if is_terminal(stream):
         return True
     process = os.getppid()
     for _ in range(_GENERATIONS):

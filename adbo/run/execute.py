@@ -206,7 +206,7 @@ def execute(
         sorted(transport.failed),
         sorted(transport.failed - transport.farewells.keys()),
         owner.is_owner,
-        _remedy(rank.contradiction, len(owner.contradicting)),
+        _with_refused(rank.contradiction, len(owner.contradicting)),
         owner.rescued,
         rank.callback_error,
     )
@@ -223,12 +223,11 @@ def _warn_of_locks(storage: str, reporter: Reporter) -> None:
         )
 
 
-def _remedy(contradiction: str | None, n_refused: int) -> str | None:
-    """Return the line about a contradiction with what to do, and with what was not stored."""
-    if contradiction is None:
-        return None
-    left_out = f"; {n_refused} evaluations that contradict it are not stored" if n_refused else ""
-    return f"{contradiction}: use another --study-name, or the objective of the study{left_out}"
+def _with_refused(contradiction: str | None, n_refused: int) -> str | None:
+    """Return the line about a contradiction, with what was not stored."""
+    if contradiction is None or not n_refused:
+        return contradiction
+    return f"{contradiction}; {n_refused} evaluations that contradict it are not stored"
 
 
 def _start(

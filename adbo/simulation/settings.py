@@ -48,6 +48,10 @@ METHOD_NAMES = (
 )
 
 
+#: The fields whose options have other names.
+_OPTIONS = {"n_trials": "trials", "seconds": "time"}
+
+
 @dataclass(frozen=True)
 class SimulationSettings:
     """The choices of a simulation.
@@ -152,7 +156,8 @@ class SimulationSettings:
         """Raise UsageError for the first field that is not fine, saying what would be right."""
         for name, (fine, right) in checks.items():
             if not fine:
-                raise UsageError(f"{name} is {getattr(self, name)!r}: it must be {right}")
+                option = _OPTIONS.get(name, name).replace("_", " ")
+                raise UsageError(f"{option} is {getattr(self, name)!r}: it must be {right}")
 
     @property
     def machine(self) -> Machine:

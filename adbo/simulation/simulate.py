@@ -102,7 +102,8 @@ class Simulation:
     def attainable(self) -> float:
         """The utilization of the same durations if asking and telling were free.
 
-        A manager counts as a worker; pruned evaluations count with their full durations.
+        A manager counts as a worker. Pruned evaluations count with their full durations, so that
+        halving can exceed it.
         """
         machine = self.settings.machine
         busy = sum(
@@ -160,7 +161,7 @@ class Simulation:
             n_workers=settings.workers,
             wall_seconds=self.seconds,
             utilization=self.utilization if len(history) else 0.0,
-            utilization_attainable=self.attainable if len(history) else 0.0,
+            utilization_attainable=None if n_pruned else self.attainable if len(history) else 0.0,
             ask_seconds_median=float(np.median(self.ask_seconds)) if len(history) else math.nan,
             news_age_seconds=self.news_ages,
             evaluations_per_rank=np.bincount(

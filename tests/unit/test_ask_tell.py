@@ -267,9 +267,22 @@ class TestTell:
             ({"constraints": {"c": None}}, "constraint 'c' must be a number, not NoneType"),
             ({"reports": [3.0, 2.0]}, "reports must be a mapping of steps to numbers, not list"),
             ({"reports": {1: "2"}}, "the report at step 1 must be a number, not str"),
+            ({"params": "x"}, "params must be a mapping of names to values, not str"),
         ):
             with pytest.raises(TypeError, match=message):
                 optimizer.tell(**{"params": point, "value": 1.0, **wrong})
+        with pytest.raises(ValueError, match="constraint 'c' is NaN: it must be a number"):
+            optimizer.tell(point, 1.0, {"c": math.nan})
+        for constraints in ([{"c": 1.0}], [{"c": 1.0}] * 3):
+            with pytest.raises(ValueError, match=f"2 values but {len(constraints)} constraints"):
+                optimizer.tell_array(np.zeros((2, 2)), np.zeros(2), constraints)
+            with pytest.raises(ValueError, match=f"2 values but {len(constraints)} constraints"):
+                optimizer.tell_many([point] * 2, [1.0, 2.0], constraints)
+        assert not len(optimizer.history)
+        with pytest.raises(TypeError, match="it must be a distribution"):
+            Optimizer({"x": (0, 1)})
+        with pytest.raises(OverflowError, match="they must be finite"):
+            Optimizer({"x": FloatDistribution(0, math.inf)})
         for step in (0.5, -1, "1", 2**63):
             with pytest.raises(
                 ValueError, match=f"step {step!r} of the reports must be an integer"

@@ -45,7 +45,7 @@ ARGUMENTS: list[tuple[list[str], str]] = [
     (["run", "ackley", "--timeout", "-1"], "it must be a positive number of seconds"),
     (["run", "ackley", "--kappa", "nan"], "it must be a finite non-negative number"),
     (["run", "ackley", "--seed", "-3"], "seed is -3: it must be a non-negative integer"),
-    (["run", "ackley", "--study-name", ""], "the study name is empty"),
+    (["run", "ackley", "--study-name", ""], "study name is ''"),
     (["run", "ackley", "--direction", "down"], "invalid choice: 'down'"),
     (["run", "ackley", "--ranks-per-trial", "0"], "'0' is not a positive integer"),
     (["run", "ackley", "--ranks-per-trial", "2"], "it must divide the number of ranks, 1"),

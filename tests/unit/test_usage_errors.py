@@ -28,6 +28,20 @@ BAD_INPUT = {
     "empty command": ["run", "ackley", "--on-exit", ""],
     "no file of points": ["run", "ackley", "--enqueue", "nowhere.csv"],
     "wrong file of points": ["run", "ackley", "--enqueue", "bad.csv"],
+    "file without points": ["run", "ackley", "--enqueue", "list.json"],
+    "no file name": ["run", ":objective"],
+    "no storage": ["run", "ackley", "--storage", ""],
+    "name that is no text": ["run", "ackley", "--study-name", "\udcff"],
+    "full disk": ["report", "--study-name", "exists", "--csv", "/dev/full"],
+    "one file for two": ["report", "--csv", "a", "--html", "a"],
+    "program of two objectives": [
+        "run", "program.toml", "--direction", "minimize", "--direction", "minimize",
+    ],
+    "no name of a variable": ["run", "variable.toml"],
+    "simulated study exists": [
+        "simulate", "ackley", "--workers", "2", "--trials", "4", "--study-name", "exists",
+        "--storage", "sqlite:///adbo.db",
+    ],
     "unwritable table": ["report", "--csv", "no/dir/trials.csv"],
     "no such problem": ["run", "akley"],
     "bad dimension": ["run", "ackley:0"],
@@ -62,6 +76,10 @@ def test_bad_input_is_one_line_and_status_2(
     monkeypatch.delenv("DATABASE_URL", raising=False)
     (tmp_path / "bad.py").write_text("number = 3\n")
     (tmp_path / "bad.csv").write_text("x0,x0\n")
+    (tmp_path / "list.json").write_text("[1, 2]\n")
+    program = 'command = "true {x}"\nparameters.x = {kind = "float", low = 0, high = 1}\n'
+    (tmp_path / "program.toml").write_text(program)
+    (tmp_path / "variable.toml").write_text(f'{program}environment."A=B" = "1"\n')
     (tmp_path / "broken.py").write_text("import no_such_module\n")
     (tmp_path / "syntax.py").write_text("def objective(trial:\n")
     storage = f"sqlite:///{tmp_path}/adbo.db"

@@ -108,9 +108,7 @@ def read_study_file(name: str) -> StudyFile:
     files = read_input_files(top.table("files"), path.parent, texts)
     links = read_links(top, path.parent, {file.target for file in files})
     made = {file.target for file in files} | {link.name for link in links}
-    environment = {
-        key: texts.parse(table, key) for table in [top.table("environment")] for key in table.data
-    }
+    environment = _environment(top.table("environment"), texts)
     attributes = top.table("attributes")
     for key in attributes.data:
         if key.startswith("adbo:"):
@@ -152,6 +150,13 @@ def _load(name: str) -> dict[str, object]:
         raise UsageError(f"{name}: is not text in UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name}: {error}") from None
+
+
+def _environment(table: Table, texts: Texts) -> dict[str, Text]:
+    for name in table.data:
+        if not name or "=" in name or "\0" in name:
+            table.fail(name, "this cannot be the name of an environment variable")
+    return {name: texts.parse(table, name) for name in table.data}
 
 
 def _stdin(top: Table, made: set[str]) -> str | None:
