@@ -203,7 +203,9 @@ APPENDED: Mapping[str, str] = {
     "messaging_overlay": "messaging.py",
     "random_deaths": "random_deaths.py",
     "real_best": "real_best.py",
+    "several_gp": "several.py",
     "several_scaling": "several_scaling.py",
+    "several_tuning": "several.py",
 }
 
 

@@ -246,12 +246,15 @@ def are_compatible(old: BaseDistribution, new: BaseDistribution) -> bool:
     return True
 
 
+#: What to do about a contradiction.
+REMEDY = "use another --study-name, or the objective of the study"
+
+
 def contradiction(name: str, old: BaseDistribution, new: BaseDistribution) -> str:
     """Return one line about a definition that is incompatible with that of the study."""
     return (
         f"parameter {name!r}: the objective asks for {_shortened(new)},"
-        f" the study has {_shortened(old)}: use another --study-name, or the objective of the"
-        " study"
+        f" the study has {_shortened(old)}"
     )
 
 

@@ -17,7 +17,7 @@ from adbo.core.enqueued import OWN, Enqueued
 from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
 from adbo.core.optuna_trials import trial_of
-from adbo.core.space import are_compatible, check_bounds, contradiction
+from adbo.core.space import REMEDY, are_compatible, check_bounds, contradiction
 from adbo.objective.halving import HalvingPruner
 from adbo.objective.proposal import Point, ProposalSampler
 from adbo.objective.rank_storage import RankStorage, RunningTrial
@@ -76,7 +76,7 @@ class Trial(optuna.trial.Trial):
             return super()._suggest(name, distribution)
         if not are_compatible(known, distribution) and name not in self.distributions:
             reason = contradiction(name, known, distribution)
-            self.contradiction = self.contradiction or reason
+            self.contradiction = self.contradiction or f"{reason}: {REMEDY}"
             raise ValueError(reason)
         if isinstance(known, CategoricalDistribution) and are_compatible(known, distribution):
             assert isinstance(distribution, CategoricalDistribution)

@@ -21,6 +21,7 @@ from adbo.core.enqueued import OWN
 from adbo.core.evaluation import Batch, Evaluation, to_batch
 from adbo.core.history import History
 from adbo.core.rungs import Report
+from adbo.core.space import REMEDY
 from adbo.core.wire import report
 from adbo.interruption.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.mirror.owner import MirrorOwner
@@ -299,7 +300,8 @@ class Rank:
         if self._is_lowest:
             self._owner.take_over()
         for text in self._history.space.contradictions[self._n_old_contradictions :]:
-            self._contradict(text)  # two ranks, or jobs, met a new parameter at the same time
+            # Two ranks, or jobs, met a new parameter at the same time.
+            self._contradict(f"{text}: {REMEDY}")
         # A rank that was told to stop tells the others by its farewell.
         for farewell in self._transport.farewells.values():
             if farewell["contradiction"] is not None:

@@ -212,7 +212,8 @@ def test_durations_for_which_no_clock_is_made(text):
     ],
 )
 def test_settings_that_make_no_sense(name, value):
-    with pytest.raises(UsageError, match=f"^{name} is .*: it must be "):
+    option = {"n_trials": "trials", "seconds": "time"}.get(name, name).replace("_", " ")
+    with pytest.raises(UsageError, match=f"^{option} is .*: it must be "):
         SimulationSettings(**{"workers": 2, "n_trials": 1, name: value})
 
 

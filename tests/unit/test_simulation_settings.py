@@ -26,8 +26,8 @@ def test_the_managed_methods_are_those_with_a_manager() -> None:
         (["--jobs", "3"], "jobs is 3: it must be a divisor of the number of workers, 8"),
         (["--jobs", "16"], "jobs is 16: it must be a divisor of the number of workers, 8"),
         (["--jobs", "0"], "jobs is 0: it must be a positive integer"),
-        (["--job-latency", "nan"], "job_latency is nan: it must be a non-negative number of"),
-        (["--latency", "3", "--jobs", "2"], "job_latency is 1.0: it must be at least the latency"),
+        (["--job-latency", "nan"], "job latency is nan: it must be a non-negative number of"),
+        (["--latency", "3", "--jobs", "2"], "job latency is 1.0: it must be at least the latency"),
     ],
 )
 def test_jobs_that_make_no_sense(

@@ -51,7 +51,7 @@ def test_others_may_create_the_tables_at_the_same_time(tmp_path: Path, attempt: 
 def test_an_existing_study_needs_resume(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     open_study(url, "s", "maximize", resume=True)  # a missing one is created
-    with pytest.raises(StudyError, match="continue it with --resume, or choose another"):
+    with pytest.raises(StudyError, match="choose another --study-name, or continue it with"):
         open_study(url, "s", "maximize", resume=False)
     assert read_evaluations(open_study(url, "s", "maximize", resume=True)) == []
     with pytest.raises(StudyError, match="has direction maximize, not minimize"):
