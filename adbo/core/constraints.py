@@ -8,7 +8,8 @@ Notation: ``m`` evaluations, ``c`` constraints.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,26 @@ _KEY, _PREFIX = "constraints", "constraints:"
 
 
 def constraints_of(system_attrs: Mapping[str, Any]) -> dict[str, float]:
-    """Return the constraints of a trial by name; those of a list have their numbers as names."""
+    """Return the constraints of a trial by name; those of a list have their numbers as names.
+
+    What is no number, which other programs may have stored, counts as violated.
+    """
     if not system_attrs:
         return {}
     listed = system_attrs.get(_KEY) or ()
-    constraints = {str(number): float(value) for number, value in enumerate(listed)}
+    listed = listed if isinstance(listed, Sequence) else [listed]
+    constraints = {str(number): _number(value) for number, value in enumerate(listed)}
     for key, value in system_attrs.items():
         if key.startswith(_PREFIX):
-            constraints[key.removeprefix(_PREFIX)] = float(value)
+            constraints[key.removeprefix(_PREFIX)] = _number(value)
     return constraints
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.inf
 
 
 def as_system_attrs(constraints: Mapping[str, float]) -> dict[str, float]:

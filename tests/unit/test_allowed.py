@@ -156,6 +156,9 @@ def fits(params):
 def nothing(params):
     return False
 
+def leaves(params):
+    raise SystemExit(3)
+
 def breaks(params):
     return params["x"] + params["y"] <= limit
 """
@@ -190,6 +193,7 @@ def test_the_command_line(place: Path, more: tuple[str, ...]) -> None:
     [
         ("nothing", "none of 10,000 random points is allowed"),
         ("breaks", "the function that says what is allowed raised NameError"),
+        ("leaves", "the function that says what is allowed raised SystemExit: 3"),
         ("missing", "plan.py has no function 'missing'"),
     ],
 )
@@ -200,6 +204,7 @@ def test_mistakes_end_the_run_with_one_line(
     assert run.returncode == 2
     assert message in run.stderr
     assert "Traceback" not in run.stderr
+    assert "--study-name" not in run.stderr  # another study would not help
 
 
 def test_a_test_function_has_no_function_beside_it(place: Path) -> None:

@@ -165,3 +165,11 @@ def test_pruned_trials_are_learned_from() -> None:
         study.add_trial(trial)
     history = adbo.QUCBSampler(seed=0)._history(study)
     assert history.cost(slice(None)).tolist() == [1.0, 5.0, 3.0, 1.0]
+
+
+@pytest.mark.parametrize("n_before", [0, 3])
+def test_a_parameter_without_bounds_is_refused(n_before: int) -> None:
+    study = optuna.create_study(sampler=adbo.QUCBSampler(seed=0))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=n_before)
+    with pytest.raises(OverflowError, match="they must be finite numbers"):
+        study.optimize(lambda trial: trial.suggest_float("y", 0, np.inf), n_trials=1)
