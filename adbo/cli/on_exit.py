@@ -69,10 +69,16 @@ class OnExit:
 
 @contextlib.contextmanager
 def _file(summary: Summary) -> Iterator[Path]:
-    """Write the summary to a temporary file."""
-    with tempfile.NamedTemporaryFile(prefix="adbo-", suffix=".json") as file:
-        path = Path(file.name)
-        write_json(path, summary.to_json())
+    """Write the summary to a temporary file; if there is no room for one, it is an empty file."""
+    with contextlib.ExitStack() as stack:
+        path = Path(os.devnull)
+        try:
+            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="adbo-", suffix=".json"))
+        except OSError as error:
+            print_error(f"cannot write a summary for --on-exit: {error.strerror or error}")
+        else:
+            path = Path(file.name)
+            write_json(path, summary.to_json())
         yield path
 
 

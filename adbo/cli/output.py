@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from adbo.core.streams import write
 from adbo.report.colour import with_colours
-from adbo.report.streams import write
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -46,7 +46,7 @@ def print_lines(lines: list[str], stream: TextIO) -> bool:
     """
     problem = write("\n".join(with_colours(lines, stream)), stream)
     if problem is not None:
-        print_error(f"cannot write to standard output: {problem}")
+        print_error(f"cannot write the last lines: {problem}")
     return problem is None
 
 

@@ -18,6 +18,7 @@ from adbo.comm.launch import OF_NODE, find_ranks, use_node
 from adbo.comm.protocols import Ranks
 from adbo.core.errors import RankDied, UsageError
 from adbo.core.settings import Settings
+from adbo.core.streams import is_terminal
 from adbo.core.summary import Summary
 from adbo.interruption.exits import ENDED_BY, exit_forbidden
 from adbo.interruption.stopping import Interruption, StopReason
@@ -26,7 +27,6 @@ from adbo.objective.evaluate import Objective
 from adbo.objective.isolation import IsolatedObjective
 from adbo.objective.loading import is_working_directory, load, load_both
 from adbo.report.live import Quiet, Terminal
-from adbo.report.streams import is_terminal
 from adbo.report.text import common_failure, describe_run
 from adbo.report.watched import is_watched
 from adbo.run.ends import describe
@@ -146,20 +146,27 @@ def _optimize(
     outcome = execute(objective, settings, ranks, reporter, on_error=on_error)
     status = _status(outcome)
     if outcome.is_owner:
-        summary = _summary(outcome, status)
-        if outcome.contradiction is None:
-            path = _written(summary, options.json)
-            is_told = _print_end(outcome, summary, options)
-            if not is_told or path != options.json:
-                status = status or FAILED
-            on_exit.run(replace(summary, status=status), path, outcome.reason)
-        else:
-            print_error(outcome.contradiction)
-            on_exit.run(summary)
+        status = _report(outcome, status, options, on_exit)
         if outcome.missing:
             ranks.abort(status)
     if outcome.failed:
         ranks.depart(status)
+    return status
+
+
+def _report(outcome: Outcome, status: int, options: argparse.Namespace, on_exit: OnExit) -> int:
+    """Report how the run ended; return its status, which is a failure if that is not possible."""
+    summary = _summary(outcome, status)
+    if outcome.contradiction is not None:
+        print_error(outcome.contradiction)
+        on_exit.run(summary)
+        return status
+    if not _print_end(outcome, summary, options):
+        status = status or FAILED
+    path = _written(replace(summary, status=status), options.json)
+    if path != options.json:
+        status = status or FAILED
+    on_exit.run(replace(summary, status=status), path, outcome.reason)
     return status
 
 

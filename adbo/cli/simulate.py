@@ -27,7 +27,8 @@ from adbo.simulation.simulate import Simulation, simulate
 
 def run_simulation(options: argparse.Namespace, settings: SimulationSettings) -> int:
     """Run a simulation, store it if there is a storage, and return the exit status."""
-    objective = load(options.objective)
+    with exit_forbidden(f"the simulation vanished: the objective's file {ENDED_BY}"):
+        objective = load(options.objective)
     storage = simulation_storage(options)
     name = study_name(options)
     study = None

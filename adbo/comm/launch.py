@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from adbo.comm.environment import is_launched, size_hint
 from adbo.comm.in_process import SingleRank
 from adbo.core.errors import UsageError, one_line
+from adbo.core.streams import flush_all
 
 if TYPE_CHECKING:
     from adbo.comm.mpi import MpiRanks
@@ -67,8 +68,7 @@ def end_despite_threads(status: int) -> NoReturn:
         from adbo.comm.mpi import finalize
 
         finalize()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush_all()
     os._exit(status)
 
 

@@ -6,7 +6,6 @@ What is sent to whom, and when, is the affair of `adbo.comm.dissemination`.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from mpi4py import MPI
 
 from adbo.comm.endpoint import Endpoint
 from adbo.core.errors import RankDied, UsageError
+from adbo.core.streams import flush_all
 
 T = TypeVar("T")
 
@@ -334,6 +334,5 @@ class MpiRanks:
 
     def depart(self, status: int) -> None:
         """End this process without `MPI_Finalize`, which may wait forever for dead ranks."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush_all()
         os._exit(status)

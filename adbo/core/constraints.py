@@ -29,7 +29,8 @@ def constraints_of(system_attrs: Mapping[str, Any]) -> dict[str, float]:
     if not system_attrs:
         return {}
     listed = system_attrs.get(_KEY) or ()
-    listed = listed if isinstance(listed, Sequence) else [listed]
+    is_list = isinstance(listed, Sequence) and not isinstance(listed, str)
+    listed = listed if is_list else [listed]
     constraints = {str(number): _number(value) for number, value in enumerate(listed)}
     for key, value in system_attrs.items():
         if key.startswith(_PREFIX):
@@ -39,9 +40,10 @@ def constraints_of(system_attrs: Mapping[str, Any]) -> dict[str, float]:
 
 def _number(value: Any) -> float:
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         return math.inf
+    return math.inf if math.isnan(number) else number
 
 
 def as_system_attrs(constraints: Mapping[str, float]) -> dict[str, float]:

@@ -69,7 +69,7 @@ def directions_of(direction: str | Sequence[str]) -> tuple[str, ...]:
         direction = [direction]  # it is wrong: neither of the two
     directions = (direction,) if isinstance(direction, str) else tuple(direction)
     for one in directions:
-        if one not in DIRECTIONS:
+        if not isinstance(one, str) or one not in DIRECTIONS:
             raise UsageError(f"direction is {one!r}: it must be minimize or maximize")
     if not 1 <= len(directions) <= MOST_OBJECTIVES:
         raise UsageError(
@@ -108,7 +108,12 @@ def is_integer(value: object, least: int) -> bool:
 
 def is_number(value: object) -> bool:
     """Return whether a value is a finite number, and not a boolean."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def check_kappa(kappa: float) -> None:
@@ -132,7 +137,7 @@ def check_strategies(names: Sequence[str] | None) -> None:
     known = ", ".join(STRATEGIES)
     if names is None:
         return
-    if isinstance(names, str) or not isinstance(names, Collection) or not names:
+    if isinstance(names, str) or not isinstance(names, Collection) or len(names) == 0:
         raise UsageError(f"strategies is {names!r}: it must be a list with some of {known}")
     for name in names:
         if name not in STRATEGIES:
@@ -193,7 +198,7 @@ class Settings:
     resume: bool = False
     seed: int | None = None
     kappa: float = KAPPA
-    callbacks: Sequence[Callback] = ()
+    callbacks: Collection[Callback] = ()
     retries: int = 0
     target: float | None = None
     patience: int | None = None
@@ -244,14 +249,15 @@ class Settings:
         return any(end is not None for end in ends)
 
     def _check_functions(self) -> None:
-        if not isinstance(self.callbacks, Sequence) or not all(map(callable, self.callbacks)):
+        if not isinstance(self.callbacks, Collection) or not all(map(callable, self.callbacks)):
             raise UsageError(f"callbacks is {self.callbacks!r}: it must be a list of functions")
         if self.allowed is not None and not callable(self.allowed):
             raise UsageError(f"allowed is {self.allowed!r}: it must be a function")
 
     def _check_pruner(self) -> None:
         has_prune = callable(getattr(self.pruner, "prune", None))
-        if self.pruner not in PRUNERS and (not has_prune or isinstance(self.pruner, type)):
+        is_named = isinstance(self.pruner, str) and self.pruner in PRUNERS
+        if not is_named and (not has_prune or isinstance(self.pruner, type)):
             raise UsageError(
                 f"pruner is {self.pruner!r}: it must be halving, none, or in Python a pruner of"
                 " Optuna"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -145,10 +146,11 @@ class Optimizer:
         ------
         ValueError
             If a parameter is unknown or its value is outside its distribution, or there are not
-            as many values as directions; if a pruned evaluation has a value, or there are
-            reports of several objectives.
+            as many values as directions; if a constraint is NaN, a step is no integer of at least
+            0, a pruned evaluation has a value, or there are reports of several objectives.
         TypeError
-            If the parameters, constraints or reports are not mappings, or not of numbers.
+            If the parameters, constraints or reports are not mappings, or a constraint or report
+            is no number.
         """
         taken = _reports(reports)
         if (taken or pruned) and self.history.n_objectives > 1:
@@ -311,15 +313,16 @@ def _as_mapping(given: Mapping[Any, Any], argument: str, of: str) -> Mapping[Any
     return given
 
 
-def _number(given: float, what: str) -> float:
-    if not isinstance(given, Real):
-        raise TypeError(f"{what} must be a number, not {type(given).__name__}")
-    return float(given)
+def _number(given: Any, what: str) -> float:
+    if not isinstance(given, (str, bytes)):
+        with contextlib.suppress(TypeError, ValueError):
+            return float(given)
+    raise TypeError(f"{what} must be a number, not {type(given).__name__}")
 
 
 def _constraints(given: Mapping[str, float] | None) -> dict[str, float]:
     """Return constraints as the system attributes of a trial."""
-    constraints = _as_mapping(given or {}, "constraints", "names to numbers")
+    constraints = _as_mapping({} if given is None else given, "constraints", "names to numbers")
     checked = {str(name): _number(of, f"constraint {name!r}") for name, of in constraints.items()}
     for name, number in checked.items():
         if math.isnan(number):  # nobody knows whether it is satisfied
@@ -329,7 +332,7 @@ def _constraints(given: Mapping[str, float] | None) -> dict[str, float]:
 
 def _reports(given: Mapping[int, float] | None) -> dict[int, float]:
     """Return reports in the order of their steps."""
-    reports = _as_mapping(given or {}, "reports", "steps to numbers")
+    reports = _as_mapping({} if given is None else given, "reports", "steps to numbers")
     for step in reports:
         if not isinstance(step, Integral) or not 0 <= int(step) <= MAX_STEP:
             raise ValueError(f"step {step!r} of the reports must be an integer of at least 0")

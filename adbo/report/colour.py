@@ -6,7 +6,7 @@ import os
 import re
 from typing import TextIO
 
-from adbo.report.streams import is_terminal
+from adbo.core.streams import is_terminal
 
 _GREEN, _BOLD, _END = "\033[32m", "\033[1m", "\033[0m"
 

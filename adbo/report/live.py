@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -14,8 +15,8 @@ from tqdm import tqdm
 
 from adbo.core.history import History
 from adbo.core.settings import Settings
+from adbo.core.streams import write
 from adbo.report.colour import green_until_comma, is_coloured
-from adbo.report.streams import write
 from adbo.report.text import fail_reason
 from adbo.report.watched import has_width
 
@@ -28,6 +29,9 @@ _LINE_INTERVAL = 60.0
 
 #: Columns of the live line where the width of the terminal is unknown, as under a launcher.
 _WIDTH = 100
+
+#: A context of what is written by tqdm: a stream that is gone is no reason to end a run.
+_IF_POSSIBLE = contextlib.suppress(OSError, ValueError)
 
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt}{postfix}"
 _BAR_WITHOUT_END = "{n_fmt}{postfix}"
@@ -135,7 +139,8 @@ class Terminal:
         """Print one line."""
         if self._bar is None:
             write(f"adbo: {text}", self._stream)
-        elif not self._stream.closed:
+            return
+        with _IF_POSSIBLE:
             tqdm.write(f"adbo: {text}", file=self._stream)
 
     def end(self) -> None:
@@ -144,7 +149,8 @@ class Terminal:
         if self._thread.is_alive():
             self._thread.join()
         if self._bar is not None:
-            self._bar.close()
+            with _IF_POSSIBLE:
+                self._bar.close()
             self._bar = None
 
     def _refresh(self) -> None:
@@ -159,7 +165,8 @@ class Terminal:
                 failure_reported = True
                 self.say(f"an evaluation failed ({failure}); the run goes on")
             if self._bar is not None:
-                self._show(self._bar, meter.text(time.time()))
+                with _IF_POSSIBLE:
+                    self._show(self._bar, meter.text(time.time()))
             elif not over and time.monotonic() >= next_line:
                 next_line += self._line_seconds
                 self.say(_line(self._run, meter.text(time.time())))
@@ -281,6 +288,11 @@ class SimulationBar:
         if not self._live:
             self._print(fraction, best)
             return
+        with _IF_POSSIBLE:
+            self._show(fraction, best)
+
+    def _show(self, fraction: float, best: float | None) -> None:
+        """Update the live line."""
         if self._bar is None:
             # Not earlier: a simulation may fork at its start, and the bar has a thread.
             self._bar = tqdm(total=1.0, bar_format="{l_bar}{bar}| {remaining} left{postfix}")
@@ -300,4 +312,5 @@ class SimulationBar:
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
-            self._bar.close()
+            with _IF_POSSIBLE:
+                self._bar.close()

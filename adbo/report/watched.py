@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TextIO
 
-from adbo.report.streams import is_terminal
+from adbo.core.streams import is_terminal
 
 #: Number of ancestors of a rank that are searched for the launcher: the launcher itself, its proxy
 #: or daemon, and shells in between.

@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import statistics
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from adbo.core.job import Job, job_of
 from adbo.core.optuna_trials import FIXED_PARAMS
 from adbo.core.settings import Settings, signs_of
 from adbo.core.strategy_counts import strategies_of
+from adbo.core.streams import write
 from adbo.core.summary import Summary, best_of, counts_of
 from adbo.core.wire import Decoder, Encoder, message
 from adbo.interruption.stopping import Interruption, StopReason
@@ -183,7 +185,7 @@ def execute(
             missing = rank.finish()
         except BaseException as error:
             # A bug. The other ranks would wait for this one forever, so write what is known.
-            traceback.print_exc()
+            write(traceback.format_exc(), sys.stderr)
             owner.flush(mirror_settings.interrupted_patience)
             try:
                 summary = summarize(state, transport.farewells)

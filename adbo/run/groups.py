@@ -27,6 +27,7 @@ from adbo.comm.protocols import Channel
 from adbo.core.allowed import Predicate
 from adbo.core.evaluation import Batch
 from adbo.core.history import History
+from adbo.core.streams import write
 from adbo.interruption.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.objective.evaluate import Objective, describe_error
 from adbo.objective.proposal import Point, ProposalSampler
@@ -302,11 +303,10 @@ class _MemberKnowledge:
 
 def _give_up(channel: Channel) -> None:
     """Abort the job because the leader has not left the objective."""
-    print(
+    write(
         f"adbo: {process_name()} was interrupted, but the leader of its group did not stop: it"
         " waits in MPI, or computes; what was finished is kept",
-        file=sys.stderr,
-        flush=True,
+        sys.stderr,
     )
     channel.abort(_FAILED)
 

@@ -44,6 +44,7 @@ class Runs(NamedTuple):
 
 def pack(path: Path, trained: Sequence[Mapping[str, Any]]) -> None:
     """Add trainings to a compact file, in place of those of the same configurations."""
+    path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")  # as numpy does
     space = SearchSpace(dict(SPACE))
     values = np.array([space.encode(run["params"]) for run in trained])
     r2 = np.full((len(trained), N_EPOCHS), np.nan)

@@ -23,6 +23,8 @@ def test_there_and_back() -> None:
         (None, {}),
         ([1.0, "high"], {"0": 1.0, "1": math.inf}),
         ([None], {"0": math.inf}),
+        ([math.nan, "nan", 10**400], {"0": math.inf, "1": math.inf, "2": math.inf}),
+        ("12", {"0": 12.0}),
         (3.0, {"0": 3.0}),
         ({"a": 1}, {"0": math.inf}),
     ],

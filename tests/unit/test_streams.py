@@ -21,6 +21,16 @@ def closes(trial):
     sys.stderr.close()
     return f(trial)
 
+class Tee:
+    def write(self, text):
+        pass
+    def flush(self):
+        pass
+
+def replaces(trial):
+    sys.stdout, sys.stderr = Tee(), None
+    return f(trial)
+
 def removes(trial):
     shutil.rmtree("there", ignore_errors=True)
     return f(trial)
@@ -56,7 +66,7 @@ def _n_trials(place: Path) -> int:
 @pytest.mark.parametrize(
     ("redirection", "arguments", "status", "line"),
     [
-        ("> /dev/full", (), 1, "adbo: cannot write to standard output: No space left on device"),
+        ("> /dev/full", (), 1, "adbo: cannot write the last lines: No space left on device"),
         ("| true", (), 0, None),
         (">&-", (), 0, None),
         ("2>&-", (), 0, None),
@@ -79,7 +89,7 @@ def test_what_was_found_is_kept(
     assert (tmp_path / "ran").exists() == (words is RUN)
 
 
-@pytest.mark.parametrize("objective", ["closes", "removes"])
+@pytest.mark.parametrize("objective", ["closes", "replaces", "removes"])
 def test_what_an_objective_destroys_is_not_the_end(objective: str, tmp_path: Path) -> None:
     arguments = ["--json", "there/summary.json"] if objective == "removes" else []
     job = _adbo(tmp_path, "", *RUN, f"objectives.py:{objective}", *arguments)
