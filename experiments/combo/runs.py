@@ -66,7 +66,7 @@ def pack(path: Path, trained: Sequence[Mapping[str, Any]]) -> None:
     np.savez_compressed(
         path,
         units=runs.units.astype(np.float32),
-        r2=runs.r2.astype(np.float32),
+        r2=np.maximum(runs.r2, np.finfo(np.float32).min).astype(np.float32),
         seconds=runs.seconds.astype(np.float32),
         failed=runs.failed,
         source=runs.source,
