@@ -14,7 +14,7 @@ from collections.abc import Callable
 from importlib.resources import files
 
 import adbo
-from adbo.cli.output import DONE, FAILED, print_lines
+from adbo.cli.output import DONE, FAILED, print_text
 from adbo.core.errors import UsageError
 
 #: What the scripts have, and what the help says: nodes and ranks of each, seconds, pods.
@@ -47,8 +47,8 @@ Edits = list[tuple[str, str]]
 
 def jobscript(options: argparse.Namespace) -> int:
     """Print the script, and return the exit status; raise UsageError if an option is wrong."""
-    text = script(options)
-    return DONE if print_lines(text.splitlines(), sys.stdout) else FAILED
+    text = script(options).removesuffix("\n")
+    return DONE if print_text(text, sys.stdout) else FAILED
 
 
 def script(options: argparse.Namespace) -> str:

@@ -44,9 +44,14 @@ def print_lines(lines: list[str], stream: TextIO) -> bool:
     bool
         Whether they are written, or nobody reads them; otherwise a line says why not.
     """
-    problem = write("\n".join(with_colours(lines, stream)), stream)
+    return print_text("\n".join(with_colours(lines, stream)), stream)
+
+
+def print_text(text: str, stream: TextIO) -> bool:
+    """Print what a command has to say as it is; see `print_lines`."""
+    problem = write(text, stream)
     if problem is not None:
-        print_error(f"cannot write the last lines: {problem}")
+        print_error(f"cannot write the output: {problem}")
     return problem is None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adbo.cli.output import DONE, FAILED, print_error, print_lines, write_json
+from adbo.cli.output import DONE, FAILED, print_error, print_text, write_json
 from adbo.core.errors import UsageError
 from adbo.mirror.connection import storage_name
 from adbo.mirror.study import accessed, load_study, table_of
@@ -48,7 +48,7 @@ def predict_from(options: argparse.Namespace, storage: str) -> int:
     is_done = write_json(options.json, content)
     if not options.quiet:
         lines = _lines(study.study_name, replay, real, predictions, options)
-        is_done &= print_lines(lines, sys.stdout)
+        is_done &= print_text("\n".join(lines), sys.stdout)
     return DONE if is_done else FAILED
 
 

@@ -162,12 +162,13 @@ def _report(outcome: Outcome, status: int, options: argparse.Namespace, on_exit:
         on_exit.run(summary)
         return status
     if not _print_end(outcome, summary, options):
-        status = status or FAILED
-    path = _written(replace(summary, status=status), options.json)
+        summary = replace(summary, status=status or FAILED)
+    path = _written(summary, options.json)
     if path != options.json:
-        status = status or FAILED
-    on_exit.run(replace(summary, status=status), path, outcome.reason)
-    return status
+        summary = replace(summary, status=status or FAILED)
+    on_exit.run(summary, path, outcome.reason)
+    assert summary.status is not None
+    return summary.status
 
 
 def _status(outcome: Outcome) -> int:

@@ -65,9 +65,8 @@ def directions_of(direction: str | Sequence[str]) -> tuple[str, ...]:
     UsageError
         If there is none or too many, or one of them is neither of the two.
     """
-    if not isinstance(direction, (str, Sequence)):
-        direction = [direction]  # it is wrong: neither of the two
-    directions = (direction,) if isinstance(direction, str) else tuple(direction)
+    is_one = isinstance(direction, str) or not isinstance(direction, Sequence)
+    directions: tuple[Any, ...] = (direction,) if is_one else tuple(direction)
     for one in directions:
         if not isinstance(one, str) or one not in DIRECTIONS:
             raise UsageError(f"direction is {one!r}: it must be minimize or maximize")
@@ -221,6 +220,8 @@ class Settings:
             raise UsageError(
                 f"timeout is {self.timeout!r}: it must be a positive number of seconds"
             )
+        if self.timeout is not None:  # a sum with numpy's float32 would lose the time of day
+            object.__setattr__(self, "timeout", float(self.timeout))
         check_kappa(self.kappa)
         for name, number in (("retries", self.retries), ("seed", self.seed)):
             if number is not None and not is_integer(number, 0):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -123,15 +122,12 @@ class Summary:
         return self.n_complete + self.n_pruned + self.n_fail
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields that apply as a JSON object."""
-        values = {
+        """Return the fields that apply."""
+        return {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
             if field.default is not None or getattr(self, field.name) is not None
         }
-        if "ask_seconds_median" in values and math.isnan(values["ask_seconds_median"]):
-            values["ask_seconds_median"] = None
-        return values
 
 
 def best_of(history: History) -> dict[str, Any]:

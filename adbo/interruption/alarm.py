@@ -91,7 +91,7 @@ class Alarm:
             left = None if self._deadline is None else self._deadline - time.monotonic()
             if left is not None and left <= 0:
                 return None
-            if not poll.poll(None if left is None else float(min(1000 * left + 1, _LONGEST_WAIT))):
+            if not poll.poll(None if left is None else min(1000 * left + 1, _LONGEST_WAIT)):
                 continue
             try:
                 numbers = os.read(self._reading, 1 << 12)

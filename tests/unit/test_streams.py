@@ -66,7 +66,7 @@ def _n_trials(place: Path) -> int:
 @pytest.mark.parametrize(
     ("redirection", "arguments", "status", "line"),
     [
-        ("> /dev/full", (), 1, "adbo: cannot write the last lines: No space left on device"),
+        ("> /dev/full", (), 1, "adbo: cannot write the output: No space left on device"),
         ("| true", (), 0, None),
         (">&-", (), 0, None),
         ("2>&-", (), 0, None),
