@@ -18,6 +18,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from training_clock import Clock, Outcome, Params, Searcher, Training
 from training_searchers import (
     Adbo,
     Halving,
+    Managed,
     OneEpoch,
     Random,
     Tpe,
@@ -39,12 +41,20 @@ from training_searchers import (
 from versions import METHOD_VERSION
 
 from adbo.optimizer.sample import Pruned
+from adbo.simulation.egele2022 import (
+    Egele2022Settings,
+    fit_gaussian_process,
+    fit_random_forest,
+)
 
 #: Virtual minutes after which a row has the best R2.
 MINUTES = (10, 20, 30, 60, 90, 120, 150, 180)
 
 #: Makes a searcher from a seed, the number of workers, and the virtual seconds of the run.
 Make = Callable[[int, int, float], Searcher]
+
+#: The forest of the managers of Egele et al.
+FIT_FOREST = partial(fit_random_forest, n_trees=Egele2022Settings().n_trees)
 
 METHODS: Mapping[str, Make] = {
     "adbo": lambda seed, workers, until: Adbo(SPACE, seed, workers),
@@ -57,6 +67,9 @@ METHODS: Mapping[str, Make] = {
     ),
     "random": lambda seed, workers, until: Random(SPACE, seed),
     "asha": lambda seed, workers, until: Random(SPACE, seed, Halving()),
+    "managed-random": lambda seed, workers, until: Managed(SPACE, seed),
+    "managed-forest": lambda seed, workers, until: Managed(SPACE, seed, FIT_FOREST),
+    "managed-gp": lambda seed, workers, until: Managed(SPACE, seed, fit_gaussian_process),
     "one-epoch": lambda seed, workers, until: OneEpoch(Random(SPACE, seed), until),
     "adbo-one-epoch": lambda seed, workers, until: OneEpoch(Adbo(SPACE, seed, workers), until),
     "tpe": lambda seed, workers, until: Tpe(SPACE, seed),

@@ -24,8 +24,12 @@ from adbo.core.space import SearchSpace
 from adbo.optimizer.ask import propose
 from adbo.optimizer.sample import Pruned
 from adbo.optimizer.settings import DEFAULT_SETTINGS
+from adbo.simulation.egele2022 import Fit, Surrogate, training_data
 
 Space = Mapping[str, BaseDistribution]
+
+#: When an evaluation started and finished, in virtual seconds.
+Times = tuple[float, float]
 
 #: Virtual seconds of an ask of adbo, more than was measured.
 ASK_SECONDS = 0.05
@@ -87,6 +91,10 @@ class Random:
 
 def _state(cost: float | None) -> TrialState:
     return TrialState.FAIL if cost is None else TrialState.COMPLETE
+
+
+def _value(cost: float | None) -> float:
+    return np.nan if cost is None else cost
 
 
 class OneEpoch:
@@ -192,32 +200,108 @@ class Adbo:
         """Append the evaluation."""
         if self._halving is not None:
             self._halving.end(trial, _state(cost))
-        self._append(self._evaluation(trial, _state(cost), cost, (started, finished)))
+        self._append(trial, _state(cost), _value(cost), (started, finished))
 
     def stop(self, trial: Trial, started: float, finished: float) -> None:
         """Append the pruned evaluation."""
         last = trial.reports[max(trial.reports)]
-        self._append(self._evaluation(trial, TrialState.PRUNED, last, (started, finished)))
+        self._append(trial, TrialState.PRUNED, last, (started, finished))
 
-    def _append(self, evaluation: Evaluation) -> None:
+    def _append(self, trial: Trial, state: TrialState, value: float, times: Times) -> None:
+        worker, origin = trial.asked
+        values = tuple(self._history.space.encode(trial.params).tolist())
+        reports = Extras(intermediate_values=dict(trial.reports))
+        evaluation = Evaluation(
+            worker, trial.number, state, value, *times, self._layout, values, reports, origin
+        )
         self._history.extend([to_batch(evaluation)])
 
-    def _evaluation(
-        self, trial: Trial, state: TrialState, cost: float | None, times: tuple[float, float]
-    ) -> Evaluation:
-        worker, origin = trial.asked
-        return Evaluation(
-            rank=worker,
-            seq=trial.number,
-            state=state,
-            value=np.nan if cost is None else cost,
-            started=times[0],
-            finished=times[1],
-            layout=self._layout,
-            internal=tuple(self._history.space.encode(trial.params).tolist()),
-            extras=Extras(intermediate_values=dict(trial.reports)),
-            origin=origin,
+
+class Managed:
+    """A manager that proposes points for all workers, by qUCB over uniform candidates.
+
+    It fits one model for all workers that are idle when it begins, and those that become idle
+    meanwhile are the next batch. A worker pays for the fit, also if it had to wait for it. To make
+    this affordable, the model is fitted anew only when the evaluations have grown by a factor, and
+    each batch is charged with the CPU time of the latest fit.
+
+    Parameters
+    ----------
+    space, seed
+        The search space, and the seed.
+    fit
+        Fits the model; None for random points, which cost nothing.
+    """
+
+    n_writes = 0
+    prunes = False
+
+    #: Candidates of each batch, of which the workers get different ones.
+    N_CANDIDATES = 10_000
+
+    #: Growth of the evaluations after which the model is fitted anew.
+    GROWTH = 1.05
+
+    def __init__(self, space: Space, seed: int, fit: Fit | None = None) -> None:
+        self._history = History(1, SearchSpace(dict(space)))
+        self._layout = Layout(dict(space))
+        self._rng = np.random.default_rng([seed, 11])
+        self._fit = fit
+        self._model: Surrogate | None = None
+        self._n_fitted = 0
+        self._fit_seconds = 0.0
+        self._n = itertools.count()
+        self._begins = -np.inf
+        self._ends = 0.0
+        self._ask_seconds = 0.0
+        self._points = self._mean = self._std = np.empty(0)
+
+    def ask(self, now: float, worker: int) -> Trial:
+        """Return a trial of the batch that begins next."""
+        space = self._history.space
+        if now > self._begins:
+            self._begins = max(now, self._ends)
+            self._ends = self._begins + self._begin_batch()
+        self._ask_seconds = self._ends - now
+        chosen = int(np.argmin(self._mean - self._rng.exponential(KAPPA) * self._std))
+        self._mean[chosen] = np.inf
+        point = space.from_unit(self._points[chosen : chosen + 1])[0]
+        return Trial(space.decode(point), next(self._n))
+
+    def _begin_batch(self) -> float:
+        """Draw candidates, and predict their costs; return the seconds that it takes."""
+        n, d = len(self._history), len(self._history.space)
+        self._points = self._rng.random((self.N_CANDIDATES, d))
+        self._mean, self._std = np.zeros((2, self.N_CANDIDATES))
+        if self._fit is None or not n:
+            return 0.0
+        began = time.thread_time()
+        if self._model is None or n >= self.GROWTH * self._n_fitted:
+            X, y = training_data(self._history)
+            self._model, self._n_fitted = self._fit(X, y, self._rng), n
+            self._fit_seconds = time.thread_time() - began
+            began = time.thread_time()
+        self._mean, self._std = self._model.predict(self._points)
+        return self._fit_seconds + time.thread_time() - began
+
+    def ask_seconds(self) -> float:
+        """Return how long the latest ask has waited for the manager."""
+        return self._ask_seconds
+
+    def goes_on(self, trial: Trial, step: int, cost: float) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self, trial: Trial, cost: float | None, started: float, finished: float) -> None:
+        """Append the evaluation."""
+        values = tuple(self._history.space.encode(trial.params).tolist())
+        ended = Evaluation(
+            0, trial.number, _state(cost), _value(cost), started, finished, self._layout, values
         )
+        self._history.extend([to_batch(ended)])
+
+    def stop(self, trial: Trial, started: float, finished: float) -> None:
+        """Learn nothing: no trial is stopped."""
 
 
 class Tpe:

@@ -271,6 +271,40 @@ def test_adbo_learns_of_stopped_trials(load, pruned):
     assert outcome.best_at(300.0) < 0.02
 
 
+def test_a_manager_serves_those_who_wait_together(load):
+    clock, searchers = load("training_clock"), load("training_searchers")
+    n_rows = []
+
+    class Flat:
+        def predict(self, points):
+            n_rows.append(len(points))
+            return points[:, 0].copy(), np.zeros(len(points))
+
+    managed = searchers.Managed(SPACE, 1, lambda X, y, rng: Flat())
+    outcome = clock.Clock(managed, _train_of(load), 8).run(500.0)
+    assert outcome.n_complete > 40
+    assert outcome.best_at(500.0) < 0.001
+    # Eight trainings of the same length end together, so there are few batches.
+    assert len(n_rows) <= 20
+    assert set(n_rows) == {searchers.Managed.N_CANDIDATES}
+
+
+def test_a_worker_waits_for_the_manager(load):
+    trial_of, searchers = load("training_clock").Trial, load("training_searchers")
+    managed = searchers.Managed(SPACE, 1, lambda X, y, rng: None)
+    assert managed.ask_seconds() == 0.0
+    managed._begin_batch = lambda: managed._std.fill(0) or 10.0
+    managed._points, managed._mean, managed._std = np.random.rand(5, 1), np.arange(5.0), np.ones(5)
+    waits, points = [], []
+    for now in (0.0, 0.0, 3.0, 9.0, 11.0):
+        points.append(managed.ask(now, 0).params["x"])
+        waits.append(managed.ask_seconds())
+    # The first batch begins at once and ends at 10; who comes later waits for the second one.
+    assert waits == [10.0, 10.0, 17.0, 11.0, 19.0]
+    assert len(set(points)) == 5
+    managed.tell(trial_of({"x": 0.5}, 0), 0.5, 0.0, 11.0)
+
+
 def test_a_database_serves_one_write_after_the_other(load):
     clock, searchers = load("training_clock"), load("training_searchers")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
