@@ -1,10 +1,11 @@
 """How much of the asks each strategy gets, learned from what it has brought.
 
 All ranks learn it from their histories alone. The credit of an evaluation is high if it is among
-the best of the latest evaluations; since only the order of the costs counts, their scale does not
-matter. A strategy's share grows with the mean credit of its evaluations, and has a floor, so that
-none dies out. This is adaptive operator selection with a rank-based credit (Fialho, Schoenauer
-and Sebag, GECCO 2010) and probability matching in a sliding window.
+the best of the latest evaluations, or on the front of several objectives. Since only the order of
+the costs counts, their scale does not matter. A strategy's share grows with the mean credit of its
+evaluations, and has a floor, so that none dies out. This is adaptive operator selection with a
+rank-based credit (Fialho, Schoenauer and Sebag, GECCO 2010) and probability matching in a sliding
+window.
 """
 
 from __future__ import annotations
@@ -72,17 +73,27 @@ def learn_credits(
 ) -> Credits:
     """Return what the latest evaluations that strategies proposed have brought.
 
-    Of several objectives, or with constraints, the preference of the ask says what is good.
+    With constraints, the preference of the ask says what is good. Of several objectives, those are
+    good that are on the front: a cost would be that of one trade-off, and the latest evaluations
+    were made for many.
     """
     latest = np.arange(max(0, len(history) - settings.window), len(history))
-    cost = history.cost(latest) if preference is None else preference.cost(history, latest)
     origin = history.column("origin")[latest]
-    cost = np.where(np.isnan(cost), np.inf, cost)
-    position = np.empty(len(cost))
-    position[np.argsort(cost, kind="stable")] = np.arange(len(cost))
-    credit = np.exp(-position / (settings.best_fraction * max(len(cost), 1)))
+    if history.n_objectives > 1 and len(history.front.rows):
+        credit = np.isin(latest, history.front.rows).astype(np.float64)
+    else:
+        cost = history.cost(latest) if preference is None else preference.cost(history, latest)
+        credit = _credit_by_position(cost, settings.best_fraction)
     is_own = origin != NO_ORIGIN
     total, count = np.zeros(256), np.zeros(256)
     np.add.at(total, origin[is_own], credit[is_own])
     np.add.at(count, origin[is_own], 1.0)
     return Credits(total, count, settings)
+
+
+def _credit_by_position(cost: FloatArray, best_fraction: float) -> FloatArray:
+    """Return the credit of costs ``(m,)`` by their positions in order; see `ShareSettings`."""
+    cost = np.where(np.isnan(cost), np.inf, cost)
+    position = np.empty(len(cost))
+    position[np.argsort(cost, kind="stable")] = np.arange(len(cost))
+    return np.exp(-position / (best_fraction * max(len(cost), 1)))

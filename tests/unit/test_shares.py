@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from optimizer_views import history_of
 from optuna.distributions import FloatDistribution
 
+import adbo
 from adbo.core.origins import STRATEGIES, to_code
 from adbo.optimizer.shares import Credits, ShareSettings, learn_credits
 
@@ -89,6 +90,22 @@ def test_told_values_that_are_better_leave_less_credit():
     beside = credits_of(np.r_[np.arange(20.0), -np.arange(1.0, 21.0)], origins)
     assert beside.count.sum() == alone.count.sum() == 20
     assert beside.total.sum() < 1e-3 * alone.total.sum()
+
+
+def test_of_several_objectives_what_is_on_the_front_has_credit(rng):
+    optimizer = adbo.Optimizer(
+        {"x": FloatDistribution(0, 1)}, directions=["minimize", "maximize"], seed=0
+    )
+    values = [(0.0, 0.0), (1.0, 1.0), (2.0, 0.5), (3.0, 2.0), (4.0, 3.0)]
+    origins = [CODES[0], CODES[0], CODES[1], CODES[1], CODES[2]]
+    for value in values:
+        optimizer.tell({"x": rng.random()}, value, {"c": -1.0 if value[0] < 4 else 1.0})
+    history = optimizer.history
+    history.column("origin")[:] = origins
+    found = learn_credits(history, SETTINGS)
+    # The third is dominated, and the last is infeasible.
+    assert found.total[CODES].tolist() == [2.0, 1.0, 0.0]
+    assert found.count[CODES].tolist() == [2.0, 2.0, 1.0]
 
 
 @given(costs_, st.data())
