@@ -187,6 +187,7 @@ TABLES: Mapping[str, Table] = {
         {"combo.png": "combo.png"},
         prepare=with_reference,
     ),
+    "combo_fit_times": Table("*.csv", ("method", "n"), ("seconds",)),
     "table_times": Table(
         "*.csv",
         ("problem", "method", "workers", "medians"),

@@ -351,6 +351,18 @@ def test_the_study_writes_each_run_once(load, tmp_path):
     assert (tmp_path / "combo.png").stat().st_size > 0
 
 
+def test_a_fit_of_a_manager_takes_longer_with_more_evaluations(load, tmp_path):
+    times = load("combo_fit_times")
+    arguments = ["--evaluations", "20", "500", "--most-of-gp", "20", "--seeds", "1"]
+    assert times.main([*arguments, "--output", str(tmp_path)]) == 0
+    rows = pd.read_csv(tmp_path / "combo_fit_times.csv").set_index(["method", "n"])["seconds"]
+    assert set(rows.index) == {
+        *((method, 20) for method in times.METHODS),
+        *((method, 500) for method in ("adbo", "managed-forest")),
+    }
+    assert rows["managed-forest", 500] > rows["managed-forest", 20]
+
+
 def test_regrets_of_tables_fall_with_time(load, tmp_path):
     times = load("table_times")
     arguments = [
