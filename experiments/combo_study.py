@@ -38,7 +38,7 @@ from training_searchers import (
     hyperband,
     successive_halving,
 )
-from versions import METHOD_VERSION
+from versions import code_version
 
 from adbo.optimizer.sample import Pruned
 from adbo.simulation.egele2022 import (
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the missing runs, then print the table."""
     options = _parser().parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    runs = load_runs()
+    runs, version = load_runs(), code_version()
     predict = Surrogate(runs)
 
     def train(params: Params) -> Training:
@@ -94,12 +94,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             path = options.output / f"{method}.csv"
             key = {"method": method, "workers": options.workers, "seed": seed}
             key |= {"hours": options.hours, "trainings": len(runs.units)}
-            if has_row(path, key):
+            if has_row(path, key, version):
                 continue
             began, until = time.process_time(), 3600 * options.hours
             searcher = METHODS[method](seed, options.workers, until)
             outcome = Clock(searcher, train, options.workers).run(until)
-            row = {"version": METHOD_VERSION, **key, **summary(outcome, options.workers, until)}
+            row = {"version": version, **key, **summary(outcome, options.workers, until)}
             row["cpu_seconds"] = round(time.process_time() - began)
             append_row(path, row)
             shown = {k: v for k, v in row.items() if k != "improvements"}

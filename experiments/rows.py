@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from versions import check_version
+from versions import METHOD_VERSION, check_version
 from virtual_clock import FloatArray
 
 #: Numbers of evaluations after which a row has the best regret.
@@ -81,16 +81,16 @@ def append_row(path: Path, row: Mapping[str, object]) -> None:
         writer.writerow(row)
 
 
-def has_row(path: Path, key: Mapping[str, object]) -> bool:
+def has_row(path: Path, key: Mapping[str, object], version: str = METHOD_VERSION) -> bool:
     """Return whether a file has a row with these values.
 
     Raises
     ------
     SystemExit
-        If its rows are of another version of the method.
+        If its rows are of another version.
     """
     if not path.exists():
         return False
     rows = pd.read_csv(path, dtype={"version": str})
-    check_version(path, rows["version"])
+    check_version(path, rows["version"], version)
     return bool((rows[list(key)] == pd.Series(dict(key))).all(axis=1).any())

@@ -2,12 +2,14 @@
 
 A value that was reported early is no result: most trials get better afterwards. But its position
 among the values that others had reported by then tells how good its trial is. So the trial gets
-the cost at this position among the final costs of the complete trials: it is never better than as
-many complete trials as were better then. Between two positions the map is linear. A trial behind
-all of them stays behind by the difference that it had, and one ahead of all gets the best cost.
+the final cost at the position that complete trials had in the end, on average, if they were as
+good then. This average is an isotonic regression of the positions in the end on those then, so
+pruned trials keep their order. The less the early values say about the final ones, the closer it
+is to the middle. Between two positions the map is linear. A trial behind all of them stays behind
+by the difference that it had, and one ahead of all gets the cost of the one that was best then.
 
 Notation: a trial that was pruned at its report ``k`` with cost ``v``; ``early (m,)`` the costs of
-complete trials at their report k, ``final (m,)`` their costs in the end, each array in order.
+complete trials at their report k in order, ``final (m,)`` what is expected of each in the end.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import TrialState
+from scipy.optimize import isotonic_regression
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 #: Complete trials that are compared with at most; beyond, every second one is left out.
-_MOST_COMPLETE = 4096
+_MOST_COMPLETE = 1024
 
 #: Most promising pruned trials that are kept for each number of reports.
 _PROMISING = 256
@@ -40,7 +43,7 @@ def expected_costs(v: FloatArray, early: FloatArray, final: FloatArray) -> Float
     v
         Costs at the last report ``(n,)``; NaN where a trial has none.
     early, final
-        Finite costs of complete trials ``(m,)``, each array in ascending order.
+        Finite costs then, and those expected in the end, of complete trials ``(m,)``; both ascend.
 
     Returns
     -------
@@ -56,19 +59,60 @@ def expected_costs(v: FloatArray, early: FloatArray, final: FloatArray) -> Float
     return np.where(np.isnan(v), np.nan, between + behind)
 
 
+def expected_of_complete(early: FloatArray, final: FloatArray) -> FloatArray:
+    """Return what complete trials were expected to cost in the end, from their early costs.
+
+    Only the order of the costs counts, so that a few high ones do not matter.
+
+    Parameters
+    ----------
+    early, final
+        Their finite costs then, in ascending order, and in the end ``(m,)``.
+
+    Returns
+    -------
+    FloatArray
+        ``(m,)``, ascending.
+    """
+    if not final.size:
+        return final
+    positions = np.arange(len(final), dtype=np.float64)
+    position = np.empty(len(final))
+    position[np.argsort(final, kind="stable")] = positions
+    _, same = np.unique(early, return_inverse=True)
+    mean = np.bincount(same, position) / np.bincount(same)
+    expected = isotonic_regression(mean, weights=np.bincount(same)).x
+    return np.interp(expected[same], positions, np.sort(final))
+
+
 @dataclass
 class _Table:
-    """The complete trials with at least k reports."""
+    """The complete trials with at least k reports.
+
+    Parameters
+    ----------
+    early
+        Their costs at report k, in order ``(m,)``.
+    final
+        Their costs in the end ``(m,)``.
+    n_read
+        Complete trials that were looked at.
+    """
 
     early: FloatArray = field(default_factory=lambda: np.empty(0))
     final: FloatArray = field(default_factory=lambda: np.empty(0))
     n_read: int = 0
+    expected: FloatArray = field(default_factory=lambda: np.empty(0))
+    """What they were expected to cost in the end ``(m,)``."""
 
     def add(self, early: FloatArray, final: FloatArray) -> None:
         """Add trials ``(n,)``, those with finite costs."""
         finite = np.isfinite(early) & np.isfinite(final)
-        self.early = np.sort(np.concatenate([self.early, early[finite]]), kind="stable")
-        self.final = np.sort(np.concatenate([self.final, final[finite]]), kind="stable")
+        early = np.concatenate([self.early, early[finite]])
+        final = np.concatenate([self.final, final[finite]])
+        order = np.lexsort([final, early])
+        self.early, self.final = early[order], final[order]
+        self.expected = expected_of_complete(self.early, self.final)
 
 
 class PrunedCosts:
@@ -132,7 +176,7 @@ class PrunedCosts:
         costs = v
         for number in np.unique(k[k > 0]).tolist():
             table, those = self._table(number), k == number
-            costs[those] = expected_costs(v[those], table.early, table.final)
+            costs[those] = expected_costs(v[those], table.early, table.expected)
         return costs
 
     def copy(self) -> PrunedCosts:

@@ -13,7 +13,12 @@ from optuna.trial import TrialState
 
 from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
 from adbo.core.history import History
-from adbo.core.pruned_costs import PrunedCosts, expected_costs, rounded
+from adbo.core.pruned_costs import (
+    PrunedCosts,
+    expected_costs,
+    expected_of_complete,
+    rounded,
+)
 from adbo.optimizer.sample import Pruned, SampleSettings, draw_sample
 
 COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
@@ -34,9 +39,49 @@ def test_nothing_is_known_without_complete_trials() -> None:
     )
 
 
+def test_the_less_early_costs_say_the_closer_is_what_is_expected() -> None:
+    early = np.arange(5.0)
+    expected = [
+        expected_of_complete(early, np.array(final)).tolist()
+        for final in ([1.0, 2.0, 3.0, 4.0, 90.0], [1.0, 3.0, 2.0, 90.0, 4.0], [90.0, 4, 3, 2, 1])
+    ]
+    assert expected == [[1.0, 2.0, 3.0, 4.0, 90.0], [1.0, 2.5, 2.5, 47.0, 47.0], [3.0] * 5]
+    same = expected_of_complete(np.zeros(4), np.array([1.0, 2.0, 3.0, 4.0]))
+    assert same.tolist() == [2.5] * 4
+
+
+def test_costs_that_follow_from_noisy_ones_are_closer_to_the_true_ones() -> None:
+    rng = np.random.default_rng(0)
+    early, final = rng.standard_normal((2, 300)) + 0.5 * rng.standard_normal(300)
+    order = np.argsort(early)
+    new_early = rng.standard_normal(1000)
+    new_final = 0.2 * new_early + rng.standard_normal(1000)
+    by_position, expected = (
+        expected_costs(new_early, early[order], costs)
+        for costs in (np.sort(final), expected_of_complete(early[order], final[order]))
+    )
+    errors = [np.abs(costs - new_final).mean() for costs in (by_position, expected)]
+    assert errors[1] < 0.9 * errors[0]
+
+
 @given(st.lists(st.tuples(costs, costs), min_size=1, max_size=30), st.lists(costs, min_size=2))
 @example([(0.0, 0.0), (2.2e-309, 1.0)], [1.0, 2.2e-311])
-def test_no_better_than_as_many_as_were_better(
+def test_pruned_trials_keep_their_order(
+    complete: list[tuple[float, float]], pruned: list[float]
+) -> None:
+    early, final = map(np.array, zip(*sorted(complete), strict=True))
+    of_complete = expected_of_complete(early, final)
+    assert (np.diff(of_complete) >= 0).all()
+    assert final.min() <= of_complete[0] <= of_complete[-1] <= final.max()
+    v = np.sort(np.array(pruned))
+    expected = expected_costs(v, early, of_complete)
+    assert (np.diff(expected) >= 0).all()
+    assert (expected >= of_complete[0] - 1e-9 * (1 + abs(final).max())).all()
+
+
+@given(st.lists(st.tuples(costs, costs), min_size=1, max_size=30), st.lists(costs, min_size=2))
+@example([(0.0, 0.0), (2.2e-309, 1.0)], [1.0, 2.2e-311])
+def test_if_the_order_stays_none_is_better_than_as_many_as_were_better(
     complete: list[tuple[float, float]], pruned: list[float]
 ) -> None:
     early, final = (np.sort(np.array(column)) for column in zip(*complete, strict=True))
