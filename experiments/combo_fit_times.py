@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,20 +21,16 @@ import numpy as np
 from combo.runs import load_runs
 from combo.space import SPACE
 from combo.surrogate import Surrogate
-from combo_study import FIT_FOREST
+from combo_study import METHODS as STUDIED
 from rows import append_row, has_row
-from training_searchers import Adbo, Managed, Random
+from training_clock import Params, Searcher
+from training_searchers import Random
 from versions import METHOD_VERSION
 
 from adbo.optimizer.threads import one_thread
-from adbo.simulation.egele2022 import fit_gaussian_process
 
-#: Makes the searchers that are timed, by name.
-METHODS: Mapping[str, Callable[[int], Managed | Adbo]] = {
-    "adbo": lambda seed: Adbo(SPACE, seed, workers=1),
-    "managed-forest": lambda seed: Managed(SPACE, seed, FIT_FOREST),
-    "managed-gp": lambda seed: Managed(SPACE, seed, fit_gaussian_process),
-}
+#: The searchers of the study that are timed.
+METHODS = ("adbo", "managed-forest", "managed-gp")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 key = {"method": method, "n": n, "seed": seed}
                 if has_row(path, key) or (method == "managed-gp" and n > options.most_of_gp):
                     continue
-                searcher = METHODS[method](seed)
+                searcher = STUDIED[method](seed, 1, 0.0)
                 _tell(searcher, n, seed, lambda params: -predict(params).expected)
                 with one_thread():
                     began = time.process_time()
@@ -59,9 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _tell(
-    searcher: Managed | Adbo, n: int, seed: int, cost: Callable[[Mapping[str, object]], float]
-) -> None:
+def _tell(searcher: Searcher, n: int, seed: int, cost: Callable[[Params], float]) -> None:
     """Tell random configurations; those that diverge have failed."""
     random = Random(SPACE, seed)
     for _ in range(n):

@@ -48,6 +48,8 @@ def test_the_less_early_costs_say_the_closer_is_what_is_expected() -> None:
     assert expected == [[1.0, 2.0, 3.0, 4.0, 90.0], [1.0, 2.5, 2.5, 47.0, 47.0], [3.0] * 5]
     same = expected_of_complete(np.zeros(4), np.array([1.0, 2.0, 3.0, 4.0]))
     assert same.tolist() == [2.5] * 4
+    huge = expected_of_complete(np.zeros(2), np.array([-1.7e308, 1.7e308]))
+    assert huge.tolist() == [0.0, 0.0]
 
 
 def test_costs_that_follow_from_noisy_ones_are_closer_to_the_true_ones() -> None:
