@@ -18,6 +18,7 @@ from training_clock import REDUCTION_FACTOR, RUNGS, Searcher, Trial
 from adbo.core import rungs
 from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
 from adbo.core.history import History
+from adbo.core.origins import NO_ORIGIN
 from adbo.core.rungs import Report, Rungs
 from adbo.core.settings import KAPPA
 from adbo.core.space import SearchSpace
@@ -142,7 +143,25 @@ class OneEpoch:
         self._searcher.tell(trial, trial.reports[1], started, finished)
 
 
-class Adbo:
+class _Knowing:
+    """A searcher that knows all evaluations; ``asked`` of its trials is their rank and origin."""
+
+    def __init__(self, space: Space) -> None:
+        self._history = History(1, SearchSpace(dict(space)))
+        self._layout = Layout(dict(space))
+        self._n = itertools.count()
+
+    def _append(self, trial: Trial, state: TrialState, value: float, times: Times) -> None:
+        worker, origin = trial.asked
+        values = tuple(self._history.space.encode(trial.params).tolist())
+        reports = Extras(intermediate_values=dict(trial.reports))
+        evaluation = Evaluation(
+            worker, trial.number, state, value, *times, self._layout, values, reports, origin
+        )
+        self._history.extend([to_batch(evaluation)])
+
+
+class Adbo(_Knowing):
     """adbo's ranks, which know each other's evaluations at once.
 
     Parameters
@@ -165,14 +184,12 @@ class Adbo:
         halving: Halving | None = None,
         pruned: Pruned = Pruned.EXPECTED,
     ) -> None:
-        self._history = History(1, SearchSpace(dict(space)))
-        self._layout = Layout(dict(space))
+        super().__init__(space)
         streams = np.random.SeedSequence(seed).spawn(workers)
         self._rngs = [np.random.default_rng(stream) for stream in streams]
         self._halving = halving
         sample = replace(DEFAULT_SETTINGS.sample, pruned=pruned)
         self._settings = replace(DEFAULT_SETTINGS, sample=sample)
-        self._n = itertools.count()
         self.prunes = halving is not None
         self.cpu_seconds = 0.0
 
@@ -207,17 +224,8 @@ class Adbo:
         last = trial.reports[max(trial.reports)]
         self._append(trial, TrialState.PRUNED, last, (started, finished))
 
-    def _append(self, trial: Trial, state: TrialState, value: float, times: Times) -> None:
-        worker, origin = trial.asked
-        values = tuple(self._history.space.encode(trial.params).tolist())
-        reports = Extras(intermediate_values=dict(trial.reports))
-        evaluation = Evaluation(
-            worker, trial.number, state, value, *times, self._layout, values, reports, origin
-        )
-        self._history.extend([to_batch(evaluation)])
 
-
-class Managed:
+class Managed(_Knowing):
     """A manager that proposes points for all workers, by qUCB over uniform candidates.
 
     It fits one model for all workers that are idle when it begins, and those that become idle
@@ -243,14 +251,12 @@ class Managed:
     GROWTH = 1.05
 
     def __init__(self, space: Space, seed: int, fit: Fit | None = None) -> None:
-        self._history = History(1, SearchSpace(dict(space)))
-        self._layout = Layout(dict(space))
+        super().__init__(space)
         self._rng = np.random.default_rng([seed, 11])
         self._fit = fit
         self._model: Surrogate | None = None
         self._n_fitted = 0
         self._fit_seconds = 0.0
-        self._n = itertools.count()
         self._begins = -np.inf
         self._ends = 0.0
         self._ask_seconds = 0.0
@@ -266,7 +272,7 @@ class Managed:
         chosen = int(np.argmin(self._mean - self._rng.exponential(KAPPA) * self._std))
         self._mean[chosen] = np.inf
         point = space.from_unit(self._points[chosen : chosen + 1])[0]
-        return Trial(space.decode(point), next(self._n))
+        return Trial(space.decode(point), next(self._n), asked=(0, NO_ORIGIN))
 
     def _begin_batch(self) -> float:
         """Draw candidates, and predict their costs; return the seconds that it takes."""
@@ -294,11 +300,7 @@ class Managed:
 
     def tell(self, trial: Trial, cost: float | None, started: float, finished: float) -> None:
         """Append the evaluation."""
-        values = tuple(self._history.space.encode(trial.params).tolist())
-        ended = Evaluation(
-            0, trial.number, _state(cost), _value(cost), started, finished, self._layout, values
-        )
-        self._history.extend([to_batch(ended)])
+        self._append(trial, _state(cost), _value(cost), (started, finished))
 
     def stop(self, trial: Trial, started: float, finished: float) -> None:
         """Learn nothing: no trial is stopped."""
