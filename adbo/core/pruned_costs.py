@@ -15,7 +15,8 @@ complete trials at their report k in order, ``final (m,)`` what is expected of e
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,12 +189,11 @@ class PrunedCosts:
 
     def copy(self) -> PrunedCosts:
         """Return a copy; rows that it reads are unknown to this one."""
-        copy = PrunedCosts(self._sign)
-        copy.__dict__.update(self.__dict__)
-        copy._complete = list(self._complete)
-        copy._tables = {k: replace(table) for k, table in self._tables.items()}
-        copy._promising = dict(self._promising)
-        return copy
+        other = copy(self)
+        other._complete = list(self._complete)
+        other._tables = {k: copy(table) for k, table in self._tables.items()}
+        other._promising = dict(self._promising)
+        return other
 
     def promising(self) -> tuple[IntArray, FloatArray]:
         """Return the pruned rows that may be the best ``(n,)``, and their expected costs."""

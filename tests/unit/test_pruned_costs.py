@@ -165,6 +165,7 @@ def test_a_copy_reads_more_than_the_original() -> None:
     assert copy.promising()[0].tolist() == [1]
     original.read(states, np.array([1.0, 9.0]), [(1, [9.0])])
     assert original.costs(np.array([1])) == [6.0]
+    assert original.copy().costs(np.array([1])) == [6.0]  # with the table that it has by now
 
 
 def test_thousands_of_trials_are_thinned_out() -> None:
