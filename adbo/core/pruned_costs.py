@@ -85,8 +85,10 @@ def expected_of_complete(early: FloatArray, final: FloatArray) -> FloatArray:
     _, same, count = np.unique(early, return_inverse=True, return_counts=True)
     mean = np.bincount(same, position) / count
     expected = isotonic_regression(mean, weights=count).x
-    # The difference between two costs may overflow, that of their halves does not.
-    return 2.0 * np.interp(expected[same], positions, np.sort(final) / 2.0)
+    # The difference between two costs may overflow, that of their halves does not; the half of the
+    # smallest numbers is rounded.
+    costs = 2.0 * np.interp(expected[same], positions, np.sort(final) / 2.0)
+    return np.clip(costs, final.min(), final.max())
 
 
 @dataclass

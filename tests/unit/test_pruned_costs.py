@@ -68,6 +68,7 @@ def test_costs_that_follow_from_noisy_ones_are_closer_to_the_true_ones() -> None
 
 @given(st.lists(st.tuples(costs, costs), min_size=1, max_size=30), st.lists(costs, min_size=2))
 @example([(0.0, 0.0), (2.2e-309, 1.0)], [1.0, 2.2e-311])
+@example([(0.0, 5e-324)], [0.0, 1.0])
 def test_pruned_trials_keep_their_order(
     complete: list[tuple[float, float]], pruned: list[float]
 ) -> None:
