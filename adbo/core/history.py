@@ -195,18 +195,6 @@ class History:
         """Return costs to minimize ``(m,)``, of pruned trials the last one that they reported."""
         return self.sign * self._header["value"][: self._n][rows]
 
-    def best_with_pruned(self, size: int) -> IntArray:
-        """Return the rows ``(m,)`` of the best complete and pruned trials, at most `ELITES`.
-
-        The best one comes first. Pruned trials count with the costs that they are expected to
-        have had in the end.
-        """
-        self._read_pruned()
-        pruned, costs = self._pruned.promising()
-        rows = np.concatenate([self._elites, pruned])
-        order = np.argsort(np.concatenate([self._elite_cost, costs]), kind="stable")
-        return rows[order[: min(size, ELITES)]]
-
     def values(self, rows: IntArray | slice) -> FloatArray:
         """Return internal parameter values ``(m, d)``; NaN for absent parameters."""
         return self._values[: self._n][rows]

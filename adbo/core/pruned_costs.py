@@ -28,9 +28,6 @@ IntArray = NDArray[np.int64]
 #: Complete trials that are compared with at most; beyond, every second one is left out.
 _MOST_COMPLETE = 1024
 
-#: Most promising pruned trials that are kept for each number of reports.
-_PROMISING = 256
-
 #: Numbers of reports are rounded down to this number of binary digits, so that few differ.
 _DIGITS = 4
 
@@ -145,7 +142,6 @@ class PrunedCosts:
         self._stride = 1
         self._n_complete = 0
         self._tables: dict[int, _Table] = {}
-        self._promising: dict[int, IntArray] = {}
 
     def read(
         self,
@@ -168,17 +164,13 @@ class PrunedCosts:
             self._k = np.concatenate([self._k, np.zeros(room, dtype=np.int64)])
             self._v = np.concatenate([self._v, np.full(room, np.nan)])
         self._k[start:n], self._v[start:n] = 0, np.nan
-        new: dict[int, list[int]] = {}
         for row, reported in reports:
             if states[row] == TrialState.COMPLETE.value:
                 self._add_complete(reported, self._sign * float(values[row]))
             elif states[row] == TrialState.PRUNED.value:
                 k = rounded(len(reported))
                 self._k[row], self._v[row] = k, self._sign * reported[k - 1]
-                new.setdefault(k, []).append(row)
         self.n_read = n
-        for k, rows in new.items():
-            self._keep_promising(k, np.array(rows))
 
     def costs(self, rows: IntArray) -> FloatArray:
         """Return the expected costs of rows ``(n,)``; NaN unless they are pruned and reported."""
@@ -194,17 +186,7 @@ class PrunedCosts:
         other = copy(self)
         other._complete = list(self._complete)
         other._tables = {k: copy(table) for k, table in self._tables.items()}
-        other._promising = dict(self._promising)
         return other
-
-    def promising(self) -> tuple[IntArray, FloatArray]:
-        """Return the pruned rows that may be the best ``(n,)``, and their expected costs."""
-        if not self._promising:
-            return np.empty(0, dtype=np.int64), np.empty(0)
-        rows = np.concatenate(list(self._promising.values()))
-        costs = self.costs(rows)
-        finite = np.isfinite(costs)
-        return rows[finite], costs[finite]
 
     def _add_complete(self, values: Sequence[float], cost: float) -> None:
         if self._n_complete % self._stride == 0:
@@ -224,11 +206,6 @@ class PrunedCosts:
             early, final = np.array(new, dtype=np.float64).T
             table.add(self._sign * early, final)
         return table
-
-    def _keep_promising(self, k: int, rows: IntArray) -> None:
-        rows = np.concatenate([self._promising.get(k, rows[:0]), rows])
-        order = np.argsort(self._v[rows], kind="stable")
-        self._promising[k] = rows[order[:_PROMISING]]
 
 
 def rounded(n_reports: int) -> int:

@@ -26,7 +26,7 @@ class Pruned(enum.Enum):
     EXPECTED = enum.auto()
     """The costs that they are expected to have had in the end (`adbo.core.pruned_costs`)."""
     LAST = enum.auto()
-    """The values that they reported last; only complete trials are elites."""
+    """The values that they reported last."""
     IGNORED = enum.auto()
     """Nothing."""
 
@@ -92,7 +92,8 @@ class Sample:
     X, cost
         Rows ``(m, d)`` and costs ``(m,)``. The elites come first, best first.
     n_elites
-        Number of elites, the best complete evaluations, and pruned ones that seem as good.
+        Number of elites, the best complete evaluations. Pruned ones are none: those that seem
+        as good are mostly those whose expected cost is most wrong.
     auxiliary
         Returns the auxiliary rows, from which a region is filled. They are read only if an ask
         works in a region other than the elites.
@@ -110,7 +111,7 @@ class Sample:
 
 def draw_sample(history: History, rng: np.random.Generator, settings: SampleSettings) -> Sample:
     """Return the elites and a draw of the other evaluations."""
-    elites = _elites(history, settings)
+    elites = history.elites[: settings.n_elites]
     others = _known(history, history.sample(settings.n_elites, rng, elites), settings)
     rows = np.concatenate([elites, others])
     X, cost = history.space.to_unit(history.values(rows)), _costs(history, rows, settings)
@@ -150,13 +151,6 @@ def draw_preferred_sample(
     return Sample(X[chosen], cost[chosen], n_elites, lambda: auxiliary, parts[chosen])
 
 
-def _elites(history: History, settings: SampleSettings) -> IntArray:
-    """Return the rows of the best evaluations, best first."""
-    if settings.pruned is Pruned.EXPECTED:
-        return history.best_with_pruned(settings.n_elites)
-    return history.elites[: settings.n_elites]
-
-
 def _known(history: History, rows: IntArray, settings: SampleSettings) -> IntArray:
     """Return the rows without those that are ignored."""
     if settings.pruned is not Pruned.IGNORED:
@@ -178,8 +172,7 @@ def _draw_auxiliary_rows(
     if not space.has_grid:
         half = settings.n_auxiliary // 2
         latest = np.arange(max(0, len(history) - half), len(history))
-        elites = _elites(history, settings)
-        from_all_times = history.sample(half, rng, elites)
+        from_all_times = history.sample(half, rng, history.elites[: settings.n_elites])
         others = sorted_unique(np.concatenate([latest, from_all_times]))
         others = _known(history, others[~np.isin(others, rows)], settings)
     X = space.to_unit(history.values(others))
