@@ -34,6 +34,10 @@ from adbo.optimizer.strategies.exploration import Exploration
 from adbo.optimizer.threads import one_thread
 from adbo.optimizer.view import View, make_view
 
+#: A finite space of at most this many points is searched as a whole for new points; more take
+#: longer than an ask may.
+MOST_ENUMERATED = 2**16
+
 
 class Proposal(NamedTuple):
     """A point to evaluate, and what proposed it."""
@@ -78,7 +82,7 @@ def propose(
     space = history.space
     if len(space) == 0:
         return Proposal(np.empty(0), NO_ORIGIN)
-    is_small = space.levels.prod() <= settings.sample.n_enumerated
+    is_small = space.levels.prod() <= MOST_ENUMERATED
     all_points = space.all_units if is_small else None
     geometry = Geometry(space.categories, space.levels, space.snap, all_points)
 

@@ -24,6 +24,9 @@ from adbo.core.constraints import violation
 from adbo.core.history import History
 from adbo.core.space import FloatArray, IntArray
 
+#: Least component of the direction in which an ask searches the front: weights are its inverse.
+_LEAST_COMPONENT = 1e-3
+
 
 @dataclass(frozen=True)
 class PreferenceSettings:
@@ -31,8 +34,6 @@ class PreferenceSettings:
 
     rho: float = 0.05
     """Weight of the sum in the augmented Chebyshev function."""
-    least_weight: float = 1e-3
-    """Least component of the direction in which an ask searches the front."""
     penalty_quantiles: tuple[float, float] = (0.5, 1.0)
     """Range of the quantile, among the gains of violations, that is the weight of a violation."""
 
@@ -155,7 +156,7 @@ def draw_preference(
     limits = _limits(constraints)
     low, span = _range(history, costs)
     # The best point of a plane front lies in the direction 1 / w, and these are uniform in it.
-    direction = np.maximum(rng.dirichlet(np.ones(costs.shape[1])), settings.least_weight)
+    direction = np.maximum(rng.dirichlet(np.ones(costs.shape[1])), _LEAST_COMPONENT)
     weights = 1.0 / direction
     preference = Preference(weights / weights.sum(), low, span, settings.rho, limits, 0.0)
     parts = Parts(preference.parts(costs, constraints), preference)

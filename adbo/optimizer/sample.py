@@ -40,8 +40,6 @@ class SampleSettings:
     drawn from all times; more cost time."""
     n_auxiliary: int = 2048
     """Auxiliary rows that fill up regions: half are the latest, half are from all times."""
-    n_enumerated: int = 2**16
-    """A finite space of at most this many points is searched as a whole for new points."""
     pruned: Pruned = Pruned.EXPECTED
     """What is learned from pruned trials; the others than the default are for comparison."""
 

@@ -228,11 +228,10 @@ class TestFiniteSpaces:
             optimizer.tell(params, params["n"])
         assert len(np.unique(optimizer.history.values(slice(None)), axis=0)) == 12
 
-    def test_a_distant_unknown_point_of_a_space_that_is_not_enumerated(self, rng):
+    def test_a_distant_unknown_point_of_a_space_that_is_not_enumerated(self, rng, monkeypatch):
+        monkeypatch.setattr("adbo.optimizer.ask.MOST_ENUMERATED", 10)
         history, unseen = self.known(255, rng)
-        sample = replace(DEFAULT_SETTINGS.sample, n_enumerated=10)
-        settings = replace(DEFAULT_SETTINGS, sample=sample)
-        points = points_of(history, rng, 40, settings=settings)
+        points = points_of(history, rng, 40)
         assert (points == unseen[0]).all(axis=1).any()
 
     def test_a_strategy_whose_points_are_known_leaves_the_ask_to_others(self, rng):
