@@ -179,6 +179,7 @@ TABLES: Mapping[str, Table] = {
             *(f"best_{minutes}" for minutes in (10, 20, 30, 60, 90, 120, 150, 180)),
             "expected",
             "minutes_to_reference",
+            "minutes_to_expected",
             "evaluations",
             "complete",
             "epochs",

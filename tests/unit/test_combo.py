@@ -346,6 +346,7 @@ def test_the_study_writes_each_run_once(load, tmp_path):
     assert math.isnan(last[0])
     assert last[1] == rows.loc["adbo", "best_30"]
     assert 0 < rows.loc["adbo", "minutes_to_reference"] <= 30
+    assert 0 < rows.loc["adbo", "minutes_to_expected"] <= 30
     tables.plot(rows.reset_index(), tmp_path / "combo.png")
     assert (tmp_path / "combo.png").stat().st_size > 0
 
