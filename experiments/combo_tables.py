@@ -67,14 +67,19 @@ def plot(rows: pd.DataFrame, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     settings = list(rows.groupby(SETTING))
-    colours = {method: f"C{number}" for number, method in enumerate(sorted(set(rows["method"])))}
+    methods = sorted(set(rows["method"]))
+    colours = dict(zip(methods, map(plt.get_cmap("tab20"), range(20)), strict=False))
     figure, axes = plt.subplots(1, len(settings), figsize=(5 * len(settings), 4), squeeze=False)
     for axis, ((workers, hours, _), group) in zip(axes[0], settings, strict=True):
         minutes = np.linspace(0, 60 * hours, 400)
         for method, runs in group.groupby("method", sort=False):
             curves = [best_at(improvements, minutes) for improvements in runs["improvements"]]
             axis.plot(minutes, np.median(curves, axis=0), color=colours[method], label=method)
-        axis.set(title=f"{workers:,} workers", xlabel="virtual minutes", ylabel="best final R2")
+        axis.set(
+            title=f"{workers:,} workers, {hours:g} h",
+            xlabel="virtual minutes",
+            ylabel="best final R2",
+        )
         axis.set_ylim(bottom=np.nanmin(group["best_30"]) - 0.05)
         axis.legend(fontsize=7)
     figure.tight_layout()
