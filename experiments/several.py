@@ -227,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = options.output / "several.csv"
     if not path.exists():
         path.write_text(",".join(COLUMNS) + "\n")
-    known, version = pd.read_csv(path), code_version()
+    known, version = pd.read_csv(path, dtype={"version": str}), code_version()
     check_version(path, known["version"], version)
     done = set(known[list(COLUMNS[:5])].itertuples(index=False, name=None))
     n = max(options.evaluations)
@@ -248,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 csv.writer(file).writerow(
                     [*key, score(instance, outcomes[:number]), seconds, version]
                 )
-    table = pd.read_csv(path)
+    table = pd.read_csv(path, dtype={"version": str})
     keys = ["evaluations", "problem", "method"]
     medians = table.groupby(keys, sort=False)["value"].median().unstack()
     print(medians.to_string(float_format="%.4g"))

@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     version = code_version()
     rows = pd.DataFrame(columns=["version", *RUN])
     if options.output.exists():
-        rows = pd.read_csv(options.output)
+        rows = pd.read_csv(options.output, dtype={"version": str})
         check_version(options.output, rows["version"], version)
     known = set(rows[list(RUN)].itertuples(index=False, name=None))
     for run in product(options.problems, options.workers, options.seeds):
