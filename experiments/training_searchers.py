@@ -191,15 +191,12 @@ class Adbo(_Knowing):
         sample = replace(DEFAULT_SETTINGS.sample, pruned=pruned)
         self._settings = replace(DEFAULT_SETTINGS, sample=sample)
         self.prunes = halving is not None
-        self.cpu_seconds = 0.0
 
     def ask(self, now: float, worker: int) -> Trial:
         """Return what the rank proposes."""
-        began = time.thread_time()
         part = worker, len(self._rngs)
         rng = self._rngs[worker]
         proposal = propose(self._history, KAPPA, rng, self._settings, part)
-        self.cpu_seconds += time.thread_time() - began
         space = self._history.space
         number = next(self._n)
         return Trial(space.decode(proposal.point), number, asked=(worker, proposal.origin))
@@ -316,14 +313,12 @@ class Tpe:
         self.prunes = pruner is not None
         self.n_writes = len(space) + 3  # its creation, its parameters, its value and its state
         self._seconds = 0.0
-        self.cpu_seconds = 0.0
 
     def ask(self, now: float, worker: int) -> Trial:
         """Return what the sampler suggests."""
         began = time.thread_time()
         asked = self._study.ask(self._space)
         self._seconds = time.thread_time() - began
-        self.cpu_seconds += self._seconds
         return Trial(asked.params, asked.number, asked=asked)
 
     def ask_seconds(self) -> float:

@@ -3,8 +3,10 @@
 A *rung* is a number of reported values: with the reduction factor eta, rung r ends at the report
 ``min_resource - 1 + eta**r``, counted from 1. What a step means, and where steps begin, does not
 matter. A trial that reaches a rung goes on if its value is among the best ``max(1, n // eta)`` of
-the n values known there, equal values included. Nobody waits for others to reach it
-(asynchronous successive halving: Li et al., arXiv 1810.05934).
+the latest n values known there, equal values included; n is at most `LATEST`. Nobody waits for
+others to reach it (asynchronous successive halving: Li et al., arXiv 1810.05934). They compare
+random trials, all that were ever at the rung. But those of an optimizer become better, and nearly
+all would soon go on: compared with the latest ones, always a part of them does.
 
 Until one trial that reported values is complete, all go on. A report of NaN, and each report of a
 failed trial, counts as the worst value; a trial that reports NaN goes on only where nobody has
@@ -15,17 +17,21 @@ This module does not know who sends reports.
 
 from __future__ import annotations
 
-import bisect
+import itertools
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from optuna.trial import TrialState
 
 from adbo.core.history import History
 from adbo.core.settings import MIN_RESOURCE, REDUCTION_FACTOR, check_halving
+
+#: Trials at a rung with which one is compared, its own value included. More prune less, since
+#: many of them are older and worse; fewer prune more by chance.
+LATEST = 64
 
 
 class Report(NamedTuple):
@@ -45,7 +51,7 @@ class Verdict(NamedTuple):
     n_reports: int
     """The rung."""
     n_known: int
-    """Values known at the rung, that of the trial included."""
+    """Values with which it was compared, that of the trial included; at most `LATEST`."""
     n_better: int
     """Those of them that are better than that of the trial."""
     goes_on: bool
@@ -89,24 +95,6 @@ class Halving:
         return n_better < max(1, n_known // self.reduction_factor)
 
 
-@dataclass
-class _Rung:
-    """The costs known at one rung, infinite where a trial has none."""
-
-    of_trial: dict[tuple[int, int], float] = field(default_factory=dict)
-    in_order: list[float] = field(default_factory=list)
-
-    def set(self, name: tuple[int, int], cost: float) -> None:
-        """Set the cost of a trial."""
-        before = self.of_trial.get(name)
-        if before == cost:
-            return
-        if before is not None:
-            del self.in_order[bisect.bisect_left(self.in_order, before)]
-        bisect.insort(self.in_order, cost)
-        self.of_trial[name] = cost
-
-
 class Rungs:
     """All values that a rank knows at the rungs: those of its history, and of running trials.
 
@@ -125,7 +113,9 @@ class Rungs:
         self._history = history
         self._n_read = 0  # rows of the history
         self._has_complete = False  # a trial that reported values
-        self._rungs: dict[int, _Rung] = {}
+        # The costs of all trials at each rung, infinite where a trial has none, in the order in
+        # which they became known. Setting the cost of a known trial leaves it in its place.
+        self._costs: dict[int, dict[tuple[int, int], float]] = {}
         self._lock = threading.Lock()
 
     def add(self, report: Report) -> None:
@@ -138,10 +128,12 @@ class Rungs:
         """Return whether a trial of this rank goes on; its report is added."""
         with self._lock:
             self._read_history()
+            known = self._costs.setdefault(report.n_reports, {})
+            known.pop((report.rank, report.seq), None)  # it becomes the latest one
             self._set(report)
-            costs = self._rungs[report.n_reports].in_order
+            costs = list(itertools.islice(reversed(known.values()), LATEST))
             cost = self._cost(report.value)
-            n_better = bisect.bisect_left(costs, cost)
+            n_better = sum(other < cost for other in costs)
             goes_on = self.halving.goes_on(len(costs), n_better)
             if not self._has_complete:
                 goes_on = True
@@ -162,8 +154,8 @@ class Rungs:
         self._n_read = len(states)
 
     def _set(self, report: Report) -> None:
-        rung = self._rungs.setdefault(report.n_reports, _Rung())
-        rung.set((report.rank, report.seq), self._cost(report.value))
+        costs = self._costs.setdefault(report.n_reports, {})
+        costs[report.rank, report.seq] = self._cost(report.value)
 
     def _cost(self, value: float) -> float:
         return math.inf if math.isnan(value) else self._history.sign * value

@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial
 from adbo.core.rungs import Report, Rungs, Verdict
 
 #: The system attribute of a trial with what was decided at each rung: the number of reports, the
-#: seconds from the start of the trial to this report, the values known at the rung, the better
-#: ones among them, and whether the trial went on.
+#: seconds from the start of the trial to this report, the values with which it was compared, the
+#: better ones among them, and whether the trial went on.
 RUNGS = "adbo:rungs"
 
 #: Digits of the seconds.

@@ -22,7 +22,7 @@ import adbo
 from adbo.core.evaluation import to_batch
 from adbo.core.history import History
 from adbo.core.optuna_trials import evaluation_of
-from adbo.core.rungs import Halving, Report, Rungs
+from adbo.core.rungs import LATEST, Halving, Report, Rungs
 from adbo.objective.halving import RUNGS
 
 N_STEPS = 12
@@ -77,6 +77,15 @@ def test_the_worse_are_pruned_whatever_the_steps_mean(steps: range) -> None:
         t.value == t.intermediate_values[t.last_step] for t in trials if t.state.name[0] == "P"
     )
     assert replay(trials, Halving()) > 60
+
+
+def test_trials_are_pruned_as_long_as_they_become_better() -> None:
+    study = adbo.optimize(train, n_trials=300, storage=None, seed=1)
+    trials = study.trials
+    assert replay(trials, Halving()) > 400
+    assert trials[-1].system_attrs[RUNGS][0][2] == LATEST
+    late = [trial.state for trial in trials[-100:]]
+    assert late.count(TrialState.PRUNED) > 40
 
 
 def test_the_parameters_are_those_of_the_user() -> None:

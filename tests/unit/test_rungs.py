@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from adbo.core.errors import UsageError
 from adbo.core.evaluation import Evaluation, Extras, Layout, to_batch
 from adbo.core.history import History
-from adbo.core.rungs import Halving, Report, Rungs
+from adbo.core.rungs import LATEST, Halving, Report, Rungs
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 
@@ -99,6 +99,34 @@ def test_what_is_known_does_not_depend_on_the_order() -> None:
     for seq, value in enumerate((3.5, 0.1, 12.0)):
         report = Report(1, seq, 1, value)
         assert forth.judge(report) == back.judge(report)
+
+
+def test_a_trial_is_compared_with_the_latest_ones() -> None:
+    old = [_trial(i, COMPLETE, 0.0) for i in range(100)]
+    new = [_trial(100 + i, PRUNED, 2.0 + i) for i in range(LATEST - 1)]
+    rungs = _rungs(*old, *new)
+    assert rungs.judge(Report(1, 0, 1, 1.0)) == (1, LATEST, 0, True)
+    assert rungs.judge(Report(1, 1, 1, 90.0)) == (1, LATEST, LATEST - 1, False)
+    assert rungs.judge(Report(1, 2, 1, 22.5)) == (1, LATEST, 20, True)  # 1.0, and 4.0 to 22.0
+    assert rungs.judge(Report(1, 3, 1, 23.5)) == (1, LATEST, 21, False)  # 21 go on
+
+
+def test_what_becomes_known_again_is_not_new() -> None:
+    rungs = _rungs(_trial(0, COMPLETE, 1.0))
+    rungs.add(Report(7, 0, 1, 0.0))
+    for seq in range(1, LATEST):
+        rungs.add(Report(7, seq, 1, 2.0))
+    rungs._history.extend([to_batch(_trial(0, COMPLETE, 0.0, 5.0, rank=7))])  # it has ended
+    assert rungs.judge(Report(1, 0, 1, 1.0)) == (1, LATEST, 0, True)
+
+
+def test_a_trial_that_asks_late_is_compared_with_those_that_came_meanwhile() -> None:
+    rungs = _rungs(_trial(0, COMPLETE, 3.0))
+    rungs.add(Report(1, 0, 1, 1.5))
+    for seq in range(LATEST):
+        rungs.add(Report(7, seq, 1, 2.0))
+    assert rungs.judge(Report(1, 0, 1, 1.5)) == (1, LATEST, 0, True)
+    assert rungs.judge(Report(1, 1, 1, 1.7)) == (1, LATEST, 1, True)
 
 
 def test_a_trial_of_the_history_is_judged_by_all_its_rungs() -> None:
