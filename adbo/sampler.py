@@ -14,18 +14,19 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import optuna
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from adbo.core.allowed import Predicate, draw_allowed
+from adbo.core.allowed import DeadEndError, Predicate, draw_next, draw_together
 from adbo.core.evaluation import FINISHED_STATES, to_batch
 from adbo.core.history import History
 from adbo.core.optuna_trials import FIXED_PARAMS, STRATEGY, evaluation_of
 from adbo.core.origins import to_text
 from adbo.core.settings import KAPPA, check_kappa, signs_of
-from adbo.core.space import SearchSpace, check_bounds
+from adbo.core.space import check_bounds
 from adbo.optimizer.ask import propose
 from adbo.optimizer.settings import with_strategies
 
@@ -142,18 +143,24 @@ class QUCBSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Return a uniform draw; see `optuna.samplers.BaseSampler`."""
+        """Return a uniform draw; see `optuna.samplers.BaseSampler`.
+
+        Raises
+        ------
+        optuna.TrialPruned
+            If no value is allowed together with those before it, which other values are.
+        """
         _signs(study)
         check_bounds(param_name, param_distribution)
-        alone = SearchSpace({param_name: param_distribution})
-
-        def draw() -> Any:
-            return param_distribution.to_external_repr(
-                float(alone.from_unit(self._rng.random((1, 1)))[0, 0])
-            )
-
         with self._lock:
-            return draw_allowed(self._allowed, trial.params, param_name, draw)
+            try:
+                return draw_next(
+                    self._allowed, trial.params, param_name, param_distribution, self._rng
+                )
+            except DeadEndError as dead_end:
+                distributions = {**trial.distributions, param_name: param_distribution}
+                draw_together(self._allowed, distributions, self._rng)  # some values must be
+                raise optuna.TrialPruned(str(dead_end)) from None
 
     def _history(self, study: Study) -> History:
         studies = self._known.setdefault(study._storage, {})

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, 1 the run failed, 2 wrong usage, 130 after Ctrl-C or SIGTERM.
+        0 done, 1 the run failed, 2 wrong usage, 130 after Ctrl-C, SIGTERM or SIGUSR1.
     """
     prepare_streams()
     words = list(sys.argv[1:] if arguments is None else arguments) or ["run"]

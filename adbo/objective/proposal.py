@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from optuna import Study
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from adbo.core.allowed import Predicate, draw_allowed
-from adbo.core.choices import sorted_choices
+from adbo.core.allowed import DeadEndError, Predicate, draw_next
 from adbo.core.space import SearchSpace
 
 #: Internal values ``(d,)`` in the columns of a search space; NaN where there is none.
@@ -36,6 +36,8 @@ class ProposalSampler(BaseSampler):
         Source of the parameters that the proposal does not have.
     allowed
         What such a parameter must satisfy, together with those before it; None for anything.
+    given
+        The parameters that the trial has when it begins.
     """
 
     def __init__(
@@ -44,12 +46,17 @@ class ProposalSampler(BaseSampler):
         proposal: Point,
         rng: np.random.Generator,
         allowed: Predicate | None = None,
+        given: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.proposal = proposal
         self.rng = rng
         self._space = space
         self._allowed = allowed
-        self._params: dict[str, Any] = {}
+        self._given = dict(given)
+        self._params = dict(given)
+        #: The distribution, by name, of the parameter that ended the trial, since no value of it
+        #: is allowed together with those before it; empty if there is none.
+        self.dead_end: Mapping[str, BaseDistribution] = {}
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -63,12 +70,13 @@ class ProposalSampler(BaseSampler):
     ) -> dict[str, Any]:
         """Return the proposed values that their distributions contain."""
         proposed = {name: self._proposed(name, d) for name, d in search_space.items()}
-        self._params = {
+        possible = {
             name: search_space[name].to_external_repr(value)
             for name, value in proposed.items()
             if not math.isnan(value) and search_space[name]._contains(value)
         }
-        return dict(self._params)
+        self._params = {**possible, **self._given}
+        return possible
 
     def sample_independent(
         self,
@@ -77,20 +85,26 @@ class ProposalSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Return the proposed value moved into the range, or a uniform draw if there is none."""
-        alone = SearchSpace({param_name: param_distribution})
+        """Return the proposed value moved into the range, or a uniform draw if there is none.
+
+        Raises
+        ------
+        adbo.core.allowed.DeadEndError
+            If no value is allowed together with those before it; it is the `dead_end` then.
+        adbo.core.allowed.NotAllowedError
+            If there are none before it, and no value is allowed; or if the predicate fails.
+        """
         proposed = self._proposed(param_name, param_distribution)
-
-        def draw() -> Any:
-            internal = float(alone.from_unit(self.rng.random((1, 1)))[0, 0])
-            if isinstance(param_distribution, CategoricalDistribution):
-                # The choices may have another order on each rank of a group.
-                internal = float(sorted_choices(param_distribution)[int(internal)])
-            return param_distribution.to_external_repr(internal)
-
         if math.isnan(proposed):
-            value = draw_allowed(self._allowed, self._params, param_name, draw)
+            try:
+                value = draw_next(
+                    self._allowed, self._params, param_name, param_distribution, self.rng
+                )
+            except DeadEndError:
+                self.dead_end = {param_name: param_distribution}
+                raise
         else:
+            alone = SearchSpace({param_name: param_distribution})
             internal = float(alone.from_unit(alone.to_unit(np.array([[proposed]])))[0, 0])
             value = param_distribution.to_external_repr(internal)
         self._params[param_name] = value

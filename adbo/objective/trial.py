@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial
 
-from adbo.core.allowed import NotAllowedError, Predicate
+from adbo.core.allowed import NotAllowedError, Predicate, draw_together
 from adbo.core.cells import meant_choice
 from adbo.core.choices import reordering
 from adbo.core.enqueued import OWN, Enqueued
@@ -171,14 +171,41 @@ class RankStudy:
     def resume(self, point: Point, running: RunningTrial, rng: np.random.Generator) -> Trial:
         """Begin a trial that another rank has begun; it suggests the same values there."""
         space = self.storage.history.space
-        self.study.sampler = ProposalSampler(space, point, rng, self._allowed)
+        given = {
+            n: d.to_external_repr(running.internal[n]) for n, d in running.distributions.items()
+        }
+        self.study.sampler = ProposalSampler(space, point, rng, self._allowed, given)
         self.trial = Trial(self.study, self.storage.begin(running))
         return self.trial
 
     def restart(self) -> Trial:
-        """Begin the last trial once more, with the same parameters and what it had at first."""
-        self.trial = Trial(self.study, self.storage.begin(self.storage.running.again()))
-        return self.trial
+        """Begin the last trial once more, with the same parameters and what it had at first.
+
+        After a dead end, its parameters are drawn anew, all together.
+
+        Raises
+        ------
+        adbo.core.allowed.NotAllowedError
+            If none are allowed, or the predicate fails.
+        """
+        running, last = self.storage.running.again(), self._sampler
+        if not self.is_dead_end:
+            return self.resume(last.proposal, running, last.rng)
+        running.distributions |= last.dead_end
+        params = draw_together(self._allowed, running.distributions, last.rng)
+        for name, distribution in running.distributions.items():
+            running.internal[name] = distribution.to_internal_repr(params[name])
+        return self.resume((), running, last.rng)  # the proposal may contradict these
+
+    @property
+    def is_dead_end(self) -> bool:
+        """Whether the last trial must begin again: no value of its next parameter is allowed."""
+        return bool(self._sampler.dead_end)
+
+    @property
+    def _sampler(self) -> ProposalSampler:
+        assert isinstance(self.study.sampler, ProposalSampler)
+        return self.study.sampler
 
     @property
     def is_evaluating(self) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adbo.core.allowed import nothing_allowed
+from adbo.core.allowed import DRAWS, NothingAllowedError
 from adbo.core.space import FloatArray
 from adbo.optimizer.distances import squared_distances
 
@@ -30,9 +30,6 @@ _HALVINGS = 10
 
 #: Points of exploration that are tested.
 _TESTED = 1000
-
-#: Random points that are tried before the predicate is taken for one that allows nothing.
-_DRAWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -73,14 +70,14 @@ class Allowed:
 
         Raises
         ------
-        adbo.core.allowed.NotAllowedError
+        adbo.core.allowed.NothingAllowedError
             If none was found.
         """
-        for _ in range(_DRAWS):
+        for _ in range(DRAWS):
             point = self.snap(rng.random((1, d)))
             if self.test(point[0]):
                 return point
-        raise nothing_allowed(_DRAWS)
+        raise NothingAllowedError
 
     def _anchor(self, point: FloatArray, known: FloatArray) -> FloatArray | None:
         distance = squared_distances(point[None], known)[0]

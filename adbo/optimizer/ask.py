@@ -108,7 +108,10 @@ def propose(
         allowed = Allowed(test, space.snap)
     with one_thread():
         point, origin = _propose_unit(view, credits, rng, settings, part, allowed)
-    return Proposal(space.from_unit(point[None, :])[0], origin)
+    units = point[None]
+    if allowed is not None:  # as it was tested: what is expected to be absent may contradict it
+        units = view.mark_absent(units)
+    return Proposal(space.from_unit(units)[0], origin)
 
 
 def _propose_unit(

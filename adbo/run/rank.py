@@ -26,7 +26,7 @@ from adbo.core.wire import report
 from adbo.interruption.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.mirror.owner import MirrorOwner
 from adbo.objective.evaluate import Objective, evaluate
-from adbo.objective.trial import RankStudy
+from adbo.objective.trial import RankStudy, Trial
 from adbo.objective.trial_server import TrialServer
 from adbo.optimizer.ask import Proposal, propose
 from adbo.optimizer.settings import with_strategies
@@ -245,10 +245,10 @@ class Rank:
         trial = self._study.begin(point, number, time.time(), self._trial_rng, enqueued or OWN)
         with contextlib.nullcontext() if self._background is None else self._background.lent():
             evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
-            for _ in range(self._state.settings.retries):
-                if evaluation.state is not TrialState.FAIL or trial.contradiction is not None:
-                    break
-                trial = self._study.restart()
+            retries = self._state.settings.retries
+            while self._must_restart(trial, evaluation, retries):
+                retries -= not self._study.is_dead_end
+                trial = self._restart()
                 evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
         if trial.contradiction is not None and self._n_evaluations == 0:
             # The objective is not that of the study: nothing of it is worth a trial.
@@ -256,6 +256,21 @@ class Rank:
             raise EvaluationAbandoned
         self._n_evaluations += 1
         return replace(evaluation, origin=origin)
+
+    def _must_restart(self, trial: Trial, evaluation: Evaluation, retries: int) -> bool:
+        """Return whether to evaluate a trial again."""
+        if trial.contradiction is not None:
+            return False
+        has_failed = evaluation.state is TrialState.FAIL
+        return self._study.is_dead_end or (has_failed and retries > 0)
+
+    def _restart(self) -> Trial:
+        """Begin the trial again; if nothing is allowed, the run ends."""
+        try:
+            return self._study.restart()
+        except NotAllowedError as error:
+            self._contradict(str(error))
+            raise EvaluationAbandoned from None
 
     def _publish(self, content: Report) -> None:
         """Send a report of the running trial, and receive what peers reported before.

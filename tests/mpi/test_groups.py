@@ -46,6 +46,32 @@ def test_a_group_evaluates_together(adbo, launcher, tmp_path: Path) -> None:
     assert {t.user_attrs["gpu"] for t in trials} == {"0", "3"}
 
 
+PLAN = """
+def fits(params):
+    return params["width"] % params["heads"] == 0
+
+def objective(trial):
+    width = trial.suggest_int("width", 16, 64)
+    heads = trial.suggest_categorical("heads", (11, 13, 7) if trial.comm.rank else (7, 11, 13))
+    pairs = trial.comm.allgather((width, heads))
+    assert set(pairs) == {(width, heads)}
+    assert width % heads == 0
+    return abs(width - 40)
+"""
+
+
+@pytest.mark.slow
+def test_a_group_begins_again_when_no_value_is_allowed(adbo, launcher, tmp_path: Path) -> None:
+    (tmp_path / "plan.py").write_text(PLAN)
+    options = ["--ranks-per-trial", "2", "--trials", "12", "--allowed", "fits"]
+    for seed in ("0", "1"):  # the first width of some group fits no number of heads
+        arguments = ["run", "plan.py:objective", *options, "--study-name", seed, "--seed", seed]
+        status, _, err = adbo(4, *arguments, launcher=launcher)
+        assert status == 0, err
+        trials = check_sound(load(tmp_path, seed))
+        assert {t.user_attrs.get("adbo:fail_reason") for t in trials} == {None}
+
+
 def test_groups_must_fit(adbo, tmp_path: Path) -> None:
     status, out, err = adbo(5, "run", "ackley", "--ranks-per-trial", "2")
     assert status == 2

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import adbo
-from adbo.core.allowed import NotAllowedError, draw_allowed, is_allowed
+from adbo.core.allowed import DeadEndError, NotAllowedError, draw_next, draw_together, is_allowed
 from adbo.optimizer.allowed import Allowed
 
 TRIANGLE = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
@@ -43,12 +43,68 @@ def test_other_errors_name_the_function() -> None:
 
 
 def test_a_parameter_is_drawn_until_it_agrees_with_those_before() -> None:
-    rng = np.random.default_rng(0)
+    rng, unit = np.random.default_rng(0), FloatDistribution(0, 1)
     for _ in range(50):
-        y = draw_allowed(_below_the_diagonal, {"x": 0.95}, "y", rng.random)
-        assert y <= 0.05
+        assert draw_next(_below_the_diagonal, {"x": 0.95}, "y", unit, rng) <= 0.05
     with pytest.raises(NotAllowedError, match="none of 10,000 random points is allowed"):
-        draw_allowed(lambda params: False, {}, "x", rng.random)
+        draw_next(lambda params: False, {}, "x", unit, rng)
+    with pytest.raises(DeadEndError, match="no value of 'y' is allowed together with those"):
+        draw_next(_below_the_diagonal, {"x": 1.5}, "y", unit, rng)
+
+
+def test_parameters_are_drawn_together() -> None:
+    rng = np.random.default_rng(0)
+    assert _below_the_diagonal(draw_together(_below_the_diagonal, TRIANGLE, rng))
+    with pytest.raises(NotAllowedError, match="none of 10,000 random points is allowed"):
+        draw_together(lambda params: False, TRIANGLE, rng)
+
+
+def _width_first(trial: optuna.Trial) -> float:
+    """Suggest a width that often is divisible by none of the heads."""
+    width = trial.suggest_int("d_model", 16, 64)
+    assert width % trial.suggest_categorical("n_heads", (7, 11, 13)) == 0
+    return width + trial.suggest_float("x", 0, 1)
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_trial_at_a_dead_end_begins_again(isolate: bool) -> None:
+    for seed in range(3):
+        study = adbo.optimize(
+            _width_first, 12, allowed=_divides, storage=None, seed=seed, isolate=isolate
+        )
+        assert {t.state.name for t in study.trials} == {"COMPLETE"}
+        assert all(_divides(t.params) and len(t.params) == 3 for t in study.trials)
+
+
+def test_a_sampler_of_optuna_prunes_a_trial_at_a_dead_end() -> None:
+    study = optuna.create_study(sampler=adbo.QUCBSampler(seed=0, allowed=_divides))
+    study.optimize(_width_first, 30)
+    complete = [t for t in study.trials if t.state.name == "COMPLETE"]
+    assert {t.state.name for t in study.trials} == {"COMPLETE", "PRUNED"}
+    assert len(complete) > 15
+    assert all(_divides(t.params) for t in complete)
+
+
+def test_failures_before_the_last_parameter() -> None:
+    """What failed early seems to be a branch without the parameters that were not suggested."""
+
+    def objective(trial: optuna.Trial) -> float:
+        width = trial.suggest_int("d_model", 8, 32)
+        if width % 2:
+            raise RuntimeError("odd")
+        assert width % trial.suggest_categorical("n_heads", (1, 2, 3, 4, 5, 6)) == 0
+        return width
+
+    for seed in range(3):
+        study = adbo.optimize(objective, 40, allowed=_divides, storage=None, seed=seed)
+        reasons = {t.user_attrs.get("adbo:fail_reason") for t in study.trials}
+        assert reasons <= {None, "RuntimeError: odd"}
+        assert study.best_value == 8
+
+
+def test_a_dead_end_without_a_way_out_ends_the_run() -> None:
+    with pytest.raises(ValueError, match="none of 10,000 random points is allowed"):
+        adbo.optimize(_width_first, 5, allowed=lambda p: p["n_heads"] == 1, storage=None)
 
 
 @given(st.integers(0, 2**32 - 1))
