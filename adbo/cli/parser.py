@@ -298,7 +298,8 @@ def _add_simulate(commands: Any) -> None:
         dest="from_study",
         metavar="STUDY",
         help="replay this study instead of optimizing an objective, with --workers, --trials,"
-        " --time, --workers-per-node, --storage (default: that of run) and --json only",
+        " --time, --workers-per-node, --storage (default: that of run), --json"
+        " and --quiet only",
     )
     parser.add_argument(
         "--workers-per-node",

@@ -9,7 +9,7 @@
 # when the study has all its trials, the job says so and ends. Instead of editing you can set
 # variables in front of flux, and give other options of flux batch before the script:
 #
-#     STUDY=s2 TRIALS=20000 flux batch --time-limit=480m study.flux
+#     STUDY=s2 TRIALS=20000 TIMEOUT=28500 flux batch --time-limit=480m study.flux
 #
 # flux: --job-name=adbo
 # flux: --output=adbo-{{id}}.out

@@ -35,7 +35,7 @@ from adbo.optimizer.settings import with_strategies
 from adbo.run.recommended import with_recommendation
 from adbo.simulation.events import ProcessDied
 from adbo.simulation.methods import MethodSettings, RunMethod, make_methods
-from adbo.simulation.news import typical_ages
+from adbo.simulation.news import latency_of, typical_ages
 from adbo.simulation.settings import SimulationSettings
 from adbo.simulation.virtual_ranks import LogEntry, Task
 
@@ -115,12 +115,13 @@ class Simulation:
     def news_ages(self) -> list[float] | None:
         """The median and the 99 % quantile of the age at which workers see a record, in seconds.
 
-        None if the latency was given, or if it is that of a manager.
+        None if the latency was given, or if records are known at once.
         """
         settings = self.settings
-        if settings.latency is not None or not settings.has_news:
+        size = settings.workers // settings.jobs
+        if settings.latency is not None or not settings.has_news or not latency_of(size):
             return None
-        return list(typical_ages(settings.workers // settings.jobs))
+        return list(typical_ages(size))
 
     @property
     def overhead(self) -> float:
