@@ -20,7 +20,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from adbo.core.allowed import DeadEndError, Predicate, draw_next, draw_together
+from adbo.core.allowed import DeadEndError, Predicate
+from adbo.core.allowed_draws import draw_next, draw_together
 from adbo.core.evaluation import FINISHED_STATES, to_batch
 from adbo.core.history import History
 from adbo.core.optuna_trials import FIXED_PARAMS, STRATEGY, evaluation_of

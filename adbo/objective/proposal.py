@@ -13,7 +13,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from adbo.core.allowed import DeadEndError, Predicate, draw_next
+from adbo.core.allowed import DeadEndError, Predicate
+from adbo.core.allowed_draws import draw_next
 from adbo.core.space import SearchSpace
 
 #: Internal values ``(d,)`` in the columns of a search space; NaN where there is none.

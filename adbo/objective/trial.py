@@ -10,7 +10,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial
 
-from adbo.core.allowed import NotAllowedError, Predicate, draw_together
+from adbo.core.allowed import NotAllowedError, Predicate
+from adbo.core.allowed_draws import draw_together
 from adbo.core.cells import meant_choice
 from adbo.core.choices import reordering
 from adbo.core.enqueued import OWN, Enqueued

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import adbo
-from adbo.core.allowed import DeadEndError, NotAllowedError, draw_next, draw_together, is_allowed
+from adbo.core.allowed import DeadEndError, NotAllowedError, is_allowed
+from adbo.core.allowed_draws import draw_next, draw_together
 from adbo.optimizer.allowed import Allowed
 
 TRIANGLE = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
