@@ -10,6 +10,9 @@ from adbo.core.errors import UsageError
 #: Returns whether parameters, by name, may be evaluated.
 Predicate = Callable[[Mapping[str, Any]], Any]
 
+#: Random points that are drawn before the predicate is taken for one that allows none.
+DRAWS = 10_000
+
 
 class NotAllowedError(UsageError):
     """The predicate fails, or allows nothing; the message is one line for the user."""
@@ -48,7 +51,3 @@ class NothingAllowedError(NotAllowedError):
 
 class DeadEndError(Exception):
     """No value of a parameter is allowed together with those before it."""
-
-
-#: Random points that are drawn before the predicate is taken for one that allows none.
-DRAWS = 10_000

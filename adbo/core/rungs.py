@@ -20,6 +20,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -115,7 +116,7 @@ class Rungs:
         self._has_complete = False  # a trial that reported values
         # The costs of all trials at each rung, infinite where a trial has none, in the order in
         # which they became known. Setting the cost of a known trial leaves it in its place.
-        self._costs: dict[int, dict[tuple[int, int], float]] = {}
+        self._costs: dict[int, dict[tuple[int, int], float]] = defaultdict(dict)
         self._lock = threading.Lock()
 
     def add(self, report: Report) -> None:
@@ -128,7 +129,7 @@ class Rungs:
         """Return whether a trial of this rank goes on; its report is added."""
         with self._lock:
             self._read_history()
-            known = self._costs.setdefault(report.n_reports, {})
+            known = self._costs[report.n_reports]
             known.pop((report.rank, report.seq), None)  # it becomes the latest one
             self._set(report)
             costs = list(itertools.islice(reversed(known.values()), LATEST))
@@ -154,8 +155,7 @@ class Rungs:
         self._n_read = len(states)
 
     def _set(self, report: Report) -> None:
-        costs = self._costs.setdefault(report.n_reports, {})
-        costs[report.rank, report.seq] = self._cost(report.value)
+        self._costs[report.n_reports][report.rank, report.seq] = self._cost(report.value)
 
     def _cost(self, value: float) -> float:
         return math.inf if math.isnan(value) else self._history.sign * value

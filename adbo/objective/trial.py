@@ -182,7 +182,7 @@ class RankStudy:
     def restart(self) -> Trial:
         """Begin the last trial once more, with the same parameters and what it had at first.
 
-        After a dead end, its parameters are drawn anew, all together.
+        After a dead end, its parameters are drawn anew, all together, but not what was enqueued.
 
         Raises
         ------
@@ -192,10 +192,11 @@ class RankStudy:
         running, last = self.storage.running.again(), self._sampler
         if not self.is_dead_end:
             return self.resume(last.proposal, running, last.rng)
-        running.distributions |= last.dead_end
-        params = draw_together(self._allowed, running.distributions, last.rng)
-        for name, distribution in running.distributions.items():
-            running.internal[name] = distribution.to_internal_repr(params[name])
+        drawn = {**running.distributions, **last.dead_end}
+        drawn = {n: d for n, d in drawn.items() if n not in running.enqueued.fixed}
+        running.distributions |= drawn
+        for name, value in draw_together(self._allowed, drawn, last.rng).items():
+            running.internal[name] = drawn[name].to_internal_repr(value)
         return self.resume((), running, last.rng)  # the proposal may contradict these
 
     @property

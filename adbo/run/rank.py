@@ -119,6 +119,8 @@ class Rank:
                 proposal = loop.send(self._evaluate(proposal))
         except (StopIteration, EvaluationAbandoned):
             pass
+        except NotAllowedError as error:
+            self._contradict(str(error))
         except KeyboardInterrupt:
             self._interruption.request_stop(StopReason.SIGINT)
         finally:
@@ -224,11 +226,7 @@ class Rank:
         start = time.perf_counter()
         kappa, part = self._state.settings.kappa, (self._rank, self._state.n_ranks)
         settings = self._optimizer_settings
-        try:
-            proposal = propose(history, kappa, self._rng, settings, part, self._allowed)
-        except NotAllowedError as error:
-            self._contradict(str(error))
-            raise EvaluationAbandoned from None
+        proposal = propose(history, kappa, self._rng, settings, part, self._allowed)
         self._ask_seconds.append(time.perf_counter() - start)
         self._pace.begin()
         return proposal
@@ -247,8 +245,9 @@ class Rank:
             evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
             retries = self._state.settings.retries
             while self._must_restart(trial, evaluation, retries):
-                retries -= not self._study.is_dead_end
-                trial = self._restart()
+                if not self._study.is_dead_end:
+                    retries -= 1
+                trial = self._study.restart()
                 evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
         if trial.contradiction is not None and self._n_evaluations == 0:
             # The objective is not that of the study: nothing of it is worth a trial.
@@ -263,14 +262,6 @@ class Rank:
             return False
         has_failed = evaluation.state is TrialState.FAIL
         return self._study.is_dead_end or (has_failed and retries > 0)
-
-    def _restart(self) -> Trial:
-        """Begin the trial again; if nothing is allowed, the run ends."""
-        try:
-            return self._study.restart()
-        except NotAllowedError as error:
-            self._contradict(str(error))
-            raise EvaluationAbandoned from None
 
     def _publish(self, content: Report) -> None:
         """Send a report of the running trial, and receive what peers reported before.

@@ -77,6 +77,20 @@ def test_a_trial_at_a_dead_end_begins_again(isolate: bool) -> None:
         assert all(_divides(t.params) and len(t.params) == 3 for t in study.trials)
 
 
+def test_what_is_enqueued_stays_after_a_dead_end() -> None:
+    """Most first widths are divisible by no number of heads."""
+
+    def objective(trial: optuna.Trial) -> float:
+        return trial.suggest_int("extra", 0, 9**9) + _width_first(trial)
+
+    for seed in range(3):
+        study = adbo.optimize(
+            objective, 1, allowed=_divides, enqueue=[{"extra": 7}], storage=None, seed=seed
+        )
+        assert study.trials[0].params["extra"] == 7
+        assert _divides(study.trials[0].params)
+
+
 def test_a_sampler_of_optuna_prunes_a_trial_at_a_dead_end() -> None:
     study = optuna.create_study(sampler=adbo.QUCBSampler(seed=0, allowed=_divides))
     study.optimize(_width_first, 30)
