@@ -12,7 +12,8 @@ A figure is the fraction of comparisons in which a run ends farther from the opt
 variants' runs on the same instance of a problem, that is with the same seed. Most variants are as
 good as the defaults; the figure of a tunable that makes no difference is 0.5. (Two runs of one
 variant differ too much for a comparison with the defaults alone.) Distances below 1e-9 count as
-equal, and equal ones as half. Runs that are in the output file are not repeated.
+equal, and equal ones as half. Runs that are in the output file are not repeated; the table has all
+runs of the file, with a column for each suite.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 import optuna
 import pandas as pd
 from compare import SUITES
@@ -124,13 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run, start = run_of(VARIANTS[variant]), time.process_time()
             regrets = regrets_of(run, suite.make_case(name, seed), budget, seed)
             append(file, METHOD_VERSION, part, regrets, time.process_time() - start)
-    rows = load(file)
-    rows = rows[rows["suite"] == options.suite]
-    settings = [(part.problem, Budget(part.workers, part.evaluations)) for part in parts_of(rows)]
-    rows = rows[[setting in cases for setting in settings]]
-    chance = table(rows)
-    print(chance.to_string(float_format="{:.2f}".format))
-    draw(chance, options.output / "ablation.png")
+    worse = summarize(load(file))
+    table = worse.pivot_table("worse", "method", "suite", sort=False)
+    print(table.to_string(float_format="{:.2f}".format))
+    draw(worse, options.output / "ablation.png")
     return 0
 
 
@@ -141,45 +138,54 @@ def run_of(variant: Variant) -> Run:
     )
 
 
-def table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return how often each variant ends farther from the optimum than the others, and the mean.
+def summarize(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return how often each variant ends farther from the optimum than the others.
 
     Parameters
     ----------
-    frame
-        Columns ``method``, ``problem``, ``seed`` and ``regret``.
+    rows
+        Rows of this script, of one or several suites.
 
     Returns
     -------
     pd.DataFrame
-        A row for each variant, a column for each problem.
+        Columns ``suite``, ``method``, ``worse``, its standard error ``error``, ``runs``, ``seeds``
+        and ``version``.
     """
-    regrets = frame.assign(regret=frame["regret"].clip(lower=FLOOR))
-    same_instance = regrets.groupby(["problem", "seed"])["regret"]
-    n_better = same_instance.rank(method="average") - 1  # equal ones count half
-    scores = regrets.assign(worse=n_better / (same_instance.transform("size") - 1))
-    chance = scores.pivot_table(index="method", columns="problem", values="worse", sort=False)
-    return chance.assign(mean=chance.mean(axis=1))
+    regrets = rows.assign(regret=rows["regret"].clip(lower=FLOOR))
+    instances = regrets.groupby(["suite", "problem", "workers", "evaluations", "seed"])["regret"]
+    n_better = instances.rank(method="average") - 1  # equal ones count half
+    scores = rows.assign(worse=n_better / (instances.transform("size") - 1))
+    found = []
+    for (suite, method), group in scores.groupby(["suite", "method"], sort=False):
+        row = {"suite": suite, "method": method, "worse": group["worse"].mean()}
+        row |= {"error": group["worse"].sem(), "runs": len(group)}
+        row["seeds"] = " ".join(map(str, sorted(group["seed"].unique())))
+        row["version"] = " ".join(sorted(set(group["version"])))
+        found.append(row)
+    return pd.DataFrame(found)
 
 
-def draw(chance: pd.DataFrame, path: Path) -> None:
-    """Draw the table as coloured cells, with the variants in the order of their means."""
+def draw(worse: pd.DataFrame, path: Path) -> None:
+    """Draw the rows of `summarize`, with the variants in the order of their means."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
 
-    chance = chance.sort_values("mean")
-    figure, axes = plt.subplots(figsize=(9, 1.5 + 0.26 * len(chance)), layout="constrained")
-    image = axes.imshow(chance, cmap="RdBu_r", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(chance.columns)), chance.columns, rotation=30, ha="right")
-    axes.set_yticks(range(len(chance)), chance.index)
-    for (row, column), value in np.ndenumerate(chance.to_numpy()):
-        if np.isfinite(value):
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8)
-    axes.set_title("how often a variant is worse than the others")
-    figure.colorbar(image, label="0.5: no difference")
-    figure.savefig(path, dpi=120)
+    order = worse.groupby("method")["worse"].mean().sort_values(ascending=False).index
+    figure, axes = plt.subplots(figsize=(7, 1.5 + 0.17 * len(order)), layout="constrained")
+    axes.axvline(0.5, color="0.6", linewidth=1)
+    for marker, (suite, group) in zip("os^D", worse.groupby("suite", sort=False), strict=False):
+        places = order.get_indexer(group["method"])
+        axes.errorbar(
+            group["worse"], places, xerr=group["error"], fmt=marker, markersize=4, label=suite
+        )
+    axes.set_yticks(range(len(order)), order, fontsize=7)
+    axes.set_xlabel("how often a variant is worse than the others (0.5: no difference)")
+    axes.margins(y=0.01)
+    axes.legend()
+    figure.savefig(path, dpi=100)
 
 
 if __name__ == "__main__":

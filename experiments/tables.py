@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import ablation
 import comparison
 import pandas as pd
 from combo_tables import with_reference
@@ -76,9 +77,6 @@ SCALING = (
     ),
 )
 
-#: Rows of `compare.py` and `ablation.py`.
-QUALITY = (("problem", "method", "workers", "evaluations"), ("regret",))
-
 
 def means_of(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the means of `compare.py` on a suite with a common scale."""
@@ -94,12 +92,14 @@ TABLES: Mapping[str, Table] = {
     "scaling_problems": Table(*SCALING, figures={"scaling_problems.png": "problems.png"}),
     "scaling_baselines": Table(*SCALING, figures={"scaling_baselines_best.png": "best.png"}),
     "scaling_published": Table(*SCALING),
-    "quality": Table("*.csv", *QUALITY),
+    "quality": Table("*.csv", ("problem", "method", "workers", "evaluations"), ("regret",)),
     "bbob": Table("*.csv", means=means_of),
     "bbob_new": Table("*.csv", means=means_of),
     "real": Table("*.csv", means=means_of),
     "tuning": Table("*.csv", means=means_of),
-    "ablation": Table("ablation.csv", *QUALITY, figures={"ablation.png": "ablation.png"}),
+    "ablation": Table(
+        "ablation.csv", means=ablation.summarize, figures={"ablation.png": "ablation.png"}
+    ),
     "ask_cost": Table(
         "ask_cost.csv",
         ("d", "n", "method"),
