@@ -18,7 +18,7 @@ import optuna
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from adbo.core.allowed import DeadEndError, Predicate
 from adbo.core.allowed_draws import draw_next, draw_together
@@ -83,6 +83,7 @@ class QUCBSampler(BaseSampler):
         self._settings = with_strategies(strategies)
         self._rng = np.random.default_rng(seed)
         self._lock = threading.Lock()
+        self._proposed: dict[Any, dict[str, Any]] = {}  # of running trials, by study and trial
         self._known: weakref.WeakKeyDictionary[Any, dict[int, _Known]]
         self._known = weakref.WeakKeyDictionary()
 
@@ -129,13 +130,16 @@ class QUCBSampler(BaseSampler):
         if text is not None and FIXED_PARAMS not in trial.system_attrs:
             # In the storage, since other processes must learn of it, too.
             study._storage.set_trial_system_attr(trial._trial_id, STRATEGY, text)
-        return {
+        proposed = {
             name: search_space[name].to_external_repr(float(point[column]))
             for name, column in columns.items()
             if column is not None
             and not np.isnan(point[column])
             and search_space[name]._contains(float(point[column]))
         }
+        if self._allowed is not None:
+            self._proposed[study._study_id, trial._trial_id] = proposed
+        return proposed
 
     def sample_independent(
         self,
@@ -153,15 +157,25 @@ class QUCBSampler(BaseSampler):
         """
         _signs(study)
         check_bounds(param_name, param_distribution)
+        proposed = self._proposed.get((study._study_id, trial._trial_id), {})
+        others = {**proposed, **trial.params}
         with self._lock:
             try:
-                return draw_next(
-                    self._allowed, trial.params, param_name, param_distribution, self._rng
-                )
+                return draw_next(self._allowed, others, param_name, param_distribution, self._rng)
             except DeadEndError as dead_end:
                 distributions = {**trial.distributions, param_name: param_distribution}
                 draw_together(self._allowed, distributions, self._rng)  # some values must be
                 raise optuna.TrialPruned(str(dead_end)) from None
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Forget what was proposed; see `optuna.samplers.BaseSampler`."""
+        self._proposed.pop((study._study_id, trial._trial_id), None)
 
     def _history(self, study: Study) -> History:
         studies = self._known.setdefault(study._storage, {})

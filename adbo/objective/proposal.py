@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from adbo.core.allowed import DeadEndError, Predicate
+from adbo.core.allowed import DeadEndError, Predicate, is_allowed
 from adbo.core.allowed_draws import draw_next
 from adbo.core.space import SearchSpace
+from adbo.objective.rank_storage import RunningTrial
 
 #: Internal values ``(d,)`` in the columns of a search space; NaN where there is none.
 Point = Sequence[float] | np.ndarray[Any, Any]
@@ -24,8 +25,8 @@ Point = Sequence[float] | np.ndarray[Any, Any]
 class ProposalSampler(BaseSampler):
     """A sampler that returns a point which was proposed before.
 
-    A parameter that the proposal does not have is drawn uniformly; a proposed value outside the
-    range of the trial moves into it.
+    A proposed value outside the range of the trial moves into it. A parameter that the proposal
+    does not have, or whose moved value is not allowed, is drawn uniformly.
 
     Parameters
     ----------
@@ -34,11 +35,11 @@ class ProposalSampler(BaseSampler):
     proposal
         Internal values ``(d,)`` in the columns of the space; NaN where there is none.
     rng
-        Source of the parameters that the proposal does not have.
+        Source of the parameters that are drawn.
+    running
+        The trial.
     allowed
-        What such a parameter must satisfy, together with those before it; None for anything.
-    given
-        The parameters that the trial has when it begins.
+        What the parameters of the trial must satisfy; None for anything.
     """
 
     def __init__(
@@ -46,17 +47,17 @@ class ProposalSampler(BaseSampler):
         space: SearchSpace,
         proposal: Point,
         rng: np.random.Generator,
+        running: RunningTrial,
         allowed: Predicate | None = None,
-        given: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.proposal = proposal
         self.rng = rng
         self._space = space
-        self._allowed = allowed
-        self._given = dict(given)
-        self._params = dict(given)
+        self._running = running
+        self._allowed = None if running.is_unrestricted else allowed
+        self._possible: dict[str, Any] = {}
         #: The distribution, by name, of the parameter that ended the trial, since no value of it
-        #: is allowed together with those before it; empty if there is none.
+        #: is allowed together with the others; empty if there is none.
         self.dead_end: Mapping[str, BaseDistribution] = {}
 
     def infer_relative_search_space(
@@ -71,13 +72,12 @@ class ProposalSampler(BaseSampler):
     ) -> dict[str, Any]:
         """Return the proposed values that their distributions contain."""
         proposed = {name: self._proposed(name, d) for name, d in search_space.items()}
-        possible = {
+        self._possible = {
             name: search_space[name].to_external_repr(value)
             for name, value in proposed.items()
             if not math.isnan(value) and search_space[name]._contains(value)
         }
-        self._params = {**possible, **self._given}
-        return possible
+        return self._possible
 
     def sample_independent(
         self,
@@ -86,30 +86,63 @@ class ProposalSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Return the proposed value moved into the range, or a uniform draw if there is none.
+        """Return the proposed value moved into the range, or a uniform draw.
 
         Raises
         ------
         adbo.core.allowed.DeadEndError
-            If no value is allowed together with those before it; it is the `dead_end` then.
+            If no value is allowed together with the others; it is the `dead_end` then.
         adbo.core.allowed.NotAllowedError
-            If there are none before it, and no value is allowed; or if the predicate fails.
+            If there are no others, and no value is allowed; or if the predicate fails.
         """
-        proposed = self._proposed(param_name, param_distribution)
-        if math.isnan(proposed):
-            try:
-                value = draw_next(
-                    self._allowed, self._params, param_name, param_distribution, self.rng
-                )
-            except DeadEndError:
-                self.dead_end = {param_name: param_distribution}
-                raise
-        else:
-            alone = SearchSpace({param_name: param_distribution})
+        for value in self._preferred(param_name, param_distribution):
+            if self._allows(param_name, value):
+                return value
+        others = {} if self._allowed is None else self._params
+        with self._noting_dead_end(param_name, param_distribution):
+            return draw_next(self._allowed, others, param_name, param_distribution, self.rng)
+
+    def check(self, name: str, distribution: BaseDistribution, value: Any) -> None:
+        """Check a value that the trial is to have, unless somebody enqueued it.
+
+        Raises
+        ------
+        adbo.core.allowed.DeadEndError
+            If it is not allowed together with the others; it is the `dead_end` then.
+        adbo.core.allowed.NotAllowedError
+            If the predicate fails.
+        """
+        if name not in self._running.enqueued.fixed and not self._allows(name, value):
+            with self._noting_dead_end(name, distribution):
+                raise DeadEndError(f"{name} = {value!r} is not allowed together with the others")
+
+    @property
+    def _params(self) -> dict[str, Any]:
+        """The parameters that the trial has, will have for sure, or probably."""
+        running = self._running
+        return {**self._possible, **running.wanted, **running.enqueued.fixed, **running.params}
+
+    def _allows(self, name: str, value: Any) -> bool:
+        """Return whether a value is allowed together with the other parameters."""
+        return self._allowed is None or is_allowed(self._allowed, {**self._params, name: value})
+
+    @contextlib.contextmanager
+    def _noting_dead_end(self, name: str, distribution: BaseDistribution) -> Iterator[None]:
+        try:
+            yield
+        except DeadEndError:
+            self.dead_end = {name: distribution}
+            raise
+
+    def _preferred(self, name: str, distribution: BaseDistribution) -> Iterator[Any]:
+        """Yield the wanted value, if the range has it, and the proposed one, moved into it."""
+        if name in self._running.wanted and _contains(distribution, self._running.wanted[name]):
+            yield self._running.wanted[name]
+        proposed = self._proposed(name, distribution)
+        if not math.isnan(proposed):
+            alone = SearchSpace({name: distribution})
             internal = float(alone.from_unit(alone.to_unit(np.array([[proposed]])))[0, 0])
-            value = param_distribution.to_external_repr(internal)
-        self._params[param_name] = value
-        return value
+            yield distribution.to_external_repr(internal)
 
     def _proposed(self, name: str, distribution: BaseDistribution) -> float:
         """Return the proposed internal value; NaN if there is none."""
@@ -117,3 +150,10 @@ class ProposalSampler(BaseSampler):
         if column is None or column >= len(self.proposal):
             return math.nan
         return float(self.proposal[column])
+
+
+def _contains(distribution: BaseDistribution, value: Any) -> bool:
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except (TypeError, ValueError):  # another choice, or not a number
+        return False

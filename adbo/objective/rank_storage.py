@@ -60,6 +60,10 @@ class RunningTrial:
     """What was given with the trial."""
     attempt: int = 0
     """How often it has been evaluated before."""
+    wanted: dict[str, Any] = field(default_factory=dict)
+    """Values by name that parameters take where they can, since they are allowed together."""
+    is_unrestricted: bool = False
+    """Whether the predicate does not count, since it allows nothing with what was enqueued."""
 
     @property
     def trial_id(self) -> int:
@@ -89,6 +93,11 @@ class RunningTrial:
         return again
 
     @property
+    def params(self) -> dict[str, Any]:
+        """The parameters that were suggested so far."""
+        return {n: d.to_external_repr(self.internal[n]) for n, d in self.distributions.items()}
+
+    @property
     def last_intermediate_value(self) -> float:
         """The value reported for the highest step; NaN if there is none."""
         values = self.intermediate_values
@@ -103,7 +112,6 @@ class RunningTrial:
 
     def frozen(self) -> FrozenTrial:
         """Return the trial as it is now."""
-        distributions = dict(self.distributions)
         return FrozenTrial(
             number=self.number,
             trial_id=self.trial_id,
@@ -111,8 +119,8 @@ class RunningTrial:
             value=None,
             datetime_start=datetime.datetime.fromtimestamp(self.started),
             datetime_complete=None,
-            params={n: d.to_external_repr(self.internal[n]) for n, d in distributions.items()},
-            distributions=distributions,
+            params=self.params,
+            distributions=dict(self.distributions),
             user_attrs=copy.deepcopy(self.user_attrs),
             system_attrs=copy.deepcopy(self.system_attrs),
             intermediate_values=dict(self.intermediate_values),
@@ -132,6 +140,9 @@ class RankStorage(BaseStorage):
         The user attributes that the study has at the start.
     reported
         Called with each number of reports that the running trial has reached, and the last value.
+    suggested
+        Called with the name, distribution and value of each parameter, before the running trial
+        has it; may raise.
     """
 
     def __init__(
@@ -140,6 +151,7 @@ class RankStorage(BaseStorage):
         study_name: str,
         study_attrs: dict[str, Any] | None = None,
         reported: Callable[[int, float], None] = lambda n_reports, value: None,
+        suggested: Callable[[str, BaseDistribution, Any], None] = lambda *parameter: None,
     ) -> None:
         self.history = history
         #: Trials that the objective enqueued; the rank takes them from here.
@@ -147,6 +159,7 @@ class RankStorage(BaseStorage):
         self._study_name = study_name
         self._study_attrs: dict[str, dict[str, Any]] = {"user": study_attrs or {}, "system": {}}
         self._reported = reported
+        self._suggested = suggested
         self._running: RunningTrial | None = None
         self._finished: list[FrozenTrial] = []
         self._lock = threading.Lock()  # of `_finished`; an objective may have several threads
@@ -262,10 +275,14 @@ class RankStorage(BaseStorage):
         ------
         TypeError
             If a choice is not a JSON value, so that other ranks could not be told of it.
+        adbo.core.allowed.DeadEndError
+            If it is not allowed.
         """
         trial = self._changeable(trial_id)
         if self.history.space.known(param_name) != distribution:
             distribution_to_json(distribution)
+        value = distribution.to_external_repr(param_value_internal)
+        self._suggested(param_name, distribution, value)
         trial.internal[param_name] = float(param_value_internal)
         trial.distributions[param_name] = distribution
 

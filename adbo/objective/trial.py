@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial
 
-from adbo.core.allowed import NotAllowedError, Predicate
+from adbo.core.allowed import NotAllowedError, NothingAllowedError, Predicate
 from adbo.core.allowed_draws import draw_together
 from adbo.core.cells import meant_choice
 from adbo.core.choices import reordering
@@ -135,10 +136,11 @@ class RankStudy:
     ) -> None:
         #: Successive halving, if that is the pruner.
         self.halving = pruner if isinstance(pruner, HalvingPruner) else None
-        reported = [] if self.halving is None else [self.halving.reported]
-        self.storage = RankStorage(history, name, attrs, *reported)
+        reported = {} if self.halving is None else {"reported": self.halving.reported}
+        self.storage = RankStorage(history, name, attrs, suggested=self._suggested, **reported)
         self._allowed = allowed
-        sampler = ProposalSampler(history.space, (), np.random.default_rng(0))
+        nothing = RunningTrial.new(0, 0.0)
+        sampler = ProposalSampler(history.space, (), np.random.default_rng(0), nothing)
         #: The trial that began last.
         self.trial: Trial | None = None
         self.study = Study(name, self.storage, sampler, pruner or NopPruner())
@@ -172,10 +174,7 @@ class RankStudy:
     def resume(self, point: Point, running: RunningTrial, rng: np.random.Generator) -> Trial:
         """Begin a trial that another rank has begun; it suggests the same values there."""
         space = self.storage.history.space
-        given = {
-            n: d.to_external_repr(running.internal[n]) for n, d in running.distributions.items()
-        }
-        self.study.sampler = ProposalSampler(space, point, rng, self._allowed, given)
+        self.study.sampler = ProposalSampler(space, point, rng, running, self._allowed)
         self.trial = Trial(self.study, self.storage.begin(running))
         return self.trial
 
@@ -183,6 +182,7 @@ class RankStudy:
         """Begin the last trial once more, with the same parameters and what it had at first.
 
         After a dead end, its parameters are drawn anew, all together, but not what was enqueued.
+        They are only wanted, since the objective may ask for others now.
 
         Raises
         ------
@@ -192,16 +192,34 @@ class RankStudy:
         running, last = self.storage.running.again(), self._sampler
         if not self.is_dead_end:
             return self.resume(last.proposal, running, last.rng)
-        drawn = {**running.distributions, **last.dead_end}
-        drawn = {n: d for n, d in drawn.items() if n not in running.enqueued.fixed}
-        running.distributions |= drawn
-        for name, value in draw_together(self._allowed, drawn, last.rng).items():
-            running.internal[name] = drawn[name].to_internal_repr(value)
+        asked = {**running.distributions, **last.dead_end}
+        running.distributions, running.internal = {}, {}
+        try:
+            running.wanted = self._drawn(asked, running.enqueued.fixed, last.rng)
+        except NothingAllowedError:
+            if not running.enqueued.fixed:
+                raise
+            running.is_unrestricted = True  # what somebody enqueued is evaluated all the same
         return self.resume((), running, last.rng)  # the proposal may contradict these
+
+    def _drawn(
+        self,
+        asked: Mapping[str, BaseDistribution],
+        fixed: Mapping[str, Any],
+        rng: np.random.Generator,
+    ) -> dict[str, Any]:
+        """Draw the parameters that are not fixed, allowed together with those that are."""
+        allowed = self._allowed
+        assert allowed is not None
+        free = {name: one for name, one in asked.items() if name not in fixed}
+        return dict(draw_together(lambda drawn: allowed({**fixed, **drawn}), free, rng))
+
+    def _suggested(self, name: str, distribution: BaseDistribution, value: Any) -> None:
+        self._sampler.check(name, distribution, value)
 
     @property
     def is_dead_end(self) -> bool:
-        """Whether the last trial must begin again: no value of its next parameter is allowed."""
+        """Whether the last trial has come to parameters of which no values are allowed."""
         return bool(self._sampler.dead_end)
 
     @property

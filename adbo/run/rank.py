@@ -41,6 +41,10 @@ _RECENT = 1000
 #: A report waits at most this number of seconds for the thread that exchanges messages.
 _REPORT_SECONDS = 0.1
 
+#: A trial fails after this number of dead ends, where parameters drawn one after the other, or
+#: together, were not allowed.
+_DEAD_ENDS = 100
+
 #: The summary reports the median duration of this number of latest asks.
 _ASKS = 4096
 
@@ -243,10 +247,9 @@ class Rank:
         trial = self._study.begin(point, number, time.time(), self._trial_rng, enqueued or OWN)
         with contextlib.nullcontext() if self._background is None else self._background.lent():
             evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
-            retries = self._state.settings.retries
-            while self._must_restart(trial, evaluation, retries):
-                if not self._study.is_dead_end:
-                    retries -= 1
+            left = {False: self._state.settings.retries, True: _DEAD_ENDS}
+            while self._must_restart(trial, evaluation, left[self._study.is_dead_end]):
+                left[self._study.is_dead_end] -= 1
                 trial = self._study.restart()
                 evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
         if trial.contradiction is not None and self._n_evaluations == 0:
@@ -256,12 +259,12 @@ class Rank:
         self._n_evaluations += 1
         return replace(evaluation, origin=origin)
 
-    def _must_restart(self, trial: Trial, evaluation: Evaluation, retries: int) -> bool:
-        """Return whether to evaluate a trial again."""
+    def _must_restart(self, trial: Trial, evaluation: Evaluation, left: int) -> bool:
+        """Return whether to evaluate a trial again, if so many attempts are left."""
         if trial.contradiction is not None:
             return False
         has_failed = evaluation.state is TrialState.FAIL
-        return self._study.is_dead_end or (has_failed and retries > 0)
+        return left > 0 and (has_failed or self._study.is_dead_end)
 
     def _publish(self, content: Report) -> None:
         """Send a report of the running trial, and receive what peers reported before.

@@ -91,6 +91,104 @@ def test_what_is_enqueued_stays_after_a_dead_end() -> None:
         assert _divides(study.trials[0].params)
 
 
+def test_what_a_dead_end_led_to_is_stored_only_if_the_objective_asks_for_it() -> None:
+    """In one branch most first values are a dead end, in the other one there is no y."""
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.suggest_categorical("kind", ("a", "b")) == "b":
+            return trial.suggest_float("z", 0, 1)
+        return trial.suggest_float("x", 0, 1) + trial.suggest_int("y", 1, 2)
+
+    def allowed(params: Mapping[str, Any]) -> bool:
+        return params["kind"] == "b" or params["x"] + params["y"] <= 1.1
+
+    for seed in range(6):
+        study = adbo.optimize(objective, 3, allowed=allowed, storage=None, seed=seed)
+        for trial in study.trials:
+            assert set(trial.params) == (
+                {"kind", "x", "y"} if "y" in trial.params else {"kind", "z"}
+            )
+            assert allowed(trial.params)
+
+
+def test_ranges_that_depend_on_others_hold_after_a_dead_end() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_int("x", 0, 10)
+        y = trial.suggest_int("y", 0, 10 - x)
+        assert 0 <= y <= 10 - x
+        return x + y + trial.suggest_int("z", 0, 3)
+
+    for seed in range(12):
+        study = adbo.optimize(
+            objective, 3, allowed=lambda p: p["x"] + p["z"] == 9, storage=None, seed=seed
+        )
+        assert {t.state.name for t in study.trials} == {"COMPLETE"}
+        assert all(t.params["x"] + t.params["z"] == 9 for t in study.trials)
+
+
+def test_other_parameters_agree_with_what_is_enqueued() -> None:
+    """With the first ones drawn, too, before the objective comes to the one that is enqueued."""
+
+    def objective(trial: optuna.Trial) -> float:
+        a, b = trial.suggest_int("a", 0, 10), trial.suggest_int("b", 0, 10)
+        return a + b + trial.suggest_int("c", 0, 10)
+
+    def allowed(params: Mapping[str, Any]) -> bool:
+        return bool(params["a"] + params["b"] == params["c"])
+
+    for seed in range(4):
+        study = adbo.optimize(
+            objective,
+            12,
+            allowed=allowed,
+            enqueue=[{"c": 3}, {"a": 9, "b": 9}],
+            seed=seed,
+            storage=None,
+        )
+        contradicting = [t.params for t in study.trials if not allowed(t.params)]
+        assert [(p["a"], p["b"]) for p in contradicting] == [(9, 9)]
+        assert study.trials[0].params["c"] == 3
+
+
+@pytest.mark.parametrize("width_comes_first", [False, True])
+def test_a_parameter_of_one_value_counts(width_comes_first: bool) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if width_comes_first:
+            trial.suggest_int("d_model", 12, 12)
+        heads = trial.suggest_int("n_heads", 1, 12)
+        return heads + trial.suggest_int("d_model", 12, 12)
+
+    for seed in range(4):
+        study = adbo.optimize(objective, 3, allowed=_divides, storage=None, seed=seed)
+        assert all(_divides(t.params) for t in study.trials)
+
+
+def test_a_value_moved_into_its_range_is_allowed() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        return x + trial.suggest_float("y", 0, 0.1 if x < 0.5 else 1)
+
+    def allowed(params: Mapping[str, Any]) -> bool:
+        return bool(params["x"] + params["y"] >= 0.5)
+
+    study = adbo.optimize(objective, 40, allowed=allowed, storage=None, seed=0)
+    assert {t.state.name for t in study.trials} == {"COMPLETE"}
+    assert all(allowed(t.params) for t in study.trials)
+
+
+def test_a_sampler_of_optuna_draws_what_agrees_with_its_proposal() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        y = trial.suggest_float("y", 0, (0.3, 1)[trial.number % 2])
+        return y + trial.suggest_float("x", 0, 1)
+
+    def allowed(params: Mapping[str, Any]) -> bool:
+        return bool(params["x"] + params["y"] >= 1)
+
+    study = optuna.create_study(sampler=adbo.QUCBSampler(seed=0, allowed=allowed))
+    study.optimize(objective, 40)
+    assert all(allowed(t.params) for t in study.trials if t.state.name == "COMPLETE")
+
+
 def test_a_sampler_of_optuna_prunes_a_trial_at_a_dead_end() -> None:
     study = optuna.create_study(sampler=adbo.QUCBSampler(seed=0, allowed=_divides))
     study.optimize(_width_first, 30)
