@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from adbo.core.evaluation import Evaluation, Extras, Layout
@@ -33,6 +34,15 @@ STUDY_ATTRS = "adbo:study_attrs"
 
 #: The system attribute in which Optuna keeps the parameters of an enqueued trial.
 FIXED_PARAMS = "fixed_params"
+
+
+def add_trial(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Add a trial as it is.
+
+    `Study.add_trial` refuses a value outside its range, but Optuna evaluates what is enqueued even
+    so.
+    """
+    study._storage.create_new_trial(study._study_id, template_trial=trial)
 
 
 def evaluation_of(trial: FrozenTrial) -> Evaluation:

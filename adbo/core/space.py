@@ -23,7 +23,6 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
-    check_distribution_compatibility,
 )
 
 from adbo.core.choices import choice_set
@@ -187,7 +186,9 @@ class SearchSpace:
 
     def all_units(self) -> FloatArray:
         """Return all points ``(N, d)`` of a space whose columns are all discrete."""
-        indices = np.indices([int(n) for n in self.levels]).reshape(len(self), -1).T
+        levels = self.levels.astype(np.int64)
+        periods = np.append(np.cumprod(levels[:0:-1])[::-1], 1)  # the last column changes fastest
+        indices = np.arange(levels.prod())[:, np.newaxis] // periods % levels
         return self.to_unit(indices * self.step + self.first)
 
     @property
@@ -239,11 +240,7 @@ def check_bounds(name: str, distribution: BaseDistribution) -> None:
 
 def are_compatible(old: BaseDistribution, new: BaseDistribution) -> bool:
     """Return whether one parameter may have both distributions."""
-    try:
-        check_distribution_compatibility(old, new)
-    except ValueError:
-        return _kind(old) == _kind(new)
-    return True
+    return _kind(old) == _kind(new)
 
 
 #: What to do about a contradiction.

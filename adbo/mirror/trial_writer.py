@@ -10,7 +10,14 @@ from optuna.trial import TrialState
 
 from adbo.core.choices import reordered
 from adbo.core.evaluation import FINISHED_STATES, Evaluation
-from adbo.core.optuna_trials import ENQUEUED, enqueued_id, name_of, trial_of, user_attrs
+from adbo.core.optuna_trials import (
+    ENQUEUED,
+    add_trial,
+    enqueued_id,
+    name_of,
+    trial_of,
+    user_attrs,
+)
 from adbo.mirror.reader import Range
 from adbo.mirror.schema import NameSet, check
 from adbo.mirror.storage_errors import translated
@@ -73,11 +80,11 @@ class TrialWriter:
         storage = self._study._storage
         trial_id = enqueued_id(evaluation)
         if trial_id is None:
-            self._study.add_trial(trial)
+            add_trial(self._study, trial)
             return
         enqueued = storage.get_trial(trial_id)
         if enqueued.state != TrialState.RUNNING:
-            self._study.add_trial(trial)
+            add_trial(self._study, trial)
             return
         for name, value in zip(evaluation.layout.names, evaluation.internal, strict=True):
             if name not in enqueued.params:  # an attempt that failed may have stored some

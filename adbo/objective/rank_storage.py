@@ -30,7 +30,7 @@ from adbo.core.enqueued import OWN, Enqueued
 from adbo.core.evaluation import FAIL_REASON, Extras
 from adbo.core.history import History
 from adbo.core.intermediate_values import MAX_STEP
-from adbo.core.optuna_trials import FIXED_PARAMS, STUDY_ATTRS, trial_of
+from adbo.core.optuna_trials import FIXED_PARAMS, trial_of
 
 #: The reason of a failure is cut after this number of characters.
 _REASON_CHARACTERS = 2000
@@ -158,6 +158,7 @@ class RankStorage(BaseStorage):
         self.enqueued: list[Enqueued] = []
         self._study_name = study_name
         self._study_attrs: dict[str, dict[str, Any]] = {"user": study_attrs or {}, "system": {}}
+        self._changes: dict[str, dict[str, Any]] = {}  # of these, which no trial carries yet
         self._reported = reported
         self._suggested = suggested
         self._running: RunningTrial | None = None
@@ -203,12 +204,20 @@ class RankStorage(BaseStorage):
         return copy.deepcopy(self._study_attrs["system"])
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Set an attribute of the study, which travels to the database with the running trial."""
+        """Set an attribute of the study; see `take_changes`."""
         self._set_study_attr("user", key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Set an attribute of the study, which travels to the database with the running trial."""
+        """Set an attribute of the study; see `take_changes`."""
         self._set_study_attr("system", key, value)
+
+    def take_changes(self) -> dict[str, dict[str, Any]]:
+        """Return the attributes of the study that were set since the last call.
+
+        They travel to the database with the next trial that this rank finishes.
+        """
+        changes, self._changes = self._changes, {}
+        return changes
 
     def get_all_studies(self) -> list[FrozenStudy]:
         """Return the study."""
@@ -351,6 +360,10 @@ class RankStorage(BaseStorage):
             raise ValueError("No trials are completed yet.")
         return self._frozen(row)
 
+    def latest_trial(self) -> FrozenTrial:
+        """Return the finished trial that this rank has known for the shortest time."""
+        return self._frozen(len(self.history) - 1)
+
     def _frozen(self, row: int) -> FrozenTrial:
         trial = trial_of(self.history.evaluation(row))
         trial.number, trial._trial_id = row, _id(row)
@@ -365,9 +378,7 @@ class RankStorage(BaseStorage):
     def _set_study_attr(self, scope: str, key: str, value: Any) -> None:
         value = _json_value(key, value)
         self._study_attrs[scope][key] = copy.deepcopy(value)
-        if self._running is not None and not self._running.is_over:
-            changes = self._running.system_attrs.setdefault(STUDY_ATTRS, {})
-            changes.setdefault(scope, {})[key] = copy.deepcopy(value)
+        self._changes.setdefault(scope, {})[key] = copy.deepcopy(value)
 
 
 def _id(row: int) -> int:

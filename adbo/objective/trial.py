@@ -9,16 +9,13 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import BasePruner, NopPruner
-from optuna.trial import FrozenTrial
 
 from adbo.core.allowed import NotAllowedError, NothingAllowedError, Predicate
 from adbo.core.allowed_draws import draw_together
 from adbo.core.cells import meant_choice
 from adbo.core.choices import reordering
 from adbo.core.enqueued import OWN, Enqueued
-from adbo.core.evaluation import Evaluation
 from adbo.core.history import History
-from adbo.core.optuna_trials import trial_of
 from adbo.core.space import REMEDY, are_compatible, check_bounds, contradiction
 from adbo.objective.halving import HalvingPruner
 from adbo.objective.proposal import Point, ProposalSampler
@@ -241,10 +238,3 @@ class RankStudy:
         """Return the trials that the objective or a callback enqueued since the last call."""
         taken, self.storage.enqueued = self.storage.enqueued, []
         return taken
-
-    def finished_trial(self, evaluation: Evaluation) -> FrozenTrial:
-        """Return the running trial as the trial that it has become."""
-        trial = trial_of(evaluation)
-        running = self.storage.running
-        trial.number, trial._trial_id = running.number, running.trial_id
-        return trial

@@ -20,6 +20,7 @@ from adbo.core.allowed import NotAllowedError
 from adbo.core.enqueued import OWN
 from adbo.core.evaluation import Batch, Evaluation, to_batch
 from adbo.core.history import History
+from adbo.core.optuna_trials import STUDY_ATTRS
 from adbo.core.rungs import Report
 from adbo.core.space import REMEDY
 from adbo.core.wire import report
@@ -158,7 +159,7 @@ class Rank:
         self._pace.end(evaluation.state)
         self._unsent.clear()  # the record has them
         self._transport.broadcast(evaluation)
-        self._call_back(evaluation)
+        self._call_back()
 
     def receive(self) -> list[Batch]:
         """Return what has arrived from peers or from other jobs since the last call.
@@ -257,6 +258,10 @@ class Rank:
             self._contradict(trial.contradiction)
             raise EvaluationAbandoned
         self._n_evaluations += 1
+        if changes := self._study.storage.take_changes():  # also of callbacks and failed attempts
+            system_attrs = {**evaluation.extras.system_attrs, STUDY_ATTRS: changes}
+            extras = replace(evaluation.extras, system_attrs=system_attrs)
+            evaluation = replace(evaluation, extras=extras)
         return replace(evaluation, origin=origin)
 
     def _must_restart(self, trial: Trial, evaluation: Evaluation, left: int) -> bool:
@@ -277,11 +282,11 @@ class Rank:
         if self._background is not None:
             self._background.hurry(_REPORT_SECONDS)
 
-    def _call_back(self, evaluation: Evaluation) -> None:
+    def _call_back(self) -> None:
         """Call the callbacks with the study and the trial, as Optuna does."""
         if not self._state.settings.callbacks:
             return
-        trial = self._study.finished_trial(evaluation)
+        trial = self._study.storage.latest_trial()  # nothing is received between two evaluations
         try:
             for callback in self._state.settings.callbacks:
                 self._interruption.call(callback, self._study.study, trial)

@@ -84,6 +84,20 @@ def test_one_of_optuna_cannot_be_told_from_one_of_adbo(url: str) -> None:
         assert getattr(first, name) == getattr(second, name)
 
 
+def test_a_point_outside_its_range_is_stored(storage) -> None:
+    def objective(trial: optuna.trial.BaseTrial) -> float:
+        return trial.suggest_float("x", 0, 5, step=0.5) + trial.suggest_int("n", 1, 3)
+
+    points = [{"x": 7.25}, {"n": 9}]
+    adbo.optimize(objective, 4, storage=storage, study_name="s", enqueue=points)
+    stored = optuna.load_study(study_name="s", storage=storage).trials
+    assert [t.state for t in stored] == [TrialState.COMPLETE] * 4
+    assert stored[0].params["x"] == 7.25
+    assert stored[1].params["n"] == 9
+    adbo.optimize(objective, 6, storage=storage, study_name="s", resume=True)
+    assert len(optuna.load_study(study_name="s", storage=storage).trials) == 6
+
+
 def test_trials_enqueued_during_the_run(storage) -> None:
     study = open_study(storage, "s", "minimize", resume=False)
     has_begun = threading.Event()

@@ -184,6 +184,14 @@ class TestFiniteSpaces:
         values = rng.permutation(SearchSpace(GRID).from_unit(X))
         return history_of(GRID, values[:n], values[:n].sum(axis=1)), values[n:]
 
+    def test_all_points_of_many_columns_with_one_value(self):
+        """More than the dimensions that an array of numpy may have."""
+        single = {f"only{i}": CategoricalDistribution((i,)) for i in range(100)}
+        space = {"a": IntDistribution(0, 2), **single, "b": IntDistribution(4, 8, step=2)}
+        values = SearchSpace(space).from_unit(SearchSpace(space).all_units())
+        assert values[:, [0, -1]].tolist() == [[a, b] for a in range(3) for b in (4, 6, 8)]
+        assert not values[:, 1:-1].any()
+
     def proposals(self, history, rng, n_ranks, dealt):
         """Return how many different points ranks propose that know the same."""
         points = [

@@ -143,6 +143,16 @@ def test_callbacks_see_the_finished_trial_and_may_stop(tmp_path: Path) -> None:
     assert len(study.trials) == 3
 
 
+def test_attributes_of_the_study_that_a_callback_sets_are_stored(tmp_path: Path) -> None:
+    def callback(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        study.set_user_attr("number", trial.number)
+        assert study.trials[trial.number] == trial
+
+    run(lambda trial: 1.0, tmp_path, n_trials=3, callbacks=[callback])
+    stored = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/s.db")
+    assert stored.user_attrs == {"number": 1}
+
+
 @pytest.mark.parametrize("error", [LookupError("no tracking server"), SystemExit("no tracking")])
 def test_what_a_callback_raises_ends_the_run_and_loses_nothing(
     error: BaseException, tmp_path: Path
@@ -153,6 +163,17 @@ def test_what_a_callback_raises_ends_the_run_and_loses_nothing(
     with pytest.raises(type(error), match="no tracking"):
         run(lambda trial: 1.0, tmp_path, n_trials=50, callbacks=[callback])
     assert len(optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/s.db").trials) == 1
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_what_is_enqueued_is_evaluated_outside_its_range(tmp_path: Path, in_memory: bool) -> None:
+    """As in Optuna, which only warns."""
+    storage = {"storage": None} if in_memory else {"storage": f"sqlite:///{tmp_path}/s.db"}
+    study = adbo.optimize(
+        lambda trial: trial.suggest_int("x", 1, 10), 3, enqueue=[{"x": 11}], **storage
+    )
+    assert study.trials[0].params == {"x": 11}
+    assert len(study.trials) == 3
 
 
 def test_an_objective_enqueues_a_point(tmp_path: Path) -> None:
