@@ -111,7 +111,7 @@ def adbo_rate(study: optuna.Study, evaluations: Evaluations, number: int) -> flo
         batches = [to_batch(e) for e in evaluations.make(number)]
         history.extend(batches)
         start = time.perf_counter()
-        assert not mirror.flush_and_close(PATIENCE)
+        assert not mirror.flush_and_close(lambda: PATIENCE)
         return number / (time.perf_counter() - start)
 
 
@@ -149,7 +149,7 @@ def seconds_behind(study: optuna.Study, evaluations: Evaluations, seconds: float
             time.sleep(0.05)
         history.extend(batches[len(history) - 10 :])
         start = time.perf_counter()
-        assert not mirror.flush_and_close(PATIENCE)
+        assert not mirror.flush_and_close(lambda: PATIENCE)
         return time.perf_counter() - start
 
 

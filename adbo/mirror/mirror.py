@@ -121,7 +121,7 @@ class Mirror:
         """
         self._thread.start()
 
-    def flush_and_close(self, patience: float) -> list[Evaluation]:
+    def flush_and_close(self, patience: Callable[[], float]) -> list[Evaluation]:
         """Write all evaluations and end the thread; return those that could not be written.
 
         A database that makes progress is given all the time it needs.
@@ -129,18 +129,21 @@ class Mirror:
         Parameters
         ----------
         patience
-            Seconds without progress after which the remaining evaluations are given up.
+            Returns the seconds without progress after which the remaining evaluations are given
+            up. If they change meanwhile, they count from then.
         """
         self._closing.set()
         tell_at: float = time.monotonic() + _SILENT_SECONDS
-        progress, deadline = self._progress, time.monotonic() + patience
+        progress, seconds, deadline = -1, 0.0, math.inf
         while self._thread.is_alive() and time.monotonic() < deadline:
+            before = progress, seconds
+            progress, seconds = self._progress, patience()
+            if (progress, seconds) != before:
+                deadline = time.monotonic() + seconds
             self._thread.join(self._pace.poll)
             if self._trouble is not None and time.monotonic() > tell_at:
                 tell_at = math.inf
-                self._report(f"waiting for the database, up to {patience:.0f} s without progress")
-            if self._progress != progress:
-                progress, deadline = self._progress, time.monotonic() + patience
+                self._report(f"waiting for the database, up to {seconds:.0f} s without progress")
         self._abandoned.set()
         unwritten = self.unwritten()
         if unwritten:

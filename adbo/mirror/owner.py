@@ -106,13 +106,13 @@ class MirrorOwner:
         """Return a trial that somebody enqueued during the run, for this rank to evaluate."""
         return self._enqueued.popleft() if self._enqueued else None
 
-    def flush(self, patience: float) -> None:
+    def flush(self, patience: Callable[[], float]) -> None:
         """Write all evaluations and stop; write those that the database does not take to a file.
 
         Parameters
         ----------
         patience
-            Seconds without progress after which the database is given up.
+            Returns the seconds without progress after which the database is given up.
         """
         if self._mirror is None:
             return

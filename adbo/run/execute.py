@@ -186,7 +186,7 @@ def execute(
         except BaseException as error:
             # A bug. The other ranks would wait for this one forever, so write what is known.
             write(traceback.format_exc(), sys.stderr)
-            owner.flush(mirror_settings.interrupted_patience)
+            owner.flush(lambda: mirror_settings.interrupted_patience)
             try:
                 summary = summarize(state, transport.farewells)
                 on_error(replace(summary, status=1, reason=describe_error(error)))

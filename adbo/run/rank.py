@@ -143,10 +143,7 @@ class Rank:
         self._wait(lambda: self._transport.settled or self._owner.is_owner)
         if self._owner.is_owner:
             self._wait(lambda: not self._silent)
-            settings = self._owner.mirror_settings
-            reason = self.stopped_early
-            is_end = reason is None or (reason in ENDS and self._interruption.reason is None)
-            self._owner.flush(settings.patience if is_end else settings.interrupted_patience)
+            self._owner.flush(self._patience)
             self._leave()
             self._wait(lambda: self._transport.settled)
         missing = sorted(self._silent)
@@ -341,6 +338,14 @@ class Rank:
                 "evaluations": self._n_evaluations,
             }
         )
+
+    def _patience(self) -> float:
+        """Return the seconds without progress after which the database is given up."""
+        settings = self._owner.mirror_settings
+        is_interrupted = self._interruption.check() is not None
+        reason = self.stopped_early
+        is_end = not is_interrupted and (reason is None or reason in ENDS)
+        return settings.patience if is_end else settings.interrupted_patience
 
     def _wait(self, done: Callable[[], bool]) -> None:
         """Receive until done; on the owner of an interrupted run, until patience is over."""

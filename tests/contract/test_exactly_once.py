@@ -170,7 +170,7 @@ class _Run:
 
     def end(self) -> list[Evaluation]:
         self._thread.join()
-        return self._mirror.flush_and_close(patience=30)
+        return self._mirror.flush_and_close(lambda: 30)
 
     def write(self, batch: Sequence[Evaluation]) -> None:
         """Write as the mirror's writer does, and count the attempts."""
@@ -234,7 +234,7 @@ def test_a_server_that_lost_what_it_had_confirmed(tmp_path: Path) -> None:
             time.sleep(0.01)
         _engine(study).dispose()
         shutil.copy(earlier, path)
-    assert mirror.flush_and_close(patience=30) == []
+    assert mirror.flush_and_close(lambda: 30) == []
     _check(study, source)
 
 

@@ -133,5 +133,5 @@ def test_evaluations_of_other_jobs_are_not_written(tmp_path: Path) -> None:
         is_own=lambda e: bool(own.made(e.rank, e.seq)),
     )
     mirror.start()
-    assert mirror.flush_and_close(10) == []
+    assert mirror.flush_and_close(lambda: 10) == []
     assert [trial.user_attrs["adbo:seq"] for trial in study.get_trials()] == [0]

@@ -49,7 +49,7 @@ def _mirrored(
     source = _evaluations(number)
     mirror = Mirror(database, lambda cursor: source[cursor:], report=lines.append, pace=pace)
     mirror.start()
-    return mirror.flush_and_close(patience), lines
+    return mirror.flush_and_close(lambda: patience), lines
 
 
 @given(st.integers(0, 40), st.sets(st.integers(0, 12)), st.booleans())
@@ -97,11 +97,21 @@ def test_one_that_always_fails_does_not_keep_the_others_out() -> None:
     while n_shown < 60:  # a run goes on
         n_shown += 1
         time.sleep(0.02)
-    unwritten = mirror.flush_and_close(0.5)
+    unwritten = mirror.flush_and_close(lambda: 0.5)
     assert [e.seq for e in unwritten] == [3]
     assert any("refuses an evaluation: gone away" in line for line in lines)
     assert len([line for line in lines if "does not take" in line]) < 5
     assert sorted(database.stored) == [i for i in range(60) if i != 3]
+
+
+def test_who_waits_for_the_database_may_lose_patience() -> None:
+    database = _Database(lambda *_: stuck.wait())
+    stuck, source = threading.Event(), _evaluations(4)
+    mirror = Mirror(database, lambda cursor: source[cursor:], report=lambda _: None, pace=PACE)
+    mirror.start()
+    patiences = itertools.chain([600.0] * 3, itertools.repeat(0.01))
+    assert mirror.flush_and_close(lambda: next(patiences)) == source
+    stuck.set()
 
 
 def test_batches_that_are_too_big_become_smaller() -> None:
@@ -141,7 +151,7 @@ def test_pauses_grow_and_one_line_is_reported() -> None:
     mirror.start()
     while len(database.stored) < 4:
         time.sleep(0.005)
-    assert mirror.flush_and_close(10) == []
+    assert mirror.flush_and_close(lambda: 10) == []
     times = [at for at, _ in database.attempts[:7]]
     pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     for pause, at_least in zip(pauses, (0.02, 0.04, 0.08, 0.16, 0.16, 0.16), strict=True):
@@ -168,7 +178,7 @@ def test_other_work_that_fails_is_tried_again() -> None:
     )
     mirror.start()
     assert over.wait(10), lines
-    assert mirror.flush_and_close(10) == []
+    assert mirror.flush_and_close(lambda: 10) == []
     assert database.stored == list(range(5))
     assert lines[0].startswith("the database does not take evaluations (gone);")
     assert lines[1].startswith("the database takes evaluations again")
@@ -207,6 +217,6 @@ def test_it_begins_at_the_cursor_and_attends_when_all_is_written() -> None:
     mirror.start()
     assert attended.wait(10)
     assert database.stored == [15, 16, 17, 18, 19]
-    mirror.flush_and_close(10)
+    mirror.flush_and_close(lambda: 10)
     with pytest.raises(RuntimeError):
         mirror.start()

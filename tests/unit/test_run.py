@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -22,6 +23,9 @@ from adbo.core.errors import UsageError
 from adbo.core.job import NUMBERS_PER_JOB, Job
 from adbo.core.settings import Settings
 from adbo.interruption.stopping import EvaluationAbandoned, Interruption, StopReason
+from adbo.mirror import rescue
+from adbo.mirror.owner import MirrorOwner
+from adbo.mirror.settings import ConnectionSettings, MirrorSettings
 from adbo.run.execute import Outcome, Silence, execute
 
 
@@ -188,6 +192,33 @@ def test_a_signal_abandons_the_evaluation(number: signal.Signals) -> None:
     assert outcome.reason.is_signal
     assert len(outcome.history) == 2
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_ends_the_wait_for_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = sqlite3.connect(tmp_path / "s.db", timeout=60, isolation_level=None)
+    flush = MirrorOwner.flush
+
+    def objective(trial: optuna.trial.BaseTrial) -> float:
+        if trial.number == 2:
+            holder.execute("BEGIN IMMEDIATE")
+        return trial.suggest_float("x", -1, 1)
+
+    def interrupted_flush(*arguments) -> None:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        flush(*arguments)
+
+    monkeypatch.setattr(MirrorOwner, "flush", interrupted_flush)
+    settings = Settings(n_trials=3, storage=f"sqlite:///{tmp_path}/s.db", study_name="s")
+    patience = MirrorSettings(connection=ConnectionSettings(0.2), interrupted_patience=0.1)
+    began = time.monotonic()
+    outcome = execute(objective, settings, SingleRank(), Silence(), patience)
+    holder.close()
+    assert time.monotonic() - began < patience.patience
+    assert outcome.reason is StopReason.SIGTERM
+    assert outcome.rescued is not None
+    assert len(rescue.read(outcome.rescued)) == outcome.n_unwritten > 0
 
 
 def test_a_signal_leaves_other_code_alone() -> None:
