@@ -40,6 +40,7 @@ class BackgroundReceiver:
         self._is_lent = threading.Event()
         self._hurried = threading.Event()
         self._received = threading.Event()
+        self._stopped = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="adbo-receiver", daemon=True)
 
@@ -74,14 +75,22 @@ class BackgroundReceiver:
         if self._is_lent.is_set() and self._error is None:
             self._received.wait(patience)
 
+    def stop(self) -> None:
+        """End the thread, which holds all that it could receive; nothing is lent after that."""
+        self._stopped.set()
+        self._is_lent.set()  # ends both waits
+        self._hurried.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
     def _run(self) -> None:
         try:
-            while True:
+            while not self._stopped.is_set():
                 self._is_lent.wait()
                 self._hurried.wait(min(INTERVAL, self._seconds_until_due() or INTERVAL))
                 self._hurried.clear()
                 with self._lock:
-                    if self._is_lent.is_set():
+                    if self._is_lent.is_set() and not self._stopped.is_set():
                         self._receive()
                 self._received.set()
         except BaseException as error:
@@ -117,7 +126,7 @@ class BackgroundSender:
         self._woken.set()
 
     def stop(self) -> None:
-        """End the thread after one more exchange."""
+        """End the thread, after the exchange under way or one more."""
         self._stopped.set()
         self._woken.set()
         if self._thread.is_alive():

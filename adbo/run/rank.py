@@ -130,6 +130,8 @@ class Rank:
             self._interruption.request_stop(StopReason.SIGINT)
         finally:
             self._server.close()
+            if self._background is not None:
+                self._background.stop()
 
     def finish(self) -> list[int]:
         """Drain until all records are delivered and written; return ranks that did not answer.

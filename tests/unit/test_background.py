@@ -41,6 +41,18 @@ def test_who_is_in_a_hurry_does_not_wait_for_the_interval(
     assert len(received) == 1
 
 
+def test_a_receiver_that_is_stopped_receives_no_more() -> None:
+    others, received = set(threading.enumerate()), [0]
+    receiver = BackgroundReceiver(lambda: received.append(0))
+    with receiver.lent():
+        receiver.hurry(60)
+    received.clear()
+    receiver.stop()
+    assert not received
+    assert set(threading.enumerate()) <= others
+    BackgroundReceiver(lambda: None).stop()  # it has not begun
+
+
 def test_errors_of_the_thread_are_raised_by_check() -> None:
     def fail() -> None:
         raise ValueError("no such peer")

@@ -98,6 +98,12 @@ def test_a_seed_determines_the_run() -> None:
     assert first != other
 
 
+def test_nothing_of_a_run_is_left_in_the_background() -> None:
+    before = set(threading.enumerate())
+    _run(n_trials=2)
+    assert not [t.name for t in set(threading.enumerate()) - before if t.name == "adbo-receiver"]
+
+
 def test_a_golden_trajectory() -> None:
     """Points of seed 0: the first one, a uniform one, a proposed one; changed only on purpose."""
     points = _points(_run(n_trials=24, seed=0))
