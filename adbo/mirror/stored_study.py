@@ -11,13 +11,12 @@ import optuna
 from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Evaluation
 from adbo.core.job import Job
-from adbo.core.optuna_trials import STUDY_ATTRS
 from adbo.core.settings import Settings
 from adbo.mirror.connection import StudyError
 from adbo.mirror.mirror import DataLossError, StudyGoneError
 from adbo.mirror.presence import BEAT_SECONDS
 from adbo.mirror.reader import START, Cursor
-from adbo.mirror.storage_errors import DatabaseError, RefusedError, translated
+from adbo.mirror.storage_errors import DatabaseError, RefusedError
 from adbo.mirror.study import StudyAccess, access_to, reopen_study, unsupported_revision
 
 
@@ -58,8 +57,7 @@ class StoredStudy:
     def write(self, evaluations: Sequence[Evaluation]) -> None:
         """Store evaluations; see `adbo.mirror.mirror.Writer`."""
         with self._accessed() as access:
-            access.writer.write(evaluations)
-            self._set_attrs(evaluations)
+            access.write(evaluations)
 
     def read(self) -> list[Evaluation]:
         """Return the trials that others finished since the last call."""
@@ -101,19 +99,6 @@ class StoredStudy:
         except (DatabaseError, RefusedError) as error:
             self._report(f"enqueued trials that were not evaluated remain RUNNING ({error})")
             return []
-
-    def _set_attrs(self, evaluations: Sequence[Evaluation]) -> None:
-        """Set the attributes of the study that objectives set during these evaluations."""
-        assert self.study is not None
-        for evaluation in evaluations:
-            changes = evaluation.extras.system_attrs.get(STUDY_ATTRS)
-            if changes is None:
-                continue
-            with translated(self.study._storage):
-                for key, value in changes.get("user", {}).items():
-                    self.study.set_user_attr(key, value)
-                for key, value in changes.get("system", {}).items():
-                    self.study._storage.set_study_system_attr(self.study._study_id, key, value)
 
     @contextlib.contextmanager
     def _accessed(self) -> Iterator[StudyAccess]:
@@ -169,10 +154,7 @@ class StoredStudy:
 
     def _forget(self) -> None:
         """Close the study; what is there later is another one, to be read from its beginning."""
-        self._close()
-        self._cursor, self._n_confirmed = START, 0
-
-    def _close(self) -> None:
         if self._access is not None:
             self._access.close()
         self._access = self.study = None
+        self._cursor, self._n_confirmed = START, 0

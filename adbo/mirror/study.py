@@ -17,6 +17,7 @@ from optuna.study import StudyDirection
 
 from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Evaluation
+from adbo.core.optuna_trials import STUDY_ATTRS
 from adbo.core.settings import directions_of
 from adbo.mirror.bulk_writer import BulkWriter
 from adbo.mirror.connection import (
@@ -155,6 +156,22 @@ class StudyAccess:
     reader: Reader
     queue: Queue
     jobs: Jobs
+
+    def write(self, evaluations: Sequence[Evaluation]) -> None:
+        """Store evaluations, and the attributes of the study that objectives set meanwhile.
+
+        See `adbo.mirror.mirror.Writer`.
+        """
+        self.writer.write(evaluations)
+        for evaluation in evaluations:
+            changes = evaluation.extras.system_attrs.get(STUDY_ATTRS)
+            if changes is None:
+                continue
+            with translated(self.study._storage):
+                for key, value in changes.get("user", {}).items():
+                    self.study.set_user_attr(key, value)
+                for key, value in changes.get("system", {}).items():
+                    self.study._storage.set_study_system_attr(self.study._study_id, key, value)
 
     @property
     def is_file(self) -> bool:

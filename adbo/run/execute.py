@@ -263,7 +263,7 @@ def _joined(
         known = access.reader.read()
         job = replace(start.job, number=number, n_before=len(known), study=identity)
         if files is not None:
-            known += rescue.restore(files, access.writer, known, job, reporter.say)
+            known += rescue.restore(files, access, known, job, reporter.say)
         cursor = access.reader.cursor
         enqueued = [*access.take_lost(cursor), *access.queue.take(cursor.unfinished)]
     return replace(

@@ -69,6 +69,7 @@ def test_a_file_that_is_locked_to_the_end(tmp_path: Path) -> None:
     def objective(trial: optuna.trial.BaseTrial) -> float:
         nonlocal lock
         lock = lock or _locked(path)
+        trial.study.set_user_attr("note", "kept")
         return _square(trial)
 
     outcome, lines = _run(objective, n_trials=12, resume=True, **settings)
@@ -90,6 +91,8 @@ def test_a_file_that_is_locked_to_the_end(tmp_path: Path) -> None:
     assert [t.number for t in trials] == list(range(14))
     assert [t.params for t in trials[5:12]] == points
     assert header["study"] == "s"
+    study = optuna.load_study(study_name="s", storage=settings["storage"])
+    assert study.user_attrs == {"note": "kept"}
 
 
 def test_a_server_that_is_gone(server: Server, tmp_path: Path) -> None:
