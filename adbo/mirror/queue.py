@@ -122,12 +122,13 @@ class RdbQueue:
         """Make all trials wait again that this job took and did not finish."""
         with translated(self._engine), locked(self._engine, self._study_id) as connection:
             ids = self._taken(connection, sa.true(), lambda job: job == self._job)
-            self._unmark(connection, ids)
-            connection.execute(
-                TRIALS.update()
-                .where(TRIALS.c.trial_id.in_(ids))
-                .values(state=TrialState.WAITING, datetime_start=None)
-            )
+            for part in parts(ids):
+                self._unmark(connection, part)
+                connection.execute(
+                    TRIALS.update()
+                    .where(TRIALS.c.trial_id.in_(part))
+                    .values(state=TrialState.WAITING, datetime_start=None)
+                )
 
     def _take(self, which: sa.ColumnElement[bool]) -> list[Enqueued]:
         with locked(self._engine, self._study_id) as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import optuna
@@ -20,6 +20,7 @@ import adbo
 from adbo.comm.in_process import SingleRank
 from adbo.core.optuna_trials import ENQUEUED
 from adbo.core.settings import Settings
+from adbo.mirror import queue, reader
 from adbo.mirror.study import access_to, open_study
 from adbo.run.execute import Silence, execute
 
@@ -184,6 +185,27 @@ def test_trials_that_were_not_evaluated_wait_again(storage) -> None:
     assert [t.state.name for t in study.get_trials()] == ["COMPLETE", "WAITING", "WAITING"]
     study.optimize(_objective, n_trials=2)
     assert sorted(t.params["x"] for t in study.get_trials()) == [1.0, 2.0, 3.0]
+
+
+def test_more_wait_again_than_one_statement_names(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(url, "s", "minimize", resume=False)
+    for number in range(5):
+        study.enqueue_trial({"x": number})
+    assert len(take_enqueued(study)) == 5
+    sizes = []
+
+    def parted(ids: Collection[int]) -> Iterator[list[int]]:
+        for part in reader.parts(ids):
+            sizes.append(len(part))
+            yield part
+
+    monkeypatch.setattr(reader, "_IDS", 2)
+    monkeypatch.setattr(queue, "parts", parted)
+    access_to(study, job=0).queue.give_back()
+    assert [t.state for t in study.get_trials()] == [TrialState.WAITING] * 5
+    assert sizes == [2, 2, 1]
 
 
 POINTS = [{"x": 1.5, "kind": "a"}, {"x": 2.5}, {"kind": "a", "x": 1.5}, {}]
