@@ -83,9 +83,9 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
         may be exceeded by the evaluations that were running, and by what other jobs finish within
         about a second. None for no limit.
     timeout
-        Seconds after which running evaluations are abandoned; an evaluation that probably could
-        not finish by then is not begun. None for no limit. The time limit of a Slurm job is
-        respected in any case.
+        Seconds after which running evaluations are abandoned; outside the main thread, they are
+        finished. An evaluation that probably could not finish by then is not begun. None for no
+        limit. The time limit of a Slurm job is respected in any case.
     direction
         ``"minimize"`` or ``"maximize"``.
     directions

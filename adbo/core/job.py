@@ -37,7 +37,7 @@ class Job:
     n_ranks
         The number of its ranks.
     n_before
-        The number of trials that the study had when the first job began.
+        The number of trials that the job found in the study when it began.
     study
         What tells the study from others of the same name; empty without a storage.
     """

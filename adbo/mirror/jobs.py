@@ -1,7 +1,8 @@
 """The jobs of a study: each takes a number, and shows the others that it is running.
 
 Each job has a system attribute of the study with its presence. Times are those of the database
-server where there is one, since the clocks of nodes may differ.
+server where `RdbJobs` works with one, since the clocks of nodes may differ; `StudyJobs` knows only
+the clock of its own node.
 """
 
 from __future__ import annotations

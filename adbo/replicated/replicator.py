@@ -181,10 +181,7 @@ class Replicator:
         """Send the changes in the outbox."""
         texts, self._outbox = self._outbox, []
         if texts:
-            self._send(texts)
-
-    def _send(self, texts: list[str]) -> None:
-        self._transport.send(*map(change_frame, texts))
+            self._transport.send(*map(change_frame, texts))
 
     def _exchange(self) -> None:
         """Do the work of the background sender."""
