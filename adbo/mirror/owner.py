@@ -6,7 +6,7 @@ Every rank can become the owner; the lowest living rank is.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import optuna
@@ -14,6 +14,7 @@ import optuna
 from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Evaluation, to_batch
 from adbo.core.history import History
+from adbo.core.leftover import Leftover
 from adbo.mirror import rescue
 from adbo.mirror.mirror import Mirror, StudyGoneError
 from adbo.mirror.settings import MirrorSettings
@@ -106,20 +107,22 @@ class MirrorOwner:
         """Return a trial that somebody enqueued during the run, for this rank to evaluate."""
         return self._enqueued.popleft() if self._enqueued else None
 
-    def flush(self, patience: Callable[[], float]) -> None:
+    def flush(self, patience: Callable[[], float], leftovers: Iterable[Leftover] = ()) -> None:
         """Write all evaluations and stop; write those that the database does not take to a file.
 
         Parameters
         ----------
         patience
             Returns the seconds without progress after which the database is given up.
+        leftovers
+            Of all ranks.
         """
         if self._mirror is None:
             return
         unwritten = self._mirror.flush_and_close(patience)
         if not unwritten and self._mirror.has_ended:  # otherwise the database does not answer
             try:
-                self._news.extend(self._stored.conclude())
+                self._news.extend(self._stored.conclude(leftovers))
             except StudyGoneError as error:
                 unwritten = list(self._history.evaluations())
                 self._report(f"{len(unwritten)} evaluations are not in the database ({error})")

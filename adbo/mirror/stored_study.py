@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import optuna
 
 from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Evaluation
 from adbo.core.job import Job
+from adbo.core.leftover import Leftover
 from adbo.core.settings import Settings
 from adbo.mirror.connection import StudyError
 from adbo.mirror.mirror import DataLossError, StudyGoneError
@@ -83,8 +84,13 @@ class StoredStudy:
         self._stay_at = time.monotonic() + BEAT_SECONDS
         return lost
 
-    def conclude(self) -> list[Evaluation]:
+    def conclude(self, leftovers: Iterable[Leftover]) -> list[Evaluation]:
         """Let unfinished trials wait again, and leave; return the last news of others.
+
+        Parameters
+        ----------
+        leftovers
+            Of all ranks.
 
         Raises
         ------
@@ -94,6 +100,8 @@ class StoredStudy:
         try:
             with self._accessed() as access:
                 access.queue.give_back()
+                for leftover in leftovers:
+                    access.add(leftover)
                 access.jobs.leave(self.job.number)
             return self.read()
         except (DatabaseError, RefusedError) as error:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
@@ -17,6 +17,7 @@ from optuna.study import StudyDirection
 
 from adbo.core.enqueued import Enqueued
 from adbo.core.evaluation import Evaluation
+from adbo.core.leftover import Leftover
 from adbo.core.optuna_trials import STUDY_ATTRS
 from adbo.core.settings import directions_of
 from adbo.mirror.bulk_writer import BulkWriter
@@ -164,14 +165,21 @@ class StudyAccess:
         """
         self.writer.write(evaluations)
         for evaluation in evaluations:
-            changes = evaluation.extras.system_attrs.get(STUDY_ATTRS)
-            if changes is None:
-                continue
-            with translated(self.study._storage):
-                for key, value in changes.get("user", {}).items():
-                    self.study.set_user_attr(key, value)
-                for key, value in changes.get("system", {}).items():
-                    self.study._storage.set_study_system_attr(self.study._study_id, key, value)
+            self._set_attrs(evaluation.extras.system_attrs.get(STUDY_ATTRS, {}))
+
+    def add(self, leftover: Leftover) -> None:
+        """Store what a rank has left."""
+        self._set_attrs(leftover.study_attrs)
+        with translated(self.study._storage):
+            for params, user_attrs in leftover.enqueued:
+                self.study.enqueue_trial(dict(params), dict(user_attrs))
+
+    def _set_attrs(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        with translated(self.study._storage):
+            for key, value in changes.get("user", {}).items():
+                self.study.set_user_attr(key, value)
+            for key, value in changes.get("system", {}).items():
+                self.study._storage.set_study_system_attr(self.study._study_id, key, value)
 
     @property
     def is_file(self) -> bool:

@@ -255,6 +255,8 @@ class RankStorage(BaseStorage):
         ------
         RuntimeError
             If it is not a waiting trial: the ranks themselves make and finish trials.
+        TypeError
+            If a parameter or an attribute is not a JSON value.
         """
         if template_trial is None or template_trial.state is not TrialState.WAITING:
             raise RuntimeError(
@@ -263,9 +265,9 @@ class RankStorage(BaseStorage):
             )
         self.enqueued.append(
             Enqueued(
-                template_trial.system_attrs.get(FIXED_PARAMS, {}),
-                copy.deepcopy(template_trial.user_attrs),
-                copy.deepcopy(template_trial.system_attrs),
+                _json_value(FIXED_PARAMS, template_trial.system_attrs.get(FIXED_PARAMS, {})),
+                _json_value("user_attrs", template_trial.user_attrs),
+                _json_value("system_attrs", template_trial.system_attrs),
                 dict(template_trial.intermediate_values),
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import statistics
 import time
 from collections import deque
@@ -20,7 +21,8 @@ from adbo.core.allowed import NotAllowedError
 from adbo.core.enqueued import OWN
 from adbo.core.evaluation import Batch, Evaluation, to_batch
 from adbo.core.history import History
-from adbo.core.optuna_trials import STUDY_ATTRS
+from adbo.core.leftover import Leftover
+from adbo.core.optuna_trials import ENQUEUED, STUDY_ATTRS
 from adbo.core.rungs import Report
 from adbo.core.space import REMEDY
 from adbo.core.wire import report
@@ -145,7 +147,9 @@ class Rank:
         self._wait(lambda: self._transport.settled or self._owner.is_owner)
         if self._owner.is_owner:
             self._wait(lambda: not self._silent)
-            self._owner.flush(self._patience)
+            farewells = self._transport.farewells.values()
+            leftovers = [*(f["leftover"] for f in farewells), self._leftover()]
+            self._owner.flush(self._patience, itertools.starmap(Leftover, leftovers))
             self._leave()
             self._wait(lambda: self._transport.settled)
         missing = sorted(self._silent)
@@ -338,8 +342,15 @@ class Rank:
                 "contradiction": self.contradiction,
                 "ask_seconds": statistics.median(self._ask_seconds or [0.0]),
                 "evaluations": self._n_evaluations,
+                "leftover": self._leftover(),
             }
         )
+
+    def _leftover(self) -> Leftover:
+        """Return what no trial of this rank carries to the study, once."""
+        waiting, self._enqueued = [*self._enqueued, *self._study.take_enqueued()], deque()
+        points = [(e.fixed, e.user_attrs) for e in waiting if ENQUEUED not in e.system_attrs]
+        return Leftover(self._study.storage.take_changes(), points)
 
     def _patience(self) -> float:
         """Return the seconds without progress after which the database is given up."""

@@ -150,7 +150,7 @@ def test_attributes_of_the_study_that_a_callback_sets_are_stored(tmp_path: Path)
 
     run(lambda trial: 1.0, tmp_path, n_trials=3, callbacks=[callback])
     stored = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/s.db")
-    assert stored.user_attrs == {"number": 1}
+    assert stored.user_attrs == {"number": 2}
 
 
 @pytest.mark.parametrize("error", [LookupError("no tracking server"), SystemExit("no tracking")])
@@ -174,6 +174,23 @@ def test_what_is_enqueued_is_evaluated_outside_its_range(tmp_path: Path, in_memo
     )
     assert study.trials[0].params == {"x": 11}
     assert len(study.trials) == 3
+
+
+def test_what_an_objective_enqueues_and_nobody_evaluates_waits(tmp_path: Path) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 0:
+            for x in range(3):
+                trial.study.enqueue_trial({"x": np.int64(x)}, user_attrs={"from": 0})
+        return float(trial.suggest_int("x", 0, 9))
+
+    run(objective, tmp_path, n_trials=2)
+    stored = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/s.db").trials
+    assert [t.state.name for t in stored] == ["COMPLETE", "COMPLETE", "WAITING", "WAITING"]
+    assert stored[3].system_attrs["fixed_params"] == {"x": 2}
+    assert stored[3].user_attrs == {"from": 0}
+    study = run(objective, tmp_path, n_trials=4, resume=True)
+    assert sorted(t.params["x"] for t in study.trials)[:3] == [0, 1, 2]
+    assert len(study.trials) == 4
 
 
 def test_an_objective_enqueues_a_point(tmp_path: Path) -> None:
