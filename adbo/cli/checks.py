@@ -138,7 +138,7 @@ def _stored(options: argparse.Namespace) -> str:
         raise UsageError(f"storage is none: {options.command} needs a database")
     _check_storage(storage)
     path = _sqlite_file(storage)
-    if path is not None and not path.exists():
+    if path is not None and not os.path.exists(path):
         raise UsageError(f"there is no file {path}")
     _check_writable(options.json)
     return storage
@@ -235,7 +235,7 @@ def _check_storage(url: str | None) -> None:
     if scheme.partition("+")[0] not in _DATABASES and scheme not in _dialect_plugins():
         raise UsageError(f"{scheme}://... is not a database URL: {_DATABASE_URLS}")
     path = _sqlite_file(url)
-    if path is not None and not path.parent.is_dir():
+    if path is not None and not os.path.isdir(path.parent):
         raise UsageError(f"cannot use {path}: there is no directory {path.parent}")
 
 
@@ -259,9 +259,16 @@ def _sqlite_file(url: str) -> Path | None:
 def _check_writable(path: Path | None) -> None:
     if path is None:
         return
-    if path.is_dir():
+    existing = path
+    try:
+        path.stat()
+    except FileNotFoundError:
+        existing = path.parent  # in which it would be made
+    except OSError as error:  # such as a name that is too long
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    if existing == path and os.path.isdir(path):
         raise UsageError(f"cannot write {path}: it is a directory")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise UsageError(f"cannot write {path}: there is no directory {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    if not os.access(existing, os.W_OK):
         raise UsageError(f"cannot write {path}: permission denied")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +88,7 @@ def file_exists(storage: str | BaseStorage) -> bool:
     if not isinstance(storage, str):
         return True
     path = sqlite_file(sa.make_url(storage))
-    return path is None or path.exists()
+    return path is None or os.path.exists(path)
 
 
 def sqlite_file(url: sa.URL) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from adbo.benchmark_functions.names import NAMES, parse_name
 from adbo.core.errors import UsageError
@@ -42,5 +42,5 @@ def check_file(text: str) -> None:
         read_study_file(text)
         return
     source = text.rpartition(":")[0]
-    if source.endswith(".py") and not Path(source).is_file():
+    if source.endswith(".py") and not os.path.isfile(source):
         raise UsageError(f"no file {source!r}")

@@ -17,6 +17,7 @@ from adbo.objective.program.study_file import read_study_file
 X = '[parameters.x]\nkind = "float"\nlow = 0\nhigh = 1\n'
 N = '[parameters.n]\nkind = "int"\nlow = 1\nhigh = 9\nstep = 2\n'
 S = '[parameters.s]\nkind = "categorical"\nchoices = ["cg", "gmres"]\n'
+LONG = "a" * 300  # no file can have this name
 COMMAND = 'command = ["sh", "-c", "echo {x}"]\n'
 
 
@@ -231,6 +232,9 @@ WRONG = {
         f'{COMMAND}{X}[environment]\nA = "{{z}}"\n', "environment.A: {z} is not a parameter",
     ),
     "directory": (f'{COMMAND}directory = "plain"\n{X}', "plain is not a directory"),
+    "long directory": (f'{COMMAND}directory = "{LONG}"\n{X}', "aaa: File name too long"),
+    "long link": (f'{COMMAND}links = ["{LONG}"]\n{X}', "links: there is no aaa"),
+    "long program": (f'command = "./{LONG}"\n{X}', "command: there is no program ./aaa"),
     "unset variable": (
         f'{COMMAND}directory = "$NOT_THERE/a"\n{X}', "directory: $NOT_THERE/a has a variable",
     ),
@@ -264,6 +268,11 @@ def test_a_wrong_file_is_one_line_with_its_place(content: str, problem: str, pla
     assert message.startswith("study.toml: ")
     assert problem in message
     assert "\n" not in message
+
+
+def test_an_argument_longer_than_the_name_of_a_file(place: Path) -> None:
+    Path("study.toml").write_text(f'command = ["sh", "-c", "{LONG}", "{{x}}"]\n{X}')
+    assert len(read_study_file("study.toml").command) == 4
 
 
 def test_files_that_cannot_be_read(place: Path) -> None:

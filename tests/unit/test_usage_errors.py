@@ -9,6 +9,8 @@ import pytest
 
 from adbo.cli.main import main
 
+LONG = "a" * 300  # no file can have this name
+
 BAD_INPUT = {
     "no such option": ["run", "ackley", "--trails", "5"],
     "no such command": ["walk"],
@@ -57,6 +59,10 @@ BAD_INPUT = {
     "database in memory": ["run", "ackley", "--storage", "sqlite:///:memory:"],
     "not a database": ["run", "ackley", "--storage", "sqlite:///bad.py"],
     "unwritable summary": ["run", "ackley", "--json", "no/dir/summary.json"],
+    "long name of a file": ["run", f"{LONG}.py:objective"],
+    "long name of a summary": ["run", "ackley", "--json", LONG],
+    "long name of a database": ["report", "--storage", f"sqlite:///{LONG}.db"],
+    "long name of its directory": ["run", "ackley", "--storage", f"sqlite:///{LONG}/a.db"],
     "existing study": ["run", "ackley", "--study-name", "exists"],
     "other direction": [
         "run", "ackley", "--study-name", "exists", "--resume", "--direction", "maximize",

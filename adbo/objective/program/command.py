@@ -144,12 +144,12 @@ def _check_program(word: str, top: Table, base: Path, made: set[str], has_own_pa
     if "/" in word:
         _check_executable(word, base / word, top)
     elif not has_own_path and shutil.which(word) is None:
-        beside = f": write ./{word}" if (base / word).is_file() else ""
+        beside = f": write ./{word}" if os.path.isfile(base / word) else ""
         top.fail(_KEY, f"there is no program {word!r} on the PATH{beside}")
 
 
 def _check_executable(word: str, path: Path, top: Table) -> None:
-    if not path.is_file():
+    if not os.path.isfile(path):
         top.fail(_KEY, f"there is no program {word}")
     if not os.access(path, os.X_OK):
         top.fail(_KEY, f"{word} is not executable: chmod +x {word}")
@@ -161,9 +161,9 @@ def _check_argument(word: str, top: Table, base: Path, made: set[str]) -> None:
         return
     path = base / word
     if word.startswith(("./", "../")):
-        if not path.exists():
+        if not os.path.exists(path):
             top.fail(_KEY, f"there is no {word} beside the study file")
-    elif path.is_file():
+    elif os.path.isfile(path):
         top.fail(
             _KEY,
             f"{word} is beside the study file, but the program runs in the trial's directory:"

@@ -57,7 +57,7 @@ def read_links(top: Table, base: Path, taken: set[str]) -> tuple[Path, ...]:
     names = {STDOUT, STDERR, *taken}
     for text in top.texts("links"):
         path = Path(os.path.abspath(base / text))
-        if not path.exists():
+        if not os.path.exists(path):
             top.fail("links", f"there is no {text} beside the study file")
         if path.name in names:
             top.fail("links", f"the name {path.name!r} is taken")

@@ -172,12 +172,25 @@ def _directory(top: Table, base: Path) -> Path:
     if "$" in expanded:
         top.fail("directory", f"{expanded} has a variable that is not set")
     path = base / expanded
-    existing = next(place for place in (path, *path.parents) if place.exists())
+    existing = _existing(path, top)
     if not existing.is_dir():
         top.fail("directory", f"{existing} is not a directory")
     if not os.access(existing, os.W_OK):
         top.fail("directory", f"cannot write {existing}: permission denied")
     return path
+
+
+def _existing(path: Path, top: Table) -> Path:
+    """Return the path, or the nearest directory above it that exists."""
+    for place in (path, *path.parents):
+        try:
+            place.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:  # such as a name that is too long
+            top.fail("directory", f"cannot use {path}: {error.strerror}")
+        return place
+    raise AssertionError("the root of the file system exists")
 
 
 def _timeout(top: Table) -> float | None:
