@@ -241,6 +241,10 @@ WRONG = {
     "keep": (f'{COMMAND}keep = "some"\n{X}', "keep: must be one of 'all', 'failed'"),
     "timeout": (f"{COMMAND}timeout = 0\n{X}", "timeout: is 0: it must be a positive number"),
     "retries": (f"{COMMAND}retries = -1\n{X}", "retries: is -1: it must not be negative"),
+    "retries of reports": (
+        f"{COMMAND}retries = 2\n{X}[reports]\nregex = '(a)'\n",
+        "retries: cannot be used with [reports]: leave it out, and use --retries 2",
+    ),
     "codes": (f"{COMMAND}success_codes = [256]\n{X}", "success_codes: must be a list of exit"),
     "both codes": (f"{COMMAND}pruned_codes = [0]\n{X}", "pruned_codes: 0 means success"),
     "value": (f'{COMMAND}{X}[value]\njason = "a"\n', "value.jason: unknown key: did you mean 'j"),

@@ -204,6 +204,11 @@ def _retries(top: Table) -> int:
     retries = top.integer("retries") or 0
     if retries < 0:
         top.fail("retries", f"is {retries}: it must not be negative")
+    if retries and "reports" in top.data:
+        # Optuna keeps what the failed attempt reported: the trial would be judged by it.
+        top.fail(
+            "retries", f"cannot be used with [reports]: leave it out, and use --retries {retries}"
+        )
     return retries
 
 
