@@ -18,10 +18,19 @@ _KEYS = ("file", "take", "json", "regex")
 
 _TAKES = ("last line", "last number")
 
-#: A number as C, Fortran and Python write it. Fortran writes 1.0D-3 for double precision.
-_NUMBER = re.compile(
-    r"(?<![\w.])[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?|nan\b|inf(?:inity)?\b)(?![\w.]*\w)",
-    re.IGNORECASE,
+#: A number without a sign, as C, Fortran and Python write it. Fortran writes 1.0D-3 for double
+#: precision, and leaves out the letter of an exponent of three digits, as in 0.1-100.
+_UNSIGNED = (
+    r"(?:(?:\d+\.?\d*|\.\d+)(?:[ed][-+]?\d+)?|(?:\d+\.\d*|\.\d+)[-+][1-9]\d\d"
+    r"|nan\b|inf(?:inity)?\b)"
+)
+_NUMBER = re.compile(rf"[-+]?{_UNSIGNED}", re.IGNORECASE)
+
+#: A number in a text, or several that are joined, such as 1,234.5 or 12:30. These are found as a
+#: whole, and are no number, so that a part of them is never taken for one. The group is what
+#: follows directly, such as a unit; with it, it is a word.
+_JOINED = re.compile(
+    rf"(?<![\w.])[-+]?{_UNSIGNED}(?:[-+,:/^']+{_UNSIGNED})*([\w.]*\w)?", re.IGNORECASE
 )
 
 #: Messages quote this number of characters of what a program wrote.
@@ -83,7 +92,7 @@ class Extraction:
                 raise NotFound(f"{where}: nothing matches {self.regex.pattern!r}")
             return matches[-1].strip()
         if self.take == "last number":
-            numbers = _NUMBER.findall(text)
+            numbers = [match[0] for match in _JOINED.finditer(text) if not match[1]]
             if not numbers:
                 raise NotFound(f"{where}: there is no number")
             return numbers[-1]
@@ -120,7 +129,9 @@ def read_regex(table: Table, pattern: str) -> re.Pattern[str]:
 def as_number(text: str) -> float | None:
     """Return the number that a text is, with an exponent of C or Fortran; None if it is none."""
     match = _NUMBER.fullmatch(text.strip())
-    return None if match is None else float(re.sub("[dD](?=[-+0-9])", "e", match[0]))
+    if match is None:
+        return None
+    return float(re.sub(r"[dD](?=[-+\d])|(?<=[\d.])(?=[-+])", "e", match[0]))
 
 
 def _document(text: str, where: str) -> Any:
