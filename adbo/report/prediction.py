@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adbo.core.errors import UsageError
 from adbo.core.space import FloatArray
 
 #: Replays draw what lies beyond the study from a stream of this seed, so that they are repeatable.
@@ -100,7 +101,17 @@ def predict(
     seconds
         Time at which to end; evaluations that are running then do not count. Without this and
         `n_trials`, exactly the evaluations of the study are replayed.
+
+    Raises
+    ------
+    UsageError
+        If only the time ends the replay, and no evaluation or pause takes any.
     """
+    takes_time = replay.durations.any() or replay.pauses.any()
+    if seconds is not None and n_trials is None and not takes_time:
+        raise UsageError(
+            "no evaluation of the study takes time: give --trials, with or without --time"
+        )
     most = len(replay) if n_trials is None and seconds is None else None
     evaluations = _evaluations(replay)
     free = [(0.0, worker, -1, 0.0) for worker in range(workers)]  # time, who, index, duration

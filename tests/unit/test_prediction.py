@@ -12,6 +12,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from adbo.cli.main import main
+from adbo.core.errors import UsageError
 from adbo.report.prediction import Replay, default_workers, predict
 
 START = datetime.datetime(2026, 1, 1)
@@ -53,6 +54,13 @@ def test_what_is_running_when_the_time_is_up_does_not_count() -> None:
     short = predict(FOUR, 2, seconds=5.0)
     assert (short.evaluations, short.seconds, short.seconds_to_best) == (2, 5.0, None)
     assert short.utilization == pytest.approx(6 / 10)
+
+
+def test_no_time_is_up_where_nothing_takes_time() -> None:
+    instant = Replay(np.zeros(5), np.zeros(5), [False] * 5, best=0)
+    with pytest.raises(UsageError, match="no evaluation of the study takes time: give --trials"):
+        predict(instant, 2, seconds=10.0)
+    assert predict(instant, 2, n_trials=7, seconds=10.0).evaluations >= 7
 
 
 def test_the_default_workers() -> None:
