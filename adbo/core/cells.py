@@ -2,6 +2,7 @@
 
 A cell holds the JSON text of a value. A string is written without quotation marks unless its text
 would be read as something else: ``abc`` is a string, ``1`` a number, and ``"1"`` a string again.
+So is one that UTF-8 cannot write, such as the path of a file whose name is in another encoding.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 def cell_of(value: Any) -> str:
     """Return a value that JSON can hold as the text of a cell, which is never empty."""
-    if isinstance(value, str) and value and value_of(value) == value == value.strip():
+    if isinstance(value, str) and value and _is_read_as_it_is(value):
         return value
     return json.dumps(value)
 
@@ -40,6 +41,10 @@ def meant_choice(value: Any, choices: Sequence[Any]) -> Any:
         return value
     alike = [choice for choice in choices if _looks_like(choice, value)]
     return alike[0] if len(alike) == 1 else value
+
+
+def _is_read_as_it_is(text: str) -> bool:
+    return value_of(text) == text == text.strip() == text.encode(errors="ignore").decode()
 
 
 def _is_same(one: Any, other: Any) -> bool:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,9 @@ from adbo.mirror.study import table_of
 from adbo.mirror.trial_table import table_from_storage
 from adbo.report.table import write_table
 
-VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+#: Texts with lone surrogates, too, as in the decoded name of a file that is not UTF-8.
+TEXTS = st.text() | st.binary().map(os.fsdecode)
+VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS
 
 
 @pytest.fixture(autouse=True)
