@@ -267,6 +267,9 @@ def test_several_objectives() -> None:
 def _odd_studies() -> dict[str, optuna.Study]:
     x = {"x": FloatDistribution(0, 1)}
     empty, failed, infinite, constant, timeless, ranges, huge = (_study() for _ in range(7))
+    farthest, far_apart = _study(), _study()
+    far_front = _study(directions=["minimize", "maximize"])
+    xy = {**x, "y": FloatDistribution(0, 6)}
     _add(failed, (0, 1), state=FAIL)
     for value in (math.inf, -math.inf):
         _add(infinite, (0, 1), value=value)
@@ -277,6 +280,12 @@ def _odd_studies() -> dict[str, optuna.Study]:
         of_range = {"x": FloatDistribution(i, i + 1)}
         _add(ranges, (0, 0), value=float(i), params={"x": float(i)}, distributions=of_range)
         _add(huge, (0, 1e7), value=10.0 ** (15 * i), params={"x": i / 20}, distributions=x)
+    for i in range(20):
+        far = sys.float_info.max * (-1) ** i
+        _add(farthest, (0, 1), value=-abs(far), params={"x": i / 20, "y": i % 7}, distributions=xy)
+        reports = {0: 1.0, 1: far}
+        _add(far_apart, (0, 1), value=far, intermediate_values=reports)
+        _add(far_front, (0, 1), values=[far, -far])
     one = _study()
     _add(one, (0, 1), value=-3.0, params={"x": 0.1}, distributions=x)
     waiting = _study()
@@ -289,6 +298,9 @@ def _odd_studies() -> dict[str, optuna.Study]:
         "timeless": timeless,
         "ranges": ranges,
         "huge": huge,
+        "farthest": farthest,
+        "far apart": far_apart,
+        "far front": far_front,
         "one": one,
         "waiting": waiting,
     }

@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from adbo.core.space import FloatArray
 from adbo.report.page.parameters import Grid, is_logarithmic
+from adbo.report.page.progress import drawable
 from adbo.report.page.svg import COLORMAP, VERMILLION, clean, drawing, scale_logarithmically
 
 _AS_IMAGE = 300
@@ -86,7 +87,7 @@ def plot_map(
     """
     with drawing("map") as figure:
         axes = figure.axes
-        values = sign * grid.best
+        values = drawable(sign * grid.best)
         finite = values[np.isfinite(values)]
         worst = float(np.quantile(finite * sign, 0.9)) * sign if finite.size else 1.0
         low, high = sorted((float((finite * sign).min()) * sign if finite.size else 0.0, worst))

@@ -12,7 +12,7 @@ from adbo.report.page import parameters, plots
 from adbo.report.page.columns import Columns, SampledTrial
 from adbo.report.page.front import front_of
 from adbo.report.page.parameter_plots import plot_map, plot_slice
-from adbo.report.page.progress import Progress
+from adbo.report.page.progress import Progress, drawable
 from adbo.report.page.template import Figure, Section, Table
 
 #: Parameters that have a bar.
@@ -171,6 +171,7 @@ def front_section(columns: Columns, signs: list[int], names: Sequence[str]) -> S
 
 def _frame(costs: FloatArray, of_front: FloatArray, sign: int) -> tuple[float, float]:
     """Return the lowest and the highest value of an objective that is shown."""
+    costs, of_front = drawable(costs), drawable(of_front)
     best = float(costs.min())
     worst = float(max(np.quantile(costs, _SHOWN), of_front.max()))
     margin = 0.05 * (worst - best) or 0.5

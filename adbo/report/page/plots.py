@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from adbo.core.space import FloatArray
 from adbo.report.page.columns import Curve
 from adbo.report.page.front import Front
-from adbo.report.page.progress import Progress
+from adbo.report.page.progress import Progress, drawable
 from adbo.report.page.svg import (
     BLUE,
     GREEN,
@@ -170,7 +170,9 @@ def plot_curves(curves: list[Curve], is_logarithmic: bool) -> str:
                     rasterized=len(curves) > _AS_IMAGE,
                     label=label if i == 0 else None,
                 )
-        finite = np.array([v for curve in curves for v in curve.values if np.isfinite(v)])
+        finite = drawable(
+            np.array([v for curve in curves for v in curve.values if np.isfinite(v)])
+        )
         if finite.size:
             low, high = np.quantile(finite, [0.0, 1.0] if is_logarithmic else [0.01, 0.99])
             margin = 0.05 * (high - low) or 0.5

@@ -19,6 +19,9 @@ _LOGARITHMIC = 30.0
 #: Part of the values, the worst ones, that may lie beyond the frame of a linear axis.
 _BEYOND = 0.1
 
+#: The farthest from 0 that a plot shows. The span of an axis, with its margins, must be a float.
+_FARTHEST = float(np.finfo(float).max) / 4
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -42,29 +45,33 @@ class Progress:
     @property
     def improvements(self) -> IntArray:
         """The indices at which the best value changed."""
-        changed: IntArray = np.flatnonzero(np.diff(self.best, prepend=np.nan) != 0)
+        with np.errstate(over="ignore"):
+            changed: IntArray = np.flatnonzero(np.diff(self.best, prepend=np.nan) != 0)
         return changed
 
     @property
     def is_logarithmic(self) -> bool:
         """Whether a logarithmic axis shows the progress better."""
         best = self.best
-        return bool(
-            best.size > 1
-            and min(best[0], best[-1]) > 0
-            and max(best[0] / best[-1], best[-1] / best[0]) > _LOGARITHMIC
-        )
+        low, high = min(best[0], best[-1]), max(best[0], best[-1])
+        return bool(best.size > 1 and low > 0 and high / _LOGARITHMIC > low)
 
     def frame(self) -> tuple[float, float]:
         """Return the lowest and the highest value that a plot shows."""
+        values = drawable(self.values)
         if self.is_logarithmic:
-            values = self.values[self.values > 0]
+            values = values[values > 0]
             return float(values.min() / 1.5), float(values.max() * 1.5)
         is_minimized = self.best[-1] <= self.best[0]
-        worst = np.quantile(self.values, 1 - _BEYOND if is_minimized else _BEYOND)
-        low, high = sorted((float(self.best[-1]), float(worst)))
+        worst = np.quantile(values, 1 - _BEYOND if is_minimized else _BEYOND)
+        low, high = sorted((float(drawable(self.best)[-1]), float(worst)))
         margin = 0.06 * (high - low) or 0.5
         return low - margin, high + margin
+
+
+def drawable(values: FloatArray) -> FloatArray:
+    """Return the values, those at the ends of the range of floats moved to where a plot ends."""
+    return np.clip(values, -_FARTHEST, _FARTHEST)
 
 
 def progress_of(columns: Columns, sign: int) -> Progress:
