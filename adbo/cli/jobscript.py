@@ -56,10 +56,10 @@ def script(options: argparse.Namespace) -> str:
     _check(options)
     name, edits = _EDITS[options.kind](options)
     text = files("adbo").joinpath("jobscripts", name).read_text(encoding="utf-8")
-    for old, new in edits:
-        assert text.count(old) == 1, f"{name}: {old}"
-        text = text.replace(old, new)
-    return text
+    assert all(text.count(old) == 1 for old, _ in edits), name
+    # All at once, since what takes a text's place may hold another one of these texts.
+    new = dict(edits)
+    return re.sub("|".join(map(re.escape, new)), lambda match: new[match[0]], text)
 
 
 def _check(options: argparse.Namespace) -> None:

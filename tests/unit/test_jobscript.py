@@ -102,6 +102,14 @@ JOB = ["--nodes", "3", "--ranks-per-node", "5", "--time", "26:30"]
                 'LAUNCHER="${LAUNCHER-flux run --nodes=3 --ntasks=15}"',
             ],
         ),
+        (
+            ["kubernetes", "--study-name", "10000", "--trials", "5"],
+            ['            - "10000"', '            - "5"'],
+        ),
+        (
+            ["mpijob", "--study-name", "16", "--trials", "5", "--nodes", "2"],
+            ['                - "16"', '                - "8"', '                - "5"'],
+        ),
     ],
 )
 def test_options_change_the_requests(arguments: list[str], lines: list[str]) -> None:
