@@ -164,8 +164,9 @@ def _check_page(options: argparse.Namespace) -> None:
             raise UsageError(f"watch is {options.watch:g}: it must be at least 1 second")
         if options.html is None:
             raise UsageError("--watch needs --html PATH, the page to write again")
-        if options.csv is not None:
-            raise UsageError("--watch writes a page: use --csv without it")
+        for name in ("csv", "json"):
+            if getattr(options, name) is not None:
+                raise UsageError(f"--watch writes a page: use --{name} without it")
     if options.html is not None and importlib.util.find_spec("matplotlib") is None:
         raise UsageError("--html needs matplotlib: pip install 'adbo[report]'")
 

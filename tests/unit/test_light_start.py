@@ -91,6 +91,7 @@ ARGUMENTS: list[tuple[list[str], str]] = [
     (["report", "--watch", "5"], "--watch needs --html PATH"),
     (["report", "--watch", "0.5", "--html", "r.html"], "it must be at least 1 second"),
     (["report", "--watch", "5", "--html", "r.html", "--csv", "-"], "use --csv without it"),
+    (["report", "--watch", "5", "--html", "r.html", "--json", "s.json"], "use --json without it"),
     (["report", "--html", "gone/r.html"], "there is no directory gone"),
 ]
 
