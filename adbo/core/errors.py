@@ -36,10 +36,13 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def one_line(error: BaseException) -> str:
-    """Return the text of an error on one line, shortened if it is long; empty if it has none."""
+def one_line(error: object) -> str:
+    """Return the text of an error on one line, shortened if it is long; empty if it has none.
+
+    Null characters are left out: no variable of the environment, argument or file name has one.
+    """
     try:
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).replace("\0", "").split())
     except Exception:  # the __str__ of a user's exception may itself raise
         return ""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."

@@ -34,7 +34,7 @@ def f(trial):
     return trial.suggest_float("x", 0, 1)
 
 def bad(trial):
-    raise ValueError("no mesh")
+    raise ValueError("no mesh\\0")
 
 def away(trial):
     os.makedirs("elsewhere", exist_ok=True)
@@ -74,7 +74,12 @@ def _said(tmp_path: Path) -> dict[str, Any]:
         ("o.py:f", ["--trials", "5"], 0, "the study has its 5 trials"),
         ("o.py:f", ["--target", "2"], 0, "the target 2.0 was reached"),
         ("o.py:away", ["--patience", "5"], 0, "no improvement in the last 5 trials"),
-        ("o.py:bad", ["--max-failures", "3"], 1, "the last 3 evaluations failed: ValueError:"),
+        (
+            "o.py:bad",
+            ["--max-failures", "3"],
+            1,
+            "the last 3 evaluations failed: ValueError: no mesh",
+        ),
         ("o.py:bad", ["--trials", "2"], 1, "the study has its 2 trials"),
         ("o.py:endless", ["--timeout", "1"], 0, "the time was up"),
     ],
