@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from adbo.core.errors import UsageError
+from adbo.core.errors import UsageError, one_line
 
 #: Returns whether parameters, by name, may be evaluated.
 Predicate = Callable[[Mapping[str, Any]], Any]
@@ -35,7 +35,8 @@ def is_allowed(predicate: Predicate, params: Mapping[str, Any]) -> bool:
         return True
     except (Exception, SystemExit) as error:
         raise NotAllowedError(
-            f"the function that says what is allowed raised {type(error).__name__}: {error}"
+            "the function that says what is allowed raised"
+            f" {type(error).__name__}: {one_line(error)}"
         ) from error
 
 

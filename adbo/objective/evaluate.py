@@ -120,7 +120,7 @@ def _numbers(result: Any, n_objectives: int) -> tuple[tuple[float, ...], str | N
         try:
             value = float(one)
         except (TypeError, ValueError):
-            return (), f"The value {one!r} could not be cast to float"
+            return (), one_line(f"The value {one!r} could not be cast to float")
         if math.isnan(value):
             return (), f"The value {value} is not acceptable"
         values.append(value)

@@ -38,9 +38,15 @@ def test_what_asks_for_a_missing_parameter_is_allowed() -> None:
     assert not is_allowed(_below_the_diagonal, {"x": 0.9, "y": 0.2})
 
 
+def _raise(text: str) -> None:
+    raise ValueError(text)
+
+
 def test_other_errors_name_the_function() -> None:
     with pytest.raises(NotAllowedError, match="what is allowed raised ZeroDivisionError"):
         is_allowed(lambda params: 1 / params["x"], {"x": 0})
+    with pytest.raises(NotAllowedError, match=r"raised ValueError: invalid literal .* 'a b'$"):
+        is_allowed(lambda params: _raise("invalid literal\nof 'a\nb'"), {})
 
 
 def test_a_parameter_is_drawn_until_it_agrees_with_those_before() -> None:

@@ -100,6 +100,7 @@ def test_results_that_are_numbers(result: Any, value: float) -> None:
         (math.nan, "The value nan is not acceptable"),
         ([1.0, 2.0], "number of the values 2 did not match"),
         ({}, "could not be cast"),
+        (np.zeros((2, 2)), "The value array([[0., 0.], [0., 0.]]) could not be cast to float"),
     ],
 )
 def test_results_that_are_no_numbers_fail_with_a_reason(result: Any, reason: str) -> None:
