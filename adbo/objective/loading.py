@@ -60,8 +60,7 @@ def load_both(text: str, name: str) -> tuple[Objective, Predicate]:
     check_file(text)
     module, source = _import(text), text.rpartition(":")[0]
     predicate = _find(module, source, name)
-    if not callable(predicate):
-        raise UsageError(f"{source}:{name} is no function of the parameters")
+    _check_function(predicate, f"{source}:{name}", "the parameters")
     return _objective_in(module, text), predicate
 
 
@@ -96,14 +95,19 @@ def check_objective(function: Any, name: str) -> None:
     name
         How to call it in the message.
     """
+    _check_function(function, name, "the trial")
+
+
+def _check_function(function: Any, name: str, argument: str) -> None:
+    """Raise UsageError if a function cannot be called with one argument."""
     if isinstance(function, type):
         kind = function.__name__
         raise UsageError(
-            f"{name} is a class: make an instance, as by objective = {kind}(...), and name that"
+            f"{name} is a class: make an instance, as by instance = {kind}(...), and name that"
         )
     if not callable(function):
         raise UsageError(
-            f"{name} is of type {type(function).__name__}: it must be a function of a trial"
+            f"{name} is of type {type(function).__name__}: it must be a function of {argument}"
         )
     try:
         signature = inspect.signature(function)
@@ -112,10 +116,10 @@ def check_objective(function: Any, name: str) -> None:
     try:
         signature.bind(None)
     except TypeError:
-        raise UsageError(f"{name}{signature} {_refusal(function, signature)}") from None
+        raise UsageError(f"{name}{signature} {_refusal(function, signature, argument)}") from None
 
 
-def _refusal(function: Any, signature: inspect.Signature) -> str:
+def _refusal(function: Any, signature: inspect.Signature, argument: str) -> str:
     """Return what is wrong with a function that does not take one argument."""
     if next(iter(signature.parameters), None) == "self":
         kind = function.__qualname__.rpartition(".")[0]
@@ -123,7 +127,7 @@ def _refusal(function: Any, signature: inspect.Signature) -> str:
             f"needs an instance: make one, as by solver = {kind}(...), and name"
             f" solver.{function.__name__}"
         )
-    return "cannot be called with one argument, the trial"
+    return f"cannot be called with one argument, {argument}"
 
 
 def _find(module: Any, source: str, name: str) -> Any:

@@ -22,7 +22,7 @@ from adbo.core.space import SearchSpace
 from adbo.core.wire import Encoder
 from adbo.interruption.stopping import EvaluationAbandoned
 from adbo.objective.evaluate import evaluate
-from adbo.objective.loading import load
+from adbo.objective.loading import load, load_both
 from adbo.objective.trial import RankStudy, Trial
 
 
@@ -305,10 +305,10 @@ def test_methods_and_instances(name: str, low: float, high: float, tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("Solver", "Solver is a class: make an instance, as by objective = Solver(...), and name"),
+        ("Solver", "Solver is a class: make an instance, as by instance = Solver(...), and name"),
         ("Solver.run", "Solver.run(self, trial) needs an instance: make one, as by solver = Solv"),
         ("Solver.gone", "methods.py has no function 'Solver.gone'"),
-        ("solver.scale", "solver.scale is of type int: it must be a function of a trial"),
+        ("solver.scale", "solver.scale is of type int: it must be a function of the trial"),
         ("two", "two(x, y) cannot be called with one argument, the trial"),
         ("none", "none() cannot be called with one argument, the trial"),
     ],
@@ -319,6 +319,21 @@ def test_what_cannot_be_called_with_a_trial(name: str, complaint: str, tmp_path:
         load(f"{tmp_path}/methods.py:{name}")
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("Solver", "methods.py:Solver is a class: make an instance"),
+        ("two", "two(x, y) cannot be called with one argument, the parameters"),
+        ("solver.scale", "solver.scale is of type int: it must be a function of the parameters"),
+    ],
+)
+def test_what_cannot_be_called_with_parameters(name: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "methods.py").write_text(METHODS)
+    with pytest.raises(UsageError) as caught:
+        load_both(f"{tmp_path}/methods.py:solver", name)
+    assert complaint in str(caught.value)
 
 
 def test_a_module_is_imported_from_where_the_command_was_started(
