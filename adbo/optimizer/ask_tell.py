@@ -262,8 +262,9 @@ class Optimizer:
         Raises
         ------
         ValueError
-            If no evaluation is complete yet.
+            If no evaluation is complete and feasible yet, or there are several objectives.
         """
+        self._check_one_objective()
         recommendation = recommend(self.history)
         if recommendation is None:
             raise ValueError(_NOTHING_COMPLETE)
@@ -297,11 +298,14 @@ class Optimizer:
 
     def _incumbent(self) -> int:
         row = self.history.best
-        if self.history.n_objectives > 1:
-            raise ValueError("several objectives have no best evaluation: use front")
+        self._check_one_objective()
         if row is None:
             raise ValueError(_NOTHING_COMPLETE)
         return row
+
+    def _check_one_objective(self) -> None:
+        if self.history.n_objectives > 1:
+            raise ValueError("several objectives have no best evaluation: use front")
 
     def _params(self, row: int) -> dict[str, Any]:
         return self.history.space.decode(self.history.values(np.array([row]))[0])

@@ -49,8 +49,9 @@ def test_the_front_is_found() -> None:
     assert hypervolume(costs, np.array([1.0, 0.0])) > 0.58
     for params, values in optimizer.front:
         assert values == list(_two(optuna.trial.FixedTrial(params)))
-    with pytest.raises(ValueError, match="use front"):
-        _ = optimizer.best_params
+    for ask_for_one in (lambda: optimizer.best_params, optimizer.recommend):
+        with pytest.raises(ValueError, match="use front"):
+            ask_for_one()
 
 
 def test_the_seed_determines_the_asks() -> None:
