@@ -218,7 +218,8 @@ class Settings:
             is_number(self.timeout) and 0 < self.timeout <= threading.TIMEOUT_MAX
         ):
             raise UsageError(
-                f"timeout is {self.timeout!r}: it must be a positive number of seconds"
+                f"timeout is {self.timeout!r}: it must be a positive number of seconds,"
+                f" at most {threading.TIMEOUT_MAX:.0f}"
             )
         if self.timeout is not None:  # a sum with numpy's float32 would lose the time of day
             object.__setattr__(self, "timeout", float(self.timeout))

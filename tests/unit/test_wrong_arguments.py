@@ -15,6 +15,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"n_trials": math.nan}, "trials is nan"),
     ({"n_trials": True}, "trials is True"),
     ({"timeout": "4"}, "timeout is '4': it must be a positive number of seconds"),
+    ({"timeout": 1e12}, "it must be a positive number of seconds, at most 9223372036"),
     ({"kappa": None}, "kappa is None: it must be a finite non-negative number"),
     ({"target": "a"}, "target is 'a': it must be a finite number"),
     ({"seed": "a"}, "seed is 'a': it must be a non-negative integer"),
