@@ -91,7 +91,7 @@ def _add_run(commands: Any) -> None:
         " time limit of the Slurm job; no limit elsewhere)",
     )
     _add_ends(parser)
-    _add_study(parser, _STUDY_NAME, _STORAGE)
+    _add_study(parser, _STUDY_NAME, f", or none {_STORAGE}")
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -183,7 +183,8 @@ def _add_report(commands: Any) -> None:
         description="Print the state of a study in a storage.",
         allow_abbrev=False,
     )
-    _add_study(parser, "study to report on (default: the latest one in the storage)", _STORAGE)
+    name_help = "study to report on (default: the latest one in the storage)"
+    _add_study(parser, name_help, f" {_STORAGE}")
     parser.add_argument(
         "--csv",
         type=Path,
@@ -364,7 +365,7 @@ def _add_simulate(commands: Any) -> None:
         metavar="P",
         help="number of processes that compute the asks (default: 1)",
     )
-    _add_study(parser, _STUDY_NAME, "default: none")
+    _add_study(parser, _STUDY_NAME, ", or none (default: none)")
     _add_optimizer(parser)
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(command="simulate")
@@ -440,15 +441,15 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 _STUDY_NAME = "name of the study (default: objective, start time and a random suffix)"
-_STORAGE = f"default: the environment's DATABASE_URL, else {DEFAULT_STORAGE}"
+_STORAGE = f"(default: the environment's DATABASE_URL, else {DEFAULT_STORAGE})"
 
 
-def _add_study(parser: argparse.ArgumentParser, name_help: str, default_storage: str) -> None:
+def _add_study(parser: argparse.ArgumentParser, name_help: str, more_of_storage: str) -> None:
     parser.add_argument("--study-name", metavar="NAME", help=name_help)
     parser.add_argument(
         "--storage",
         metavar="URL",
-        help=f"database of the study: any Optuna storage URL, or none ({default_storage})",
+        help=f"database of the study: any Optuna storage URL{more_of_storage}",
     )
     parser.add_argument(
         "--json", type=Path, metavar="PATH", help="write the summary to this file as a JSON object"

@@ -1,8 +1,8 @@
 """An objective that is evaluated in a process of its own, which may crash, hang or be killed.
 
 The rank starts the process without the environment of MPI, and starts another one after it has
-died. Only the process loads the user's code. While it computes, the rank waits, and its threads
-exchange messages.
+died. Only the process calls the objective; with ``--allowed`` the rank loads the user's code, too.
+While the process computes, the rank waits, and its threads exchange messages.
 """
 
 from __future__ import annotations

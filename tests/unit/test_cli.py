@@ -34,6 +34,16 @@ def test_run_reports_where_the_study_is(capsys: pytest.CaptureFixture[str]) -> N
     assert len(optuna.load_study(study_name="s", storage="sqlite:///adbo.db").trials) == 12
 
 
+def test_the_help_offers_no_storage_only_where_none_is_needed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for command, offers in (("run", True), ("simulate", True), ("report", False)):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        text = " ".join(capsys.readouterr().out.split())
+        assert ("any Optuna storage URL, or none (default:" in text) is offers
+
+
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "sphere:2", "--trials", "5", "--quiet", "--storage", "none"]) == 0
     assert capsys.readouterr() == ("", "")
