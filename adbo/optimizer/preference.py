@@ -205,7 +205,8 @@ def _scaled_constraints(constraints: FloatArray, limits: FloatArray) -> FloatArr
     A constraint that an evaluation does not have is satisfied.
     """
     known = np.where(np.isnan(constraints), -limits, constraints)
-    return np.asarray(np.sign(known) * np.log1p(np.abs(known) / limits))
+    with np.errstate(over="ignore"):  # infinite, as a violation that is
+        return np.asarray(np.sign(known) * np.log1p(np.abs(known) / limits))
 
 
 def _penalty(cost: FloatArray, violated: FloatArray, quantile: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from optuna.distributions import FloatDistribution
@@ -107,6 +109,14 @@ def test_a_sample_is_bounded_and_its_elites_are_the_best_of_it(q: int) -> None:
     assert elites[-1] <= min(others.min(), auxiliary.cost.min())
     credits = learn_credits(history, ShareSettings(), sample.parts.preference)
     assert credits.total.sum() == 0  # nothing was proposed by a strategy
+
+
+def test_a_violation_may_be_far_larger_than_others() -> None:
+    optimizer = adbo.Optimizer(SPACE, seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for i in range(24):
+            optimizer.tell(optimizer.ask(), float(i), {"c": [1e-300, 1e308, -1.0][i % 3]})
 
 
 def test_infinite_values_and_failures_are_no_obstacle() -> None:
