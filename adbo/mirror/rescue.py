@@ -5,6 +5,7 @@ The first line of a file names the study; each other line is an evaluation as JS
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -63,10 +64,15 @@ def location(settings: Settings) -> Location:
     """Return where the rescue files of a run's study are.
 
     The directories are that of the study, if it is an SQLite file, the current one, the user's
-    home and the one for temporary files.
+    home and the one for temporary files, as far as they exist.
     """
     assert settings.storage is not None
-    directories = [Path.cwd(), Path.home(), Path(tempfile.gettempdir())]
+    directories: list[Path] = []
+    for find_one in (Path.cwd, Path.home, lambda: Path(tempfile.gettempdir())):
+        # A user without an entry has no home; where no directory can be written, none is for
+        # temporary files.
+        with contextlib.suppress(OSError, RuntimeError):
+            directories.append(find_one())
     name = storage_name(settings.storage)
     if name.startswith("sqlite"):
         path = Path(sa.make_url(storage_url(settings.storage)).database or "").absolute()
@@ -92,7 +98,7 @@ def write(location: Location, evaluations: Iterable[Evaluation]) -> Path:
             return _write_new(directory, stem, text)
         except OSError as error:
             problem = problem or error
-    raise RescueError(f"they could not be written to a file either: {problem}")
+    raise RescueError(f"they could not be written to a file either: {problem or 'no directory'}")
 
 
 def find(location: Location) -> list[Path]:

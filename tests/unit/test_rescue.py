@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from trial_strategies import evaluations
 
 from adbo.core.evaluation import Evaluation, Layout
 from adbo.core.job import Job
+from adbo.core.settings import Settings
 from adbo.mirror import rescue
 
 
@@ -56,6 +58,24 @@ def test_the_first_directory_that_can_be_written(tmp_path: Path) -> None:
     with pytest.raises(rescue.RescueError, match="could not be written to a file either"):
         rescue.write(_location(tmp_path / "missing"), [])
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_there_may_be_no_home_and_no_directory_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(error: Exception) -> Path:
+        raise error
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "home", lambda: fail(RuntimeError("no home directory")))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: fail(FileNotFoundError("none usable")))
+    location = rescue.location(Settings(study_name="s", storage="postgresql://server/db"))
+    assert location.directories == [tmp_path]
+    monkeypatch.setattr(Path, "cwd", lambda: fail(FileNotFoundError("it was deleted")))
+    location = rescue.location(Settings(study_name="s", storage="postgresql://server/db"))
+    assert location.directories == []
+    with pytest.raises(rescue.RescueError, match="to a file either: no directory"):
+        rescue.write(location, [])
 
 
 def test_a_broken_file_is_an_error(tmp_path: Path) -> None:
