@@ -11,9 +11,9 @@ import gc
 import json
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import optuna
@@ -32,6 +32,7 @@ from adbo.mirror.schema import (
     TRIALS,
     USER_ATTRS,
     VALUES,
+    NameSet,
     connected,
     identity_of,
 )
@@ -100,7 +101,8 @@ class Reader(Protocol):
         """Return the trials that were finished since the last call.
 
         They are in the order of their numbers, except that those known before as unfinished are
-        first. Trials without a name have rank -1 and their number as ``seq``.
+        first. Trials without a name, or with that of a trial that the reader has returned, have
+        rank -1 and their number as ``seq``.
 
         Parameters
         ----------
@@ -136,6 +138,7 @@ class BulkReader:
     def __init__(self, engine: Engine, study_id: int, cursor: Cursor = START) -> None:
         self._engine = engine
         self._study_id = study_id
+        self._names = NameSet()
         self.cursor = cursor
 
     def read(self, own: Sequence[Range] = ()) -> list[Evaluation]:
@@ -144,7 +147,7 @@ class BulkReader:
         new = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id > last)
         finished = TRIALS.c.state.in_(FINISHED_STATES)
         ids = sa.select(TRIALS.c.trial_id)
-        evaluations: list[Evaluation] = []
+        evaluations: list[tuple[int, Evaluation]] = []
         now_finished: set[int] = set()
         with _garbage_collection_paused(), self._connected() as connection:
             last_id = sa.func.max(TRIALS.c.trial_id)
@@ -165,7 +168,8 @@ class BulkReader:
                     new &= ~TRIALS.c.trial_id.between(first, after)
                 evaluations += _read_finished(connection, new & finished, unfinished)
         self.cursor = Cursor(last if end is None else end, unfinished - now_finished, identity)
-        return evaluations
+        # Not earlier: after an error the next call reads the same trials.
+        return _with_unique_names(evaluations, self._names)
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
@@ -195,6 +199,7 @@ class TrialReader:
 
     def __init__(self, study: optuna.Study, cursor: Cursor = START) -> None:
         self._study = study
+        self._names = NameSet()
         self.cursor = cursor
 
     def read(self, own: Sequence[Range] = ()) -> list[Evaluation]:
@@ -205,13 +210,14 @@ class TrialReader:
         new = [t for t in trials if t._trial_id > last or t._trial_id in before]
         unfinished = frozenset(t._trial_id for t in new if not t.state.is_finished())
         self.cursor = Cursor(max([last, *(t._trial_id for t in new)]), unfinished)
-        return [evaluation_of(trial) for trial in new if trial.state.is_finished()]
+        finished = [(t.number, evaluation_of(t)) for t in new if t.state.is_finished()]
+        return _with_unique_names(finished, self._names)
 
 
 def _read_finished(
     connection: Connection, which: sa.ColumnElement[bool], left_out: Collection[int] = ()
-) -> list[Evaluation]:
-    """Return finished trials as evaluations, in the order of their numbers.
+) -> list[tuple[int, Evaluation]]:
+    """Return finished trials with their numbers, in the order of these.
 
     A trial that is finished between two of the statements would be read in part. So those that
     were not finished before the first one are left out, and read by the next call.
@@ -247,7 +253,24 @@ def _read_finished(
             extras=details.extras(trial_id),
             more_values=tuple(more_values),
         )
-        evaluations.append(named(evaluation))
+        evaluations.append((number, named(evaluation)))
+    return evaluations
+
+
+def _with_unique_names(
+    numbered: Iterable[tuple[int, Evaluation]], names: NameSet
+) -> list[Evaluation]:
+    """Return evaluations, each with the number of its trial; add their names to the known ones.
+
+    A trial that was copied into the study, as by ``study.add_trials(other.trials)``, may have the
+    name of another one there. Then it gets that of a trial that adbo did not make.
+    """
+    evaluations = []
+    for number, evaluation in numbered:
+        if (evaluation.rank, evaluation.seq) in names:
+            evaluation = replace(evaluation, rank=-1, seq=number)
+        names.add(evaluation.rank, evaluation.seq)
+        evaluations.append(evaluation)
     return evaluations
 
 

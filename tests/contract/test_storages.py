@@ -130,6 +130,17 @@ def test_a_study_made_by_optuna_goes_on_and_back(opened: Callable[[], BaseStorag
     )
 
 
+def test_studies_that_were_merged(opened: Callable[[], BaseStorage]) -> None:
+    """Their trials have the same names, and all of them count."""
+    for seed, name in enumerate("ab"):
+        adbo.optimize(_objective, 8, storage=opened(), study_name=name, seed=seed)
+    merged = optuna.create_study(study_name="s", storage=opened())
+    for name in "ab":
+        merged.add_trials(optuna.load_study(study_name=name, storage=opened()).trials)
+    adbo.optimize(_objective, 20, storage=opened(), study_name="s", resume=True, seed=3)
+    assert len(merged.trials) == 20
+
+
 def test_a_proxy_that_is_gone_for_a_while(proxy: _Proxy) -> None:
     lines: list[str] = []
 

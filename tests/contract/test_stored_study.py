@@ -10,13 +10,14 @@ import sqlalchemy as sa
 from optuna.distributions import FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from adbo.core.evaluation import Evaluation, Layout, to_batch
 from adbo.core.history import History
 from adbo.core.job import Job
 from adbo.core.settings import Settings
 from adbo.mirror import jobs
+from adbo.mirror import reader as readers
 from adbo.mirror.bulk_writer import BulkWriter
 from adbo.mirror.mirror import Mirror, StudyGoneError
 from adbo.mirror.settings import Pace
@@ -65,6 +66,26 @@ def test_a_trial_that_is_finished_while_it_is_read_is_read_whole_later(url: str)
     assert finished
     assert [e.value for e in history.evaluations()] == [-5.0]
     assert history.evaluation(0).params == trial.params
+
+
+def test_trials_of_one_name_are_all_read_also_after_an_error(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(url, "s", "minimize", resume=False)
+    for value in (1.0, 2.0):
+        study.add_trial(create_trial(value=value, user_attrs={"adbo:rank": 3, "adbo:seq": 0}))
+    reader = access_to(study, job=0).reader
+    read = readers._read_finished
+
+    def fail(*arguments) -> None:
+        read(*arguments)
+        raise DatabaseError("the database is locked")
+
+    monkeypatch.setattr(readers, "_read_finished", fail)
+    with pytest.raises(DatabaseError):
+        reader.read()
+    monkeypatch.undo()
+    assert [(e.rank, e.seq, e.value) for e in reader.read()] == [(3, 0, 1.0), (-1, 1, 2.0)]
 
 
 def test_a_study_that_is_made_again_by_another_job_is_not_read(url: str) -> None:
