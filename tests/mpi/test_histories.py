@@ -34,6 +34,35 @@ def test_every_rank_ends_with_every_record(
     assert all(name.startswith("1:") for name in late)
 
 
+def test_a_communicator_is_freed_after_use(start_job, launcher, tmp_path: Path) -> None:
+    """And a storage that is closed can be read."""
+    (tmp_path / "twice.py").write_text(
+        """
+import optuna
+
+import adbo
+from adbo.comm.mpi import MpiMail
+
+mails = []
+class Remembered(MpiMail):
+    def __init__(self, comm):
+        super().__init__(comm)
+        mails.append(self)
+
+adbo.comm.mpi.MpiMail = Remembered
+for seed in range(2):
+    adbo.optimize(lambda trial: trial.suggest_float("x", -1, 1), 4, storage=None, seed=seed)
+with adbo.storage() as storage:
+    study = optuna.create_study(storage=storage, study_name="s")
+    study.optimize(lambda trial: trial.suggest_float("x", -1, 1), 2)
+assert len(study.trials) == 4
+assert [bool(mail._comm) for mail in mails] == [False] * 3
+"""
+    )
+    status, _, err = start_job(2, "twice.py", launcher=launcher).end()
+    assert status == 0, err
+
+
 @pytest.mark.slow
 def test_many_more_ranks_than_cores_end_together(start_job, tmp_path: Path) -> None:
     """Some ranks end while others have hardly been heard, and still answer them all."""
