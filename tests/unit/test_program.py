@@ -253,6 +253,7 @@ VALUES = [
     ("echo 'v1.2: energy 3e2 J in 5 steps.'", "take = 'last number'", 5),
     ("echo 'f = .5E+1, x1'", "take = 'last number'", 5),
     ("echo 'f = 0.1000000-100'", "take = 'last number'", 1e-101),
+    ("echo 12,0.5", "take = 'last number'", 0.5),
     ("echo ' -2.+300 '", "", -2e300),
     ("printf 'e = 1\\ne = 2\\nend\\n'", r"regex = '^e = (\S+)$'", 2),
     ("echo 3 > out; echo 4", "file = 'out'", 3),

@@ -52,9 +52,10 @@ class Progress:
     @property
     def is_logarithmic(self) -> bool:
         """Whether a logarithmic axis shows the progress better."""
-        best = self.best
-        low, high = min(best[0], best[-1]), max(best[0], best[-1])
-        return bool(best.size > 1 and low > 0 and high / _LOGARITHMIC > low)
+        if self.best.size < 2:
+            return False
+        low, high = sorted((float(self.best[0]), float(self.best[-1])))
+        return low > 0 and high / _LOGARITHMIC > low
 
     def frame(self) -> tuple[float, float]:
         """Return the lowest and the highest value that a plot shows."""
