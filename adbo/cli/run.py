@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from adbo.core.settings import Settings
 from adbo.core.streams import is_terminal
 from adbo.core.summary import Summary
 from adbo.interruption.exits import ENDED_BY, exit_forbidden
-from adbo.interruption.stopping import Interruption, StopReason
+from adbo.interruption.stopping import Interruption, StopReason, ended_by_ctrl_c
 from adbo.mirror.connection import absolute
 from adbo.objective.evaluate import Objective
 from adbo.objective.isolation import IsolatedObjective
@@ -31,7 +32,8 @@ from adbo.report.text import common_failure, describe_run
 from adbo.report.watched import is_watched
 from adbo.run.ends import describe
 from adbo.run.execute import Outcome, Reporter, execute
-from adbo.run.groups import GroupLeader, run_member
+from adbo.run.groups import GroupLeader, await_leader, run_member
+from adbo.run.hooks import Hooks
 from adbo.run.walltime import within_walltime
 
 
@@ -78,13 +80,17 @@ def _run_on(
     check_group_size(options.ranks_per_trial, ranks.size)
     leaders, channel = ranks.groups(options.ranks_per_trial)
     if channel.rank > 0:
-        limits = (settings.timeout, settings.walltime)
+        with ended_by_ctrl_c():
+            ended = await_leader(channel)
+        if ended is not None:
+            return ended
+        limits = (settings.timeout, settings.walltime)  # they count on all ranks from now on
         with Interruption(*limits, process_name()) as interruption:
             return run_member(objective, channel, interruption, settings.allowed)
     leader = GroupLeader(objective, channel)
     status = USAGE
     try:
-        status = _optimize(leader, settings, leaders, options)
+        status = _optimize(leader, settings, leaders, options, leader.begin)
     finally:
         leader.dismiss(status)
     return status
@@ -132,7 +138,11 @@ def _load(options: argparse.Namespace, settings: Settings) -> tuple[Objective, S
 
 
 def _optimize(
-    objective: Objective, settings: Settings, ranks: Ranks, options: argparse.Namespace
+    objective: Objective,
+    settings: Settings,
+    ranks: Ranks,
+    options: argparse.Namespace,
+    begin: Callable[[], None] = lambda: None,
 ) -> int:
     """Run one rank or the leader of a group, report how the run ended, and return the status."""
     reporter: Reporter = Quiet(sys.stderr)  # for messages of the mirror
@@ -143,7 +153,8 @@ def _optimize(
     def on_error(summary: Summary) -> None:
         on_exit.run(summary, _written(summary, options.json))
 
-    outcome = execute(objective, settings, ranks, reporter, on_error=on_error)
+    hooks = Hooks(ended_by_ctrl_c, begin, on_error)
+    outcome = execute(objective, settings, ranks, reporter, hooks=hooks)
     status = _status(outcome)
     if outcome.is_owner:
         status = _report(outcome, status, options, on_exit)

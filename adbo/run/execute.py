@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -43,6 +43,7 @@ from adbo.mirror.stored_study import StoredStudy
 from adbo.mirror.study import access_to, accessed, enter, open_study
 from adbo.mirror.waiting import told_of_waiting
 from adbo.objective.evaluate import Objective, describe_error
+from adbo.run.hooks import NO_HOOKS, Hooks
 from adbo.run.rank import Rank
 from adbo.run.recommended import with_recommendation
 from adbo.run.state import RunState, StartInfo
@@ -138,11 +139,9 @@ def execute(
     ranks: Ranks,
     reporter: Reporter,
     mirror_settings: MirrorSettings = DEFAULTS,
-    on_error: Callable[[Summary], None] = lambda summary: None,
+    hooks: Hooks = NO_HOOKS,
 ) -> Outcome:
     """Run one rank to the end of the study; collective.
-
-    On a rank that fails by a bug, `on_error` is called before the whole job is aborted.
 
     Raises
     ------
@@ -164,7 +163,8 @@ def execute(
                 )
         return _start(study, settings, ranks.size, reporter)
 
-    start = ranks.share(begin)
+    with hooks.opening():
+        start = ranks.share(begin)
     history = History(signs_of(settings.direction))
     history.extend(Decoder().decode(start.known).batches)
     history.sort()
@@ -175,6 +175,7 @@ def execute(
     stored = StoredStudy(named, start.job, start.cursor, study, reporter.say)
     owner = MirrorOwner(stored, history, reporter.say, mirror_settings)
     with Interruption(settings.timeout, settings.walltime, process_name()) as interruption:
+        hooks.begin()
         transport = ranks.transport()
         reporter.begin(state)
         if study is not None:
@@ -189,7 +190,7 @@ def execute(
             owner.flush(lambda: mirror_settings.interrupted_patience)
             try:
                 summary = summarize(state, transport.farewells)
-                on_error(replace(summary, status=1, reason=describe_error(error)))
+                hooks.error(replace(summary, status=1, reason=describe_error(error)))
             finally:
                 ranks.abort(1)
             raise

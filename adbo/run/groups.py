@@ -132,6 +132,10 @@ class GroupLeader:
         self._channel = channel
         self._n_told = 0  # rows of the history that the members know
 
+    def begin(self) -> None:
+        """Tell the members that the run begins, and the time limit counts."""
+        self._channel.tell(("begin", None))
+
     def __call__(self, trial: BaseTrial) -> Any:
         """Evaluate together, and return the value of the leader.
 
@@ -218,6 +222,21 @@ class GroupLeader:
                 raise EvaluationAbandoned(heard[1])
             outcomes.append(heard)
         return outcomes
+
+
+def await_leader(channel: Channel) -> int | None:
+    """Wait until the leader begins the run; return the exit status if it does not.
+
+    The leader may wait for the database before that.
+    """
+    backoff = _backoff()
+    while (heard := channel.hear()) is None:
+        backoff.pause()
+    kind, content = heard[1]
+    if kind == "begin":
+        return None
+    channel.answer("bye")
+    return int(content)
 
 
 def run_member(

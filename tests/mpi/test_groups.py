@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
+import time
 from pathlib import Path
 
+import optuna
 import pytest
 from studies import check_sound, load
 
@@ -70,6 +74,31 @@ def test_a_group_begins_again_when_no_value_is_allowed(adbo, launcher, tmp_path:
         assert status == 0, err
         trials = check_sound(load(tmp_path, seed))
         assert {t.user_attrs.get("adbo:fail_reason") for t in trials} == {None}
+
+
+SLOW = """
+import time
+
+def objective(trial):
+    x = trial.suggest_float("x", -5, 5)
+    time.sleep(3)
+    return sum(trial.comm.allgather(x))
+"""
+
+
+def test_the_time_of_a_group_begins_when_the_study_is_open(start_job, tmp_path: Path) -> None:
+    """Members whose time was up before that of their leader abandoned it in MPI."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    optuna.create_study(storage=f"sqlite:///{tmp_path}/adbo.db", study_name="other")
+    options = ["--ranks-per-trial", "2", "--timeout", "5.5", "--quiet", "--json", "s.json"]
+    with contextlib.closing(sqlite3.connect(tmp_path / "adbo.db")) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        job = start_job(2, "-m", "adbo", "run", "slow.py:objective", *options)
+        assert "waiting for sqlite" in job.process.stderr.readline()
+        time.sleep(5)
+    status, _, err = job.end()
+    assert status == 0, err
+    assert json.loads((tmp_path / "s.json").read_text())["n_complete"] == 1
 
 
 def test_groups_must_fit(adbo, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from adbo.interruption.stopping import (
     EvaluationAbandoned,
     Interruption,
     StopReason,
+    ended_by_ctrl_c,
     signals_ignored,
 )
 
@@ -317,6 +318,21 @@ def test_a_stop_requested_by_a_peer_stops_this_rank() -> None:
         interruption.request_stop(StopReason.SIGTERM)
         interruption.request_stop(StopReason.DEADLINE)
         assert interruption.check() is StopReason.SIGTERM
+
+
+def test_other_handlers_of_ctrl_c_are_left_alone() -> None:
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for handler, inside in (
+            (signal.default_int_handler, signal.SIG_DFL),
+            (signal.SIG_IGN, signal.SIG_IGN),
+        ):
+            signal.signal(signal.SIGINT, handler)
+            with ended_by_ctrl_c():
+                assert signal.getsignal(signal.SIGINT) is inside
+            assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def test_ignored_signals() -> None:

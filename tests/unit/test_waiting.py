@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -59,6 +60,28 @@ def test_the_start_says_that_it_waits(tmp_path: Path, arguments: list[str], kind
     assert line == WAITING + "\n"
     assert rest == ""
     assert process.returncode == 0
+
+
+def test_ctrl_c_ends_a_start_that_waits(tmp_path: Path) -> None:
+    """SQLite waits in C, so Python would notice it after a minute, and print a traceback."""
+    optuna.create_study(storage=f"sqlite:///{tmp_path}/adbo.db", study_name="other")
+    command = [sys.executable, "-m", "adbo", *RUN]
+    with _held(tmp_path / "adbo.db"):
+        process = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell starts its background jobs with SIGINT ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate()
+    assert line == WAITING + "\n"
+    assert rest == ""
+    assert process.returncode == -signal.SIGINT  # 130 in a shell
 
 
 def test_a_slow_start_without_a_lock_is_silent(tmp_path: Path) -> None:
