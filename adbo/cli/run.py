@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +31,7 @@ from adbo.report.text import common_failure, describe_run
 from adbo.report.watched import is_watched
 from adbo.run.ends import describe
 from adbo.run.execute import Outcome, Reporter, execute
-from adbo.run.groups import GroupLeader, await_leader, run_member
+from adbo.run.groups import ENDED_IN_GROUP, GroupLeader, await_leader, run_member
 from adbo.run.hooks import Hooks
 from adbo.run.walltime import within_walltime
 
@@ -76,7 +75,7 @@ def _run_on(
     if not is_working_directory(place):  # importing the objective has changed it
         settings = replace(settings, storage=fixed)
     if options.ranks_per_trial == 1:
-        return _optimize(objective, settings, ranks, options)
+        return _optimize(objective, settings, ranks, options, Hooks(ended_by_ctrl_c))
     check_group_size(options.ranks_per_trial, ranks.size)
     leaders, channel = ranks.groups(options.ranks_per_trial)
     if channel.rank > 0:
@@ -85,12 +84,13 @@ def _run_on(
         if ended is not None:
             return ended
         limits = (settings.timeout, settings.walltime)  # they count on all ranks from now on
-        with Interruption(*limits, process_name()) as interruption:
+        with Interruption(*limits, process_name(), ENDED_IN_GROUP) as interruption:
             return run_member(objective, channel, interruption, settings.allowed)
     leader = GroupLeader(objective, channel)
+    hooks = Hooks(ended_by_ctrl_c, leader.begin, ended_by=ENDED_IN_GROUP)
     status = USAGE
     try:
-        status = _optimize(leader, settings, leaders, options, leader.begin)
+        status = _optimize(leader, settings, leaders, options, hooks)
     finally:
         leader.dismiss(status)
     return status
@@ -142,7 +142,7 @@ def _optimize(
     settings: Settings,
     ranks: Ranks,
     options: argparse.Namespace,
-    begin: Callable[[], None] = lambda: None,
+    hooks: Hooks,
 ) -> int:
     """Run one rank or the leader of a group, report how the run ended, and return the status."""
     reporter: Reporter = Quiet(sys.stderr)  # for messages of the mirror
@@ -153,7 +153,7 @@ def _optimize(
     def on_error(summary: Summary) -> None:
         on_exit.run(summary, _written(summary, options.json))
 
-    hooks = Hooks(ended_by_ctrl_c, begin, on_error)
+    hooks = replace(hooks, error=on_error)
     outcome = execute(objective, settings, ranks, reporter, hooks=hooks)
     status = _status(outcome)
     if outcome.is_owner:

@@ -59,6 +59,9 @@ _SIGNALS: dict[int, StopReason] = {
 _NUDGE = signal.SIGURG
 
 
+#: What the message says of what has ended this process, where user code may be isolated.
+ENDED_BY_OBJECTIVE = f"{ENDED_BY}; with --isolate it would be a FAIL trial"
+
 #: Threads that abandoned evaluations have left, for which Python would wait at its end.
 abandoned_threads: set[threading.Thread] = set()
 
@@ -122,10 +125,16 @@ class Interruption:
         Another deadline, in seconds since the epoch; the earlier one counts.
     name
         What to call this process in the message if user code ends it.
+    ended_by
+        What this message says of what has ended it.
     """
 
     def __init__(
-        self, seconds: float | None, walltime: float | None = None, name: str = "the process"
+        self,
+        seconds: float | None,
+        walltime: float | None = None,
+        name: str = "the process",
+        ended_by: str = ENDED_BY_OBJECTIVE,
     ) -> None:
         self.reason: StopReason | None = None
         self.since: float | None = None
@@ -133,7 +142,7 @@ class Interruption:
         self.deadline_reason = StopReason.DEADLINE
         self._seconds = seconds
         self._walltime = walltime
-        self._name = name
+        self._name, self._ended_by = name, ended_by
         self._deadline: float | None = None
         self._pid = os.getpid()
         self._calls_user_code = False
@@ -304,7 +313,5 @@ class Interruption:
     def _complaint(self) -> str | None:
         if not self._calls_user_code:
             return None
-        return (
-            f"{self._name} vanished: the objective, or a library that it calls, {ENDED_BY};"
-            " with --isolate it would be a FAIL trial"
-        )
+        subject = f"{self._name} vanished: the objective, or a library that it calls,"
+        return f"{subject} {self._ended_by}"

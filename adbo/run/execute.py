@@ -174,7 +174,8 @@ def execute(
     named = replace(settings, study_name=start.study_name, storage=storage)
     stored = StoredStudy(named, start.job, start.cursor, study, reporter.say)
     owner = MirrorOwner(stored, history, reporter.say, mirror_settings)
-    with Interruption(settings.timeout, settings.walltime, process_name()) as interruption:
+    limits = settings.timeout, settings.walltime
+    with Interruption(*limits, process_name(), hooks.ended_by) as interruption:
         hooks.begin()
         transport = ranks.transport()
         reporter.begin(state)

@@ -28,6 +28,7 @@ from adbo.core.allowed import Predicate
 from adbo.core.evaluation import Batch
 from adbo.core.history import History
 from adbo.core.streams import write
+from adbo.interruption.exits import ENDED_BY
 from adbo.interruption.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.objective.evaluate import Objective, describe_error
 from adbo.objective.proposal import Point, ProposalSampler
@@ -40,6 +41,10 @@ _LONGEST_PAUSE = 2e-3
 
 #: The exit status of a job that a member ends.
 _FAILED = 1
+
+#: What a message says of what has ended a rank in the objective. Where it waits for others, MPI
+#: calls exit in C if another rank has ended the job.
+ENDED_IN_GROUP = f"{ENDED_BY}, or another rank has ended the job"
 
 #: What a member answers if the objective was pruned.
 _PRUNED = "pruned"

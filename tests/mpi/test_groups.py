@@ -101,6 +101,27 @@ def test_the_time_of_a_group_begins_when_the_study_is_open(start_job, tmp_path: 
     assert json.loads((tmp_path / "s.json").read_text())["n_complete"] == 1
 
 
+ENDED = """
+import ctypes
+
+def objective(trial):
+    if trial.comm.rank == RANK:
+        ctypes.CDLL(None).exit(0)
+    return trial.comm.allreduce(trial.suggest_float("x", -5, 5))
+"""
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_ends_may_not_be_the_one_to_blame(adbo, tmp_path: Path, rank: int) -> None:
+    """Where another one has ended the job, MPI ends the ranks that wait in the objective."""
+    (tmp_path / "ended.py").write_text(ENDED.replace("RANK", str(rank)))
+    options = ["--ranks-per-trial", "2", "--trials", "4", "--storage", "none", "--quiet"]
+    status, _, err = adbo(2, "run", "ended.py:objective", *options)
+    assert status == 1
+    (line,) = [line for line in err.splitlines() if f"rank {rank} vanished" in line]
+    assert line.endswith("or STOP in Fortran, or another rank has ended the job")
+
+
 def test_groups_must_fit(adbo, tmp_path: Path) -> None:
     status, out, err = adbo(5, "run", "ackley", "--ranks-per-trial", "2")
     assert status == 2
