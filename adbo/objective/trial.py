@@ -133,8 +133,10 @@ class RankStudy:
     ) -> None:
         #: Successive halving, if that is the pruner.
         self.halving = pruner if isinstance(pruner, HalvingPruner) else None
-        reported = {} if self.halving is None else {"reported": self.halving.reported}
-        self.storage = RankStorage(history, name, attrs, suggested=self._suggested, **reported)
+        told: dict[str, Any] = {} if self.halving is None else {"reported": self.halving.reported}
+        if allowed is not None:
+            told["suggested"] = self._suggested
+        self.storage = RankStorage(history, name, attrs, **told)
         self._allowed = allowed
         nothing = RunningTrial.new(0, 0.0)
         sampler = ProposalSampler(history.space, (), np.random.default_rng(0), nothing)
