@@ -6,7 +6,8 @@ Workers whose evaluations take equally long ask and tell in turn, so each ask mi
 the others that are running. `several.csv` has a row for each run: the hypervolume as a fraction of
 the box up to the problem's reference point (more is better), or the best feasible value (less is
 better), which is infinite if none was feasible. Runs that it has are not repeated. `adbo-penalty`
-is adbo with penalties in place of constraints.
+is adbo with penalties in place of constraints. `adbo-limits` and `tpe-limits` are told the
+reference point as a limit of each objective.
 """
 
 from __future__ import annotations
@@ -153,14 +154,18 @@ SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
 }
 
 
+#: The method with penalties, and the end of the names of methods with limits.
+PENALTY, LIMITS = "adbo-penalty", "-limits"
+
 #: The package that a method needs, if adbo does not need it.
 NEEDS = {"gp": "torch", "pymoo-nsga2": "pymoo"}
 
 
 def make_searcher(method: str, problem: Problem, workers: int, seed: int) -> Searcher:
     """Return a method for a problem."""
-    if method in SAMPLERS:
-        return OfOptuna(SAMPLERS[method], problem, seed)
+    sampler = SAMPLERS.get(method.removesuffix(LIMITS))
+    if sampler is not None:
+        return OfOptuna(sampler, problem, seed)
     return OfPymoo(problem, workers, seed) if method == "pymoo-nsga2" else Adbo(problem, seed)
 
 
@@ -178,9 +183,13 @@ def _number(value: Any, distribution: BaseDistribution) -> float:
 
 
 def run(
-    problem: Problem, searcher: Searcher, workers: int, n: int, *, with_penalty: bool
+    problem: Problem,
+    searcher: Searcher,
+    workers: int,
+    n: int,
+    seen: Callable[[Point, Outcome], Outcome] = lambda point, outcome: outcome,
 ) -> list[Outcome]:
-    """Return the outcomes of n evaluations; the searcher may see penalties in their place."""
+    """Return the outcomes of n evaluations; the searcher may see others in their place."""
     running: deque[tuple[Any, Outcome]] = deque()
     outcomes = []
     for _ in range(n):
@@ -189,12 +198,23 @@ def run(
         token, params = searcher.ask()
         point = point_of(problem, params)
         outcomes.append(problem.evaluate(point))
-        seen = outcomes[-1]
-        if with_penalty:
-            assert problem.penalized is not None
-            seen = problem.penalized(point)
-        running.append((token, seen))
+        running.append((token, seen(point, outcomes[-1])))
     return outcomes
+
+
+def seen_by(method: str, problem: Problem) -> Callable[[Point, Outcome], Outcome]:
+    """Return what a method sees of the outcome of a point."""
+
+    def seen(point: Point, outcome: Outcome) -> Outcome:
+        if method == PENALTY:
+            assert problem.penalized is not None
+            return problem.penalized(point)
+        values, constraints = outcome
+        if method.endswith(LIMITS):
+            return values, [*constraints, *np.subtract(values, problem.reference).tolist()]
+        return outcome
+
+    return seen
 
 
 def score(problem: Problem, outcomes: Sequence[Outcome]) -> float:
@@ -212,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing, and print the medians."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
-    methods = ["adbo", "adbo-penalty", *SAMPLERS, "pymoo-nsga2"]
+    methods = ["adbo", PENALTY, f"adbo{LIMITS}", *SAMPLERS, f"tpe{LIMITS}", "pymoo-nsga2"]
     missing = {m for m, package in NEEDS.items() if importlib.util.find_spec(package) is None}
     installed = [method for method in methods if method not in missing]
     parser.add_argument("--methods", nargs="+", default=installed, choices=methods)
@@ -232,15 +252,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     done = set(known[list(COLUMNS[:5])].itertuples(index=False, name=None))
     n = max(options.evaluations)
     for seed, name, method in itertools.product(options.seeds, options.problems, options.methods):
-        with_penalty = method == "adbo-penalty"
         if (name, method, options.workers, n, seed) in done:
             continue
-        if with_penalty and name not in CONSTRAINED:
+        if method == PENALTY and name not in CONSTRAINED:
+            continue
+        if method.endswith(LIMITS) and name in CONSTRAINED:
             continue
         instance = TUNING[name] if name in TUNING else problem(name, seed)
         start = time.process_time()
         searcher = make_searcher(method, instance, options.workers, seed)
-        outcomes = run(instance, searcher, options.workers, n, with_penalty=with_penalty)
+        outcomes = run(instance, searcher, options.workers, n, seen_by(method, instance))
         seconds = round(time.process_time() - start, 1)
         with path.open("a", newline="") as file:
             for number in options.evaluations:

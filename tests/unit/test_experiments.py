@@ -139,13 +139,15 @@ def test_every_case_can_be_made_and_is_not_below_its_optimum(
 
 @pytest.mark.slow
 def test_several(tmp_path: Path) -> None:
-    methods = ["adbo", "adbo-penalty", "tpe", "random"]
+    methods = ["adbo", "adbo-penalty", "adbo-limits", "random"]
     words = ["--problems", "zdt1", "piston_lever", "--evaluations", "40", "--seeds", "0"]
     words += ["--methods", *methods]
     out = _run(tmp_path, "several.py", *words)
     assert "piston_lever" in out
     table = pd.read_csv(tmp_path / "several" / "several.csv")
-    assert table["method"].tolist() == ["adbo", "tpe", "random", *methods]
+    of_zdt1, of_lever = ["adbo", "adbo-limits", "random"], ["adbo", "adbo-penalty", "random"]
+    assert table["method"].tolist() == [*of_zdt1, *of_lever]
+    assert table["value"][1] != table["value"][0]
     assert _run(tmp_path, "several.py", *words) == out  # nothing is repeated
     assert len(pd.read_csv(tmp_path / "several" / "several.csv")) == len(table)
 

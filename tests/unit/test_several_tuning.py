@@ -63,5 +63,5 @@ def test_all_methods_propose_choices(several: ModuleType) -> None:
     task = several.TUNING["perceptron"]
     for method in ("adbo", "tpe", "nsga2"):
         searcher = several.make_searcher(method, task, 2, 0)
-        outcomes = several.run(task, searcher, 2, 12, with_penalty=False)
+        outcomes = several.run(task, searcher, 2, 12)
         assert len(outcomes) == 12
