@@ -147,7 +147,6 @@ def test_several(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "several" / "several.csv")
     of_zdt1, of_lever = ["adbo", "adbo-limits", "random"], ["adbo", "adbo-penalty", "random"]
     assert table["method"].tolist() == [*of_zdt1, *of_lever]
-    assert table["value"][1] != table["value"][0]
     assert _run(tmp_path, "several.py", *words) == out  # nothing is repeated
     assert len(pd.read_csv(tmp_path / "several" / "several.csv")) == len(table)
 

@@ -65,3 +65,8 @@ def test_all_methods_propose_choices(several: ModuleType) -> None:
         searcher = several.make_searcher(method, task, 2, 0)
         outcomes = several.run(task, searcher, 2, 12)
         assert len(outcomes) == 12
+
+
+def test_limits_of_the_objectives_are_constraints(several: ModuleType) -> None:
+    seen = several.seen_by("tpe-limits", several.TUNING["perceptron"])
+    assert seen(np.zeros(7), ([1.5, 2.0], [])) == ([1.5, 2.0], [0.5, -1.0])
