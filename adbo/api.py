@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from adbo.comm.launch import find_ranks
 from adbo.core.allowed import Predicate
 from adbo.core.errors import UsageError
-from adbo.core.optuna_trials import add_trial, trial_of
+from adbo.core.optuna_trials import STUDY_ATTRS, add_trial, trial_of
 from adbo.core.settings import (
     DEFAULT_STORAGE,
     HALVING,
@@ -242,6 +242,10 @@ def study_of(outcome: Outcome) -> optuna.Study:
             directions=[StudyDirection[one.upper()] for one in settings.directions],
             study_name=outcome.state.start.study_name,
         )
+    attrs: dict[str, Any] = {}
     for evaluation in outcome.history.evaluations():
         add_trial(study, trial_of(evaluation))
+        attrs |= evaluation.extras.system_attrs.get(STUDY_ATTRS, {}).get("user", {})
+    for name, value in {**attrs, **outcome.study_attrs}.items():
+        study.set_user_attr(name, value)
     return study

@@ -83,7 +83,6 @@ class QUCBSampler(BaseSampler):
         self._settings = with_strategies(strategies)
         self._rng = np.random.default_rng(seed)
         self._lock = threading.Lock()
-        self._proposed: dict[Any, dict[str, Any]] = {}  # of running trials, by study and trial
         self._known: weakref.WeakKeyDictionary[Any, dict[int, _Known]]
         self._known = weakref.WeakKeyDictionary()
 
@@ -138,7 +137,7 @@ class QUCBSampler(BaseSampler):
             and search_space[name]._contains(float(point[column]))
         }
         if self._allowed is not None:
-            self._proposed[study._study_id, trial._trial_id] = proposed
+            self._of(study).proposed[trial.number] = proposed
         return proposed
 
     def sample_independent(
@@ -157,8 +156,7 @@ class QUCBSampler(BaseSampler):
         """
         _signs(study)
         check_bounds(param_name, param_distribution)
-        proposed = self._proposed.get((study._study_id, trial._trial_id), {})
-        others = {**proposed, **trial.params}
+        others = {**self._of(study).proposed.get(trial.number, {}), **trial.params}
         with self._lock:
             try:
                 return draw_next(self._allowed, others, param_name, param_distribution, self._rng)
@@ -175,20 +173,25 @@ class QUCBSampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """Forget what was proposed; see `optuna.samplers.BaseSampler`."""
-        self._proposed.pop((study._study_id, trial._trial_id), None)
+        if self._allowed is not None:
+            self._of(study).proposed.pop(trial.number, None)
 
     def _history(self, study: Study) -> History:
+        return self._of(study).update(study)
+
+    def _of(self, study: Study) -> _Known:
         studies = self._known.setdefault(study._storage, {})
         if study._study_id not in studies:
             studies[study._study_id] = _Known(_signs(study))
-        return studies[study._study_id].update(study)
+        return studies[study._study_id]
 
 
 class _Known:
-    """The history of a study."""
+    """The history of a study, and what was proposed for its running trials by their numbers."""
 
     def __init__(self, signs: tuple[int, ...]) -> None:
         self.history = History(signs)
+        self.proposed: dict[int, dict[str, Any]] = {}
         self._numbers: set[int] = set()
 
     def update(self, study: Study) -> History:

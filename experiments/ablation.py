@@ -159,7 +159,7 @@ def summarize(rows: pd.DataFrame) -> pd.DataFrame:
     found = []
     for (suite, method), group in scores.groupby(["suite", "method"], sort=False):
         row = {"suite": suite, "method": method, "worse": group["worse"].mean()}
-        row |= {"error": group["worse"].sem(), "runs": len(group)}
+        row |= {"error": group["worse"].sem(), "runs": group["worse"].count()}
         row["seeds"] = " ".join(map(str, sorted(group["seed"].unique())))
         row["version"] = " ".join(sorted(set(group["version"])))
         found.append(row)

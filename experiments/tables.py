@@ -8,8 +8,8 @@ version control. For each table this script writes one small file into `experime
 a row for each quantity of each configuration: median, range (or the quantiles that the table
 says), number of runs that have the quantity, seeds, and the version of the code (`versions.py`).
 The tables of `compare.py` on BBOB, real problems and tuning tasks have means instead, as
-`comparison.py` describes. A few tables have a row for each run (`APPENDED`). The script copies the
-figures, which each experiment draws itself.
+`comparison.py` describes, and so has that of `ablation.py`. A few tables have a row for each run
+(`APPENDED`). The script copies the figures, which each experiment draws itself.
 """
 
 from __future__ import annotations

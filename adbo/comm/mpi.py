@@ -114,7 +114,7 @@ class MpiMail:
             for _ in range(_LAST_LOOKS):
                 self._comm.Iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG)
                 time.sleep(_BARRIER_PAUSE / _LAST_LOOKS)
-            if all_are_here and not self.failed:
+            if all_are_here and self.is_idle and not self.failed:
                 self._comm.Free()
         except MPI.Exception:
             self._mark_failed()

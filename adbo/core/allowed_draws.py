@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,10 @@ from adbo.core.allowed import (
     is_allowed,
 )
 from adbo.core.choices import sorted_choices
-from adbo.core.space import SearchSpace
+from adbo.core.space import FloatArray, SearchSpace
+
+#: All values of a parameter with at most this number are tried.
+_FEW = 1000
 
 
 def draw_next(
@@ -48,12 +51,11 @@ def draw_next(
     NotAllowedError
         If there are none before it, and no value is allowed; or if the predicate fails.
     """
-    draw = _drawer(distribution, rng)
-    try:
-        return _draw(predicate, lambda: {**before, name: draw()})[name]
-    except NothingAllowedError:
-        if not before:
-            raise
+    for value in _values(distribution, rng):
+        if predicate is None or is_allowed(predicate, {**before, name: value}):
+            return value
+    if not before:
+        raise NothingAllowedError
     raise DeadEndError(f"no value of {name!r} is allowed together with those before it")
 
 
@@ -69,28 +71,30 @@ def draw_together(
     NotAllowedError
         If none are, or the predicate fails.
     """
-    draws = {name: _drawer(distribution, rng) for name, distribution in distributions.items()}
-    return _draw(predicate, lambda: {name: draw() for name, draw in draws.items()})
-
-
-def _draw(predicate: Predicate | None, draw: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the first drawn parameters that are allowed."""
+    alone = {name: SearchSpace({"": distribution}) for name, distribution in distributions.items()}
     for _ in range(DRAWS):
-        params = draw()
+        params = {name: _value(space, rng.random((1, 1))) for name, space in alone.items()}
         if predicate is None or is_allowed(predicate, params):
             return params
     raise NothingAllowedError
 
 
-def _drawer(distribution: BaseDistribution, rng: np.random.Generator) -> Callable[[], Any]:
-    """Return what draws a value of a distribution."""
+def _values(distribution: BaseDistribution, rng: np.random.Generator) -> Iterator[Any]:
+    """Yield random values of a distribution; if it has few, each once after the first one."""
     alone = SearchSpace({"": distribution})
+    yield _value(alone, rng.random((1, 1)))
+    if alone.levels[0] <= _FEW:
+        units = rng.permutation(alone.all_units())
+        yield from (_value(alone, unit[np.newaxis]) for unit in units)
+    else:
+        yield from (_value(alone, rng.random((1, 1))) for _ in range(DRAWS))
 
-    def draw() -> Any:
-        internal = float(alone.from_unit(rng.random((1, 1)))[0, 0])
-        if isinstance(distribution, CategoricalDistribution):
-            # The choices may have another order on each rank of a group.
-            internal = float(sorted_choices(distribution)[int(internal)])
-        return distribution.to_external_repr(internal)
 
-    return draw
+def _value(alone: SearchSpace, unit: FloatArray) -> Any:
+    """Return the value at a point ``(1, 1)`` of the unit cube of one parameter."""
+    (distribution,) = alone.distributions
+    internal = float(alone.from_unit(unit)[0, 0])
+    if isinstance(distribution, CategoricalDistribution):
+        # The choices may have another order on each rank of a group.
+        internal = float(sorted_choices(distribution)[int(internal)])
+    return distribution.to_external_repr(internal)

@@ -10,6 +10,8 @@ class Leftover(NamedTuple):
     """What is left; all of it can be written as JSON."""
 
     study_attrs: Mapping[str, Mapping[str, Any]]
-    """Attributes that callbacks set, as in `adbo.core.optuna_trials.STUDY_ATTRS`."""
+    """What callbacks set, as in `adbo.core.optuna_trials.STUDY_ATTRS`."""
     enqueued: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
     """Parameters and user attributes of trials that an objective enqueued for later."""
+    n_dropped: int
+    """Further such trials, which are too many."""

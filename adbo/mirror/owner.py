@@ -6,7 +6,7 @@ Every rank can become the owner; the lowest living rank is.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import optuna
@@ -107,7 +107,7 @@ class MirrorOwner:
         """Return a trial that somebody enqueued during the run, for this rank to evaluate."""
         return self._enqueued.popleft() if self._enqueued else None
 
-    def flush(self, patience: Callable[[], float], leftovers: Iterable[Leftover] = ()) -> None:
+    def flush(self, patience: Callable[[], float], leftovers: Sequence[Leftover] = ()) -> None:
         """Write all evaluations and stop; write those that the database does not take to a file.
 
         Parameters
@@ -122,7 +122,8 @@ class MirrorOwner:
         unwritten = self._mirror.flush_and_close(patience)
         if not unwritten and self._mirror.has_ended:  # otherwise the database does not answer
             try:
-                self._news.extend(self._stored.conclude(leftovers))
+                self._news.extend(self._stored.conclude())
+                self._stored.add(leftovers)
             except StudyGoneError as error:
                 unwritten = list(self._history.evaluations())
                 self._report(f"{len(unwritten)} evaluations are not in the database ({error})")

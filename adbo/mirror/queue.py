@@ -30,8 +30,11 @@ from adbo.core.evaluation import Extras
 from adbo.core.optuna_trials import ENQUEUED, FIXED_PARAMS
 from adbo.core.trial_json import decode_distribution
 from adbo.mirror.reader import parts, read_details
-from adbo.mirror.schema import SYSTEM_ATTRS, TRIALS, connected, locked
+from adbo.mirror.schema import SYSTEM_ATTRS, TRIALS, USER_ATTRS, connected, locked
 from adbo.mirror.storage_errors import translated
+
+#: Parameters and user attributes of a trial that is to wait.
+Waiting = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 
 class Queue(Protocol):
@@ -42,6 +45,9 @@ class Queue(Protocol):
 
     def add(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Add a trial that waits for each point that nobody has enqueued in the study before."""
+
+    def put(self, trials: Sequence[Waiting]) -> None:
+        """Add trials that wait."""
 
     def take(self, ids: Collection[int]) -> list[Enqueued]:
         """Take the trials of these ids that wait, in the order of their numbers."""
@@ -81,14 +87,12 @@ class RdbQueue:
         )
         with translated(self._engine), locked(self._engine, self._study_id) as connection:
             known = map(json.loads, connection.scalars(fixed))
-            count = connection.scalar(sa.select(sa.func.count()).where(of_study)) or 0
-            for number, point in enumerate(_new(points, known), count):
-                trial = {"number": number, "study_id": self._study_id}
-                added = connection.execute(TRIALS.insert(), {**trial, "state": TrialState.WAITING})
-                attr = {"key": FIXED_PARAMS, "value_json": json.dumps(point)}
-                key = added.inserted_primary_key
-                assert key is not None
-                connection.execute(SYSTEM_ATTRS.insert(), {**attr, "trial_id": key[0]})
+            self._put(connection, [(point, {}) for point in _new(points, known)])
+
+    def put(self, trials: Sequence[Waiting]) -> None:
+        """Add trials that wait."""
+        with translated(self._engine), locked(self._engine, self._study_id) as connection:
+            self._put(connection, trials)
 
     def take(self, ids: Collection[int]) -> list[Enqueued]:
         """Take the trials of these ids that wait; there is no lock if there are none."""
@@ -129,6 +133,20 @@ class RdbQueue:
                     .where(TRIALS.c.trial_id.in_(part))
                     .values(state=TrialState.WAITING, datetime_start=None)
                 )
+
+    def _put(self, connection: Connection, trials: Iterable[Waiting]) -> None:
+        of_study = TRIALS.c.study_id == self._study_id
+        count = connection.scalar(sa.select(sa.func.count()).where(of_study)) or 0
+        for number, (params, user_attrs) in enumerate(trials, count):
+            trial = {"number": number, "study_id": self._study_id}
+            added = connection.execute(TRIALS.insert(), {**trial, "state": TrialState.WAITING})
+            key = added.inserted_primary_key
+            assert key is not None
+            rows = [(SYSTEM_ATTRS, FIXED_PARAMS, params)]
+            rows += [(USER_ATTRS, name, value) for name, value in user_attrs.items()]
+            for table, name, value in rows:
+                row = {"trial_id": key[0], "key": name, "value_json": json.dumps(value)}
+                connection.execute(table.insert(), row)
 
     def _take(self, which: sa.ColumnElement[bool]) -> list[Enqueued]:
         with locked(self._engine, self._study_id) as connection:
@@ -237,6 +255,12 @@ class StudyQueue:
             known = [attr[FIXED_PARAMS] for attr in attrs if FIXED_PARAMS in attr]
             for point in _new(points, known):
                 self._study.enqueue_trial(point)
+
+    def put(self, trials: Sequence[Waiting]) -> None:
+        """Add trials that wait."""
+        with translated(self._storage):
+            for params, user_attrs in trials:
+                self._study.enqueue_trial(dict(params), dict(user_attrs))
 
     def take(self, ids: Collection[int]) -> list[Enqueued]:
         """Take the trials that wait; after an error, also those that the last call had taken."""

@@ -101,7 +101,7 @@ class Reader(Protocol):
         """Return the trials that were finished since the last call.
 
         They are in the order of their numbers, except that those known before as unfinished are
-        first. Trials without a name, or with that of a trial that the reader has returned, have
+        first. Trials without a name, or with that of a trial that this reader has returned, have
         rank -1 and their number as ``seq``.
 
         Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import optuna
 
@@ -84,13 +84,21 @@ class StoredStudy:
         self._stay_at = time.monotonic() + BEAT_SECONDS
         return lost
 
-    def conclude(self, leftovers: Iterable[Leftover]) -> list[Evaluation]:
-        """Let unfinished trials wait again, and leave; return the last news of others.
+    def add(self, leftovers: Sequence[Leftover]) -> None:
+        """Store what the ranks have left, or say that some of it is not stored."""
+        if not any(any(leftover) for leftover in leftovers):
+            return
+        try:
+            with self._accessed() as access:
+                access.add(leftovers)
+        except (DatabaseError, RefusedError, StudyGoneError) as error:
+            self._report(f"attributes of the study, or enqueued trials, are not stored ({error})")
+        n_dropped = sum(leftover.n_dropped for leftover in leftovers)
+        if n_dropped:
+            self._report(f"{n_dropped} enqueued trials are not stored: there are too many")
 
-        Parameters
-        ----------
-        leftovers
-            Of all ranks.
+    def conclude(self) -> list[Evaluation]:
+        """Let unfinished trials wait again, and leave; return the last news of others.
 
         Raises
         ------
@@ -100,8 +108,6 @@ class StoredStudy:
         try:
             with self._accessed() as access:
                 access.queue.give_back()
-                for leftover in leftovers:
-                    access.add(leftover)
                 access.jobs.leave(self.job.number)
             return self.read()
         except (DatabaseError, RefusedError) as error:

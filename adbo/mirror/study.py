@@ -167,12 +167,11 @@ class StudyAccess:
         for evaluation in evaluations:
             self._set_attrs(evaluation.extras.system_attrs.get(STUDY_ATTRS, {}))
 
-    def add(self, leftover: Leftover) -> None:
-        """Store what a rank has left."""
-        self._set_attrs(leftover.study_attrs)
-        with translated(self.study._storage):
-            for params, user_attrs in leftover.enqueued:
-                self.study.enqueue_trial(dict(params), dict(user_attrs))
+    def add(self, leftovers: Sequence[Leftover]) -> None:
+        """Store what the ranks have left."""
+        for leftover in leftovers:
+            self._set_attrs(leftover.study_attrs)
+        self.queue.put([trial for leftover in leftovers for trial in leftover.enqueued])
 
     def _set_attrs(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         with translated(self.study._storage):

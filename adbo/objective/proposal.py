@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from optuna import Study
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from adbo.core.allowed import DeadEndError, Predicate, is_allowed
 from adbo.core.allowed_draws import draw_next
+from adbo.core.cells import meant_choice
 from adbo.core.space import SearchSpace
 from adbo.objective.rank_storage import RunningTrial
 
@@ -55,6 +56,7 @@ class ProposalSampler(BaseSampler):
         self._space = space
         self._running = running
         self._allowed = None if running.is_unrestricted else allowed
+        self._fixed = _as_known(running.enqueued.fixed, space)
         self._possible: dict[str, Any] = {}
         #: The distribution, by name, of the parameter that ended the trial, since no value of it
         #: is allowed together with the others; empty if there is none.
@@ -77,6 +79,8 @@ class ProposalSampler(BaseSampler):
             for name, value in proposed.items()
             if not math.isnan(value) and search_space[name]._contains(value)
         }
+        if self._fixed and not self._is_allowed(self._params):
+            return {}  # those that contradict what is fixed are drawn anew, one by one
         return self._possible
 
     def sample_independent(
@@ -96,14 +100,14 @@ class ProposalSampler(BaseSampler):
             If there are no others, and no value is allowed; or if the predicate fails.
         """
         for value in self._preferred(param_name, param_distribution):
-            if self._allows(param_name, value):
+            if self._is_allowed({**self._params, param_name: value}):
                 return value
         others = {} if self._allowed is None else self._params
         with self._noting_dead_end(param_name, param_distribution):
             return draw_next(self._allowed, others, param_name, param_distribution, self.rng)
 
     def check(self, name: str, distribution: BaseDistribution, value: Any) -> None:
-        """Check a value that the trial is to have, unless somebody enqueued it.
+        """Check a value that the trial is to have, unless all of it so far was enqueued.
 
         Raises
         ------
@@ -112,7 +116,8 @@ class ProposalSampler(BaseSampler):
         adbo.core.allowed.NotAllowedError
             If the predicate fails.
         """
-        if name not in self._running.enqueued.fixed and not self._allows(name, value):
+        is_fixed = self._running.enqueued.fixed.keys() >= {name, *self._running.distributions}
+        if not is_fixed and not self._is_allowed({**self._params, name: value}):
             with self._noting_dead_end(name, distribution):
                 raise DeadEndError(f"{name} = {value!r} is not allowed together with the others")
 
@@ -120,11 +125,10 @@ class ProposalSampler(BaseSampler):
     def _params(self) -> dict[str, Any]:
         """The parameters that the trial has, will have for sure, or probably."""
         running = self._running
-        return {**self._possible, **running.wanted, **running.enqueued.fixed, **running.params}
+        return {**self._possible, **self._fixed, **running.wanted, **running.params}
 
-    def _allows(self, name: str, value: Any) -> bool:
-        """Return whether a value is allowed together with the other parameters."""
-        return self._allowed is None or is_allowed(self._allowed, {**self._params, name: value})
+    def _is_allowed(self, params: Mapping[str, Any]) -> bool:
+        return self._allowed is None or is_allowed(self._allowed, params)
 
     @contextlib.contextmanager
     def _noting_dead_end(self, name: str, distribution: BaseDistribution) -> Iterator[None]:
@@ -150,6 +154,19 @@ class ProposalSampler(BaseSampler):
         if column is None or column >= len(self.proposal):
             return math.nan
         return float(self.proposal[column])
+
+
+def _as_known(params: Mapping[str, Any], space: SearchSpace) -> dict[str, Any]:
+    """Return those of the parameters that the space has, choices of other types as it has them."""
+    known = {name: space.known(name) for name in params if name in space.names}
+    return {name: meant(params[name], one) for name, one in known.items() if one is not None}
+
+
+def meant(value: Any, distribution: BaseDistribution) -> Any:
+    """Return the value of a parameter that is meant, as a choice that has another type."""
+    if isinstance(distribution, CategoricalDistribution):
+        return meant_choice(value, distribution.choices)
+    return value
 
 
 def _contains(distribution: BaseDistribution, value: Any) -> bool:

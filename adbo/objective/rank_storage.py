@@ -332,8 +332,9 @@ class RankStorage(BaseStorage):
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         """Return the id of the trial of a number; KeyError if there is none."""
-        if self._running is not None and trial_number == self._running.number:
-            return self._running.trial_id
+        running = self._running
+        if running is not None and trial_number == running.number and not running.is_over:
+            return running.trial_id
         if not 0 <= trial_number < len(self.history):
             raise KeyError(f"there is no trial of the number {trial_number}")
         return _id(trial_number)

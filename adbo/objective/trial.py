@@ -12,15 +12,18 @@ from optuna.pruners import BasePruner, NopPruner
 
 from adbo.core.allowed import NotAllowedError, NothingAllowedError, Predicate
 from adbo.core.allowed_draws import draw_together
-from adbo.core.cells import meant_choice
 from adbo.core.choices import reordering
 from adbo.core.enqueued import OWN, Enqueued
 from adbo.core.history import History
 from adbo.core.space import REMEDY, are_compatible, check_bounds, contradiction
 from adbo.objective.halving import HalvingPruner
-from adbo.objective.proposal import Point, ProposalSampler
+from adbo.objective.proposal import Point, ProposalSampler, meant
 from adbo.objective.rank_storage import RankStorage, RunningTrial
 from adbo.objective.remote import Address, Study, remote_study
+
+#: After this number of attempts at a trial that came to parameters of which no values are allowed,
+#: nothing else is tried.
+DEAD_ENDS = 10
 
 
 class Trial(optuna.trial.Trial):
@@ -67,8 +70,8 @@ class Trial(optuna.trial.Trial):
 
     def _agreed(self, name: str, distribution: BaseDistribution) -> Any:
         """Suggest a value of the distribution that the study has."""
-        if name in self._fixed_params and isinstance(distribution, CategoricalDistribution):
-            value = meant_choice(self._fixed_params[name], distribution.choices)
+        if name in self._fixed_params:
+            value = meant(self._fixed_params[name], distribution)
             self._fixed_params = {**self._fixed_params, name: value}
         known = self._known(name)
         if known is None or known == distribution:
@@ -186,7 +189,7 @@ class RankStudy:
         Raises
         ------
         adbo.core.allowed.NotAllowedError
-            If none are allowed, or the predicate fails.
+            If the predicate fails, or after `DEAD_ENDS` attempts at the first trial of all.
         """
         running, last = self.storage.running.again(), self._sampler
         if not self.is_dead_end:
@@ -196,9 +199,11 @@ class RankStudy:
         try:
             running.wanted = self._drawn(asked, running.enqueued.fixed, last.rng)
         except NothingAllowedError:
-            if not running.enqueued.fixed:
+            if running.attempt >= DEAD_ENDS and not len(self.storage.history):
                 raise
-            running.is_unrestricted = True  # what somebody enqueued is evaluated all the same
+            # Other ranges, which the objective asks for then, may have allowed ones. What
+            # somebody enqueued is evaluated in any case.
+            running.is_unrestricted = bool(running.enqueued.fixed)
         return self.resume((), running, last.rng)  # the proposal may contradict these
 
     def _drawn(
@@ -207,11 +212,13 @@ class RankStudy:
         fixed: Mapping[str, Any],
         rng: np.random.Generator,
     ) -> dict[str, Any]:
-        """Draw the parameters that are not fixed, allowed together with those that are."""
+        """Return the fixed parameters, and the others drawn to be allowed together with them."""
         allowed = self._allowed
         assert allowed is not None
         free = {name: one for name, one in asked.items() if name not in fixed}
-        return dict(draw_together(lambda drawn: allowed({**fixed, **drawn}), free, rng))
+        given = {name: meant(fixed[name], one) for name, one in asked.items() if name in fixed}
+        drawn = draw_together(lambda drawn: allowed({**given, **drawn}), free, rng)
+        return {**given, **drawn}
 
     def _suggested(self, name: str, distribution: BaseDistribution, value: Any) -> None:
         self._sampler.check(name, distribution, value)

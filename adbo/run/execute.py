@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -112,6 +112,8 @@ class Outcome:
         The file with the evaluations that the database did not take.
     callback_error
         What a callback raised on this rank, which ended the run.
+    study_attrs
+        The user attributes of the study, as the objective and the callbacks of this rank saw them.
     """
 
     state: RunState
@@ -126,6 +128,7 @@ class Outcome:
     contradiction: str | None = None
     rescued: Path | None = None
     callback_error: BaseException | None = None
+    study_attrs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def history(self) -> History:
@@ -213,6 +216,7 @@ def execute(
         _with_refused(rank.contradiction, len(owner.contradicting)),
         owner.rescued,
         rank.callback_error,
+        rank.study_attrs,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import statistics
 import time
 from collections import deque
@@ -18,7 +17,7 @@ from adbo.comm.background import BackgroundReceiver
 from adbo.comm.backoff import Backoff
 from adbo.comm.protocols import Transport
 from adbo.core.allowed import NotAllowedError
-from adbo.core.enqueued import OWN
+from adbo.core.enqueued import OWN, Enqueued
 from adbo.core.evaluation import Batch, Evaluation, to_batch
 from adbo.core.history import History
 from adbo.core.leftover import Leftover
@@ -29,7 +28,7 @@ from adbo.core.wire import report
 from adbo.interruption.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.mirror.owner import MirrorOwner
 from adbo.objective.evaluate import Objective, evaluate
-from adbo.objective.trial import RankStudy, Trial
+from adbo.objective.trial import DEAD_ENDS, RankStudy, Trial
 from adbo.objective.trial_server import TrialServer
 from adbo.optimizer.ask import Proposal, propose
 from adbo.optimizer.settings import with_strategies
@@ -44,9 +43,8 @@ _RECENT = 1000
 #: A report waits at most this number of seconds for the thread that exchanges messages.
 _REPORT_SECONDS = 0.1
 
-#: A trial fails after this number of dead ends, where parameters drawn one after the other, or
-#: together, were not allowed.
-_DEAD_ENDS = 100
+#: All ranks together leave at most this number of enqueued trials: each rank is told of all.
+_MOST_LEFT = 10_000
 
 #: The summary reports the median duration of this number of latest asks.
 _ASKS = 4096
@@ -104,6 +102,7 @@ class Rank:
         self._n_old_contradictions = len(self._history.space.contradictions)
         self._n_evaluations = 0
         self._enqueued = deque(state.start.enqueued[rank :: state.n_ranks])
+        self._unfinished: Enqueued | None = None  # what was given with the running trial
         self._too_late = False  # to finish another evaluation before the deadline
         self._ends = Ends(state)
         self._end: StopReason | None = None  # an end that follows from the history of some rank
@@ -116,6 +115,11 @@ class Rank:
         self._rng = np.random.default_rng(ask_seed)
         self._trial_rng = np.random.default_rng(trial_seed)
         self._optimizer_settings = with_strategies(state.settings.strategies)
+
+    @property
+    def study_attrs(self) -> dict[str, Any]:
+        """The user attributes of the study, as this rank's objective and callbacks see them."""
+        return self._study.study.user_attrs
 
     def optimize(self) -> None:
         """Ask, evaluate and broadcast until there is a reason to stop."""
@@ -149,7 +153,7 @@ class Rank:
             self._wait(lambda: not self._silent)
             farewells = self._transport.farewells.values()
             leftovers = [*(f["leftover"] for f in farewells), self._leftover()]
-            self._owner.flush(self._patience, itertools.starmap(Leftover, leftovers))
+            self._owner.flush(self._patience, [Leftover(*leftover) for leftover in leftovers])
             self._leave()
             self._wait(lambda: self._transport.settled)
         missing = sorted(self._silent)
@@ -245,13 +249,14 @@ class Rank:
         number = job.trial_number(self._rank, seq)
         self._enqueued.extend(self._study.take_enqueued())
         enqueued = self._enqueued.popleft() if self._enqueued else self._owner.next_enqueued()
+        self._unfinished = enqueued
         point, origin = proposal if enqueued is None else (proposal.point, 0)
         if self._study.halving is not None:
             self._study.halving.begin(self._rank, seq)
         trial = self._study.begin(point, number, time.time(), self._trial_rng, enqueued or OWN)
         with contextlib.nullcontext() if self._background is None else self._background.lent():
             evaluation = evaluate(self._abandonable, trial, (self._rank, seq), time.time)
-            left = {False: self._state.settings.retries, True: _DEAD_ENDS}
+            left = {False: self._state.settings.retries, True: DEAD_ENDS}
             while self._must_restart(trial, evaluation, left[self._study.is_dead_end]):
                 left[self._study.is_dead_end] -= 1
                 trial = self._study.restart()
@@ -261,6 +266,7 @@ class Rank:
             self._contradict(trial.contradiction)
             raise EvaluationAbandoned
         self._n_evaluations += 1
+        self._unfinished = None
         if changes := self._study.storage.take_changes():  # also of callbacks and failed attempts
             system_attrs = {**evaluation.extras.system_attrs, STUDY_ATTRS: changes}
             extras = replace(evaluation.extras, system_attrs=system_attrs)
@@ -348,9 +354,14 @@ class Rank:
 
     def _leftover(self) -> Leftover:
         """Return what no trial of this rank carries to the study, once."""
-        waiting, self._enqueued = [*self._enqueued, *self._study.take_enqueued()], deque()
-        points = [(e.fixed, e.user_attrs) for e in waiting if ENQUEUED not in e.system_attrs]
-        return Leftover(self._study.storage.take_changes(), points)
+        if self._state.settings.storage is None:
+            return Leftover({}, [], 0)
+        waiting = [self._unfinished, *self._enqueued, *self._study.take_enqueued()]
+        self._unfinished, self._enqueued = None, deque()
+        new = [e for e in waiting if e is not None and ENQUEUED not in e.system_attrs]
+        most = max(1, _MOST_LEFT // self._state.n_ranks)
+        points = [(one.fixed, one.user_attrs) for one in new[:most]]
+        return Leftover(self._study.storage.take_changes(), points, max(0, len(new) - most))
 
     def _patience(self) -> float:
         """Return the seconds without progress after which the database is given up."""

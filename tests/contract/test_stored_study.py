@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -15,6 +16,7 @@ from optuna.trial import TrialState, create_trial
 from adbo.core.evaluation import Evaluation, Layout, to_batch
 from adbo.core.history import History
 from adbo.core.job import Job
+from adbo.core.leftover import Leftover
 from adbo.core.settings import Settings
 from adbo.mirror import jobs
 from adbo.mirror import reader as readers
@@ -43,6 +45,21 @@ def _joined(url: str) -> StoredStudy:
 
 def _square(trial: optuna.Trial) -> float:
     return trial.suggest_float("x", 0, 1) ** 2
+
+
+def test_what_cannot_be_stored_at_the_end_is_told(url: str, capsys: Any) -> None:
+    stored = _joined(url)
+    stored.add([Leftover({}, [], 0)])
+    assert not capsys.readouterr().out
+    stored.add([Leftover({"user": {"a": 1}}, [({"x": 1}, {}), ({"x": 2}, {"b": 3})], 4)])
+    assert capsys.readouterr().out == "4 enqueued trials are not stored: there are too many\n"
+    study = optuna.load_study(study_name="s", storage=url)
+    assert study.user_attrs == {"a": 1}
+    assert [t.system_attrs for t in study.trials] == [{"fixed_params": {"x": i}} for i in (1, 2)]
+    assert [t.user_attrs for t in study.trials] == [{}, {"b": 3}]
+    optuna.delete_study(study_name="s", storage=url)
+    stored.add([Leftover({}, [({"x": 1}, {})], 0)])
+    assert "enqueued trials, are not stored (" in capsys.readouterr().out
 
 
 def test_a_trial_that_is_finished_while_it_is_read_is_read_whole_later(url: str) -> None:

@@ -135,7 +135,10 @@ def test_ranges_that_depend_on_others_hold_after_a_dead_end() -> None:
 def test_other_parameters_agree_with_what_is_enqueued() -> None:
     """With the first ones drawn, too, before the objective comes to the one that is enqueued."""
 
+    calls = []
+
     def objective(trial: optuna.Trial) -> float:
+        calls.append(trial.number)
         a, b = trial.suggest_int("a", 0, 10), trial.suggest_int("b", 0, 10)
         return a + b + trial.suggest_int("c", 0, 10)
 
@@ -143,6 +146,7 @@ def test_other_parameters_agree_with_what_is_enqueued() -> None:
         return bool(params["a"] + params["b"] == params["c"])
 
     for seed in range(4):
+        calls.clear()
         study = adbo.optimize(
             objective,
             12,
@@ -154,6 +158,38 @@ def test_other_parameters_agree_with_what_is_enqueued() -> None:
         contradicting = [t.params for t in study.trials if not allowed(t.params)]
         assert [(p["a"], p["b"]) for p in contradicting] == [(9, 9)]
         assert study.trials[0].params["c"] == 3
+        assert len(calls) < 16
+
+
+def test_a_range_without_an_allowed_value_ends_no_run() -> None:
+    """The best trials are next to such a range."""
+
+    def objective(trial: optuna.Trial) -> float:
+        n = trial.suggest_int("n", 1, 5)
+        return -n - trial.suggest_int("m", n, 5)
+
+    for seed in range(4):
+        study = adbo.optimize(
+            objective, 30, allowed=lambda p: p["m"] <= 4, storage=None, seed=seed
+        )
+        assert {t.state.name for t in study.trials} == {"COMPLETE"}
+        assert all(t.params["m"] <= 4 for t in study.trials)
+        assert study.best_value == -8
+
+
+def test_an_enqueued_choice_of_another_type_is_the_choice_that_is_meant() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        return trial.suggest_float("x", 0, 1) + len(trial.suggest_categorical("c", ("1", "2")))
+
+    def allowed(params: Mapping[str, Any]) -> bool:
+        return not (params["c"].startswith("1") and params["x"] > 0.1)
+
+    for seed in range(3):
+        study = adbo.optimize(
+            objective, 6, allowed=allowed, enqueue=[{"c": 1}], storage=None, seed=seed
+        )
+        assert study.trials[0].params["c"] == "1"
+        assert all(allowed(t.params) for t in study.trials)
 
 
 @pytest.mark.parametrize("width_comes_first", [False, True])

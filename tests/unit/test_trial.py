@@ -147,6 +147,8 @@ def test_attributes_of_the_study_that_a_callback_sets_are_stored(tmp_path: Path)
     def callback(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         study.set_user_attr("number", trial.number)
         assert study.trials[trial.number] == trial
+        trial_id = study._storage.get_trial_id_from_study_id_trial_number(0, trial.number)
+        assert study._storage.get_trial(trial_id) == trial
 
     run(lambda trial: 1.0, tmp_path, n_trials=3, callbacks=[callback])
     stored = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/s.db")
@@ -191,6 +193,28 @@ def test_what_an_objective_enqueues_and_nobody_evaluates_waits(tmp_path: Path) -
     study = run(objective, tmp_path, n_trials=4, resume=True)
     assert sorted(t.params["x"] for t in study.trials)[:3] == [0, 1, 2]
     assert len(study.trials) == 4
+
+
+def test_what_is_enqueued_and_abandoned_waits_again(tmp_path: Path) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 0:
+            trial.study.enqueue_trial({"x": 0.25})
+            trial.study.enqueue_trial({"x": 0.75})
+        else:
+            raise KeyboardInterrupt
+        return trial.suggest_float("x", 0, 1)
+
+    study = run(objective, tmp_path, n_trials=5)
+    waiting = [t for t in study.trials if t.state.name == "WAITING"]
+    assert [t.system_attrs["fixed_params"]["x"] for t in waiting] == [0.25, 0.75]
+
+
+def test_attributes_of_a_study_without_a_storage() -> None:
+    def callback(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        study.set_user_attr("latest", trial.number)
+
+    study = adbo.optimize(lambda trial: 1.0, 3, callbacks=[callback], storage=None)
+    assert study.user_attrs == {"latest": 2}
 
 
 def test_an_objective_enqueues_a_point(tmp_path: Path) -> None:

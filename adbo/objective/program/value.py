@@ -26,11 +26,15 @@ _UNSIGNED = (
 )
 _NUMBER = re.compile(rf"[-+]?{_UNSIGNED}", re.IGNORECASE)
 
+#: A number with a comma before each three digits.
+_THOUSANDS = r"\d{1,3}(?:,\d{3})+(?:\.\d*)?"
+
 #: A number in a text, or several that are joined, such as 12:30 or 1,234.5, but not 1,0.5. These
 #: are found as a whole, and are no number, so that a part of them is never taken for one. The
 #: group is what follows directly, such as a unit; with it, it is a word.
 _JOINED = re.compile(
-    rf"(?<![\w.])[-+]?{_UNSIGNED}(?:(?:[-+:/^']+|,(?=\d{{3}}(?!\d))){_UNSIGNED})*([\w.]*\w)?",
+    r"(?<![\w.])(?<!\d[:/^'])[-+]?"
+    rf"(?:(?<!,){_THOUSANDS}(?![\d,])|{_UNSIGNED}(?:[-+:/^']+{_UNSIGNED})*)([\w.]*\w)?",
     re.IGNORECASE,
 )
 
