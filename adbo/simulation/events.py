@@ -24,7 +24,7 @@ import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
@@ -222,7 +222,9 @@ class _ForkedProcesses:
 
     def submit(self, process: int, request: Request) -> None:
         self._outstanding[process] += 1
-        self._requests[process].send(request)
+        # `collect` finds out that a child has died, or why it failed.
+        with suppress(BrokenPipeError):
+            self._requests[process].send(request)
 
     def collect(self) -> LogEntry:
         while True:

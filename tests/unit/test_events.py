@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+
 import numpy as np
 import pytest
 
 from adbo.optimizer.ask import Proposal
-from adbo.simulation.events import run_asynchronous, run_synchronous
+from adbo.simulation.events import ProcessDied, run_asynchronous, run_synchronous
 from adbo.simulation.virtual_ranks import Machine, Method, Task
 
 
@@ -85,3 +87,16 @@ def test_a_bug_in_a_process_is_raised():
     machine = Machine(4, lambda rng: 10.0, processes=2)
     with pytest.raises(RuntimeError, match="a bug"):
         list(run_asynchronous(Task(sphere, (1,), 1.96), machine, 10.0, method=Method(method)))
+
+
+def test_an_ask_for_a_process_that_has_died():
+    machine = Machine(4, lambda rng: 10.0, ask_cost=lambda n_known: 1.0, processes=2)
+    task = Task(sphere, (1,), 1.96)
+    events = run_asynchronous(task, machine, 99.0, method=recording_method({}))
+    earlier = multiprocessing.active_children()
+    next(events)
+    for child in set(multiprocessing.active_children()) - set(earlier):
+        child.kill()
+        child.join()
+    with pytest.raises(ProcessDied):
+        list(events)
