@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +45,18 @@ def test_unknown_names_are_attribute_errors() -> None:
 @pytest.mark.parametrize("name", adbo.__all__)
 def test_public_names_exist(name: str) -> None:
     assert getattr(adbo, name).__name__ == name
+
+
+def test_all_that_is_imported_is_a_dependency() -> None:
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    required = project["dependencies"] + project["optional-dependencies"]["report"]
+    known = {re.split(r"\W", line.replace("scikit-learn", "sklearn"))[0] for line in required}
+    imported = set()
+    for path in (root / "adbo").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(str(node.module).partition(".")[0])
+    assert imported - sys.stdlib_module_names - {"adbo"} <= known
