@@ -76,9 +76,11 @@ def _check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and (not value.strip() or not value.isprintable()):
             raise UsageError(f"{_option(name)[2:]} is {value!r}: it must be a text on one line")
-    if options.study_name is not None and "/" in options.study_name:
+    # In the URL of a database file, % and ? are no part of the name.
+    if set(options.study_name or "") & set("/%?"):
         raise UsageError(
-            f"study-name is {options.study_name!r}: it must have no slash, since it names files"
+            f"study-name is {options.study_name!r}: it must have none of / % ?, since it names"
+            " the files of the study"
         )
 
 

@@ -43,6 +43,9 @@ read -ra more <<< "$OPTIONS"
 file="${OBJECTIVE%:*}"
 [[ -n "$STUDY" && "$STUDY" != */* ]] || refuse "STUDY must be a name, without slashes"
 [[ -n "$STORAGE" ]] || refuse "STORAGE is empty: it must be the URL of a database"
+# In a URL of a database these characters are no part of a path.
+[[ "$STORAGE" != "sqlite:///$DIRECTORY/$STUDY.db" || "$STORAGE" != *[%?]* ]] \
+    || refuse "$DIRECTORY/$STUDY.db has a % or ?: use another STUDY or directory, or set STORAGE"
 [[ "$file" != *.@(py|toml) || -f "$file" ]] || refuse "OBJECTIVE: there is no file $file in $PWD"
 [[ -z "${launch[*]}" ]] || command -v "${launch[0]}" > /dev/null \
     || refuse "LAUNCHER: there is no ${launch[0]}; load your MPI module, or use another"

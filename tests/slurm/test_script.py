@@ -81,6 +81,8 @@ def test_what_a_job_left_on_the_node(tmp_path: Path, newer: str, rows: int) -> N
         ("OBJECTIVE", "nowhere.toml", "OBJECTIVE: there is no file nowhere.toml in"),
         ("STUDY", "", "STUDY must be a name"),
         ("STUDY", "a/b", "STUDY must be a name"),
+        ("STUDY", "a%20b", "/a%20b.db has a % or ?: use another STUDY or directory"),
+        ("STUDY", "a?b", "/a?b.db has a % or ?"),
         ("LAUNCHER", "mpirun-nowhere -x", "LAUNCHER: there is no mpirun-nowhere"),
         ("LAUNCHER", " ", "LAUNCHER is empty"),
         ("LAUNCHER", "true --with-ft ulfm", "NODE_DISK: ranks that survive on other nodes"),
@@ -98,6 +100,27 @@ def test_what_is_wrong_is_said_in_one_line(
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert complaint in done.stderr
+
+
+def test_a_file_is_back_only_if_there_was_one(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    assert _run(tmp_path, NODE_DISK=str(tmp_path / "disk")).stdout == ""
+    with contextlib.closing(sqlite3.connect(tmp_path / "disk" / "adbo-1.db")) as database:
+        database.execute("CREATE TABLE t (x)")
+    done = _run(tmp_path, NODE_DISK=str(tmp_path / "disk"))
+    assert done.stdout.endswith(f"adbo-1.db is back as {tmp_path}/adbo.db\n")
+
+
+def test_a_directory_of_a_percent_sign(tmp_path: Path) -> None:
+    """The file on the node's disk is in a URL, too; a URL that was given is left as it is."""
+    place, disk = tmp_path / "run", tmp_path / "50%"
+    place.mkdir()
+    disk.mkdir()
+    done = _run(place, NODE_DISK=str(disk))
+    assert done.returncode == 2
+    assert "50% or " in done.stderr
+    given = _run(disk, NODE_DISK="", STORAGE="postgresql://host/db?sslmode=require")
+    assert given.returncode == 0, given.stderr
 
 
 def test_a_study_on_the_disk_of_another_job(tmp_path: Path) -> None:
