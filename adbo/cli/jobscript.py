@@ -229,7 +229,14 @@ def _study_of_manifest(options: argparse.Namespace) -> Edits:
     if options.objective is not None:
         file, colon, function = options.objective.rpartition(":")
         path = file if colon else function
-        if path.endswith((".py", ".toml")):
+        if path.endswith(".toml") and not path.startswith("/"):
+            # The volume of the objective has one file, without the templates and the program that
+            # this one names, and trials cannot write beside it.
+            raise UsageError(
+                f"objective is {options.objective!r}: {options.kind} cannot bring the files of a"
+                " program: put it into the image and name it by its absolute path there"
+            )
+        if path.endswith(".py"):
             name = path.rpartition("/")[2]
             edits.append(("--from-file=objective.py", f"--from-file={path}"))
             target = f"/objective/{name}{colon}{function if colon else ''}"

@@ -151,6 +151,7 @@ def test_settings_are_the_texts_that_were_given(kind: str) -> None:
         (["pbs", "--time", "0:00:59"], "'0:00:59' is not a time of a minute or more"),
         (["pbs", "--time", "2"], "'2' is not a time"),
         (["lsf", "--nodes", "0"], "'0' is not a positive integer"),
+        (["mpijob", "--objective", "a.toml"], "'a.toml': mpijob cannot bring the files of a"),
         (["moab"], "invalid choice: 'moab'"),
     ],
 )
@@ -336,7 +337,8 @@ def test_the_schemas_refuse_what_is_wrong() -> None:
         kubernetes_validate.validate(job, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_an_objective_that_is_no_file_stays_as_it_is() -> None:
-    job = manifest("kubernetes", "--objective", "package.module:f")
+@pytest.mark.parametrize("objective", ["package.module:f", "/opt/study.toml"])
+def test_an_objective_of_the_image_stays_as_it_is(objective: str) -> None:
+    job = manifest("kubernetes", "--objective", objective)
     options = arguments_of_run(job["spec"]["template"]["spec"]["containers"][0])
-    assert options.objective == "package.module:f"
+    assert options.objective == objective
