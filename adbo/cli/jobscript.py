@@ -111,7 +111,9 @@ def _pbs(options: argparse.Namespace) -> tuple[str, Edits]:
     select = f"#PBS -l select={nodes}:ncpus={ranks}:mpiprocs={ranks}"
     limit = f"#PBS -l walltime={clock(options.time or TIME)}"
     if options.array is not None:
-        select = f"#PBS -J 1-{options.array}\n#PBS -l select=1:ncpus=1"
+        # PBS refuses an array of one task, which is an ordinary job.
+        array = f"#PBS -J 1-{options.array}\n" if options.array > 1 else ""
+        select = f"{array}#PBS -l select=1:ncpus=1"
         edits += _without_launcher('mpiexec -n $(wc -l < "${PBS_NODEFILE:-/dev/null}")')
     edits.append(("#PBS -l select=2:ncpus=32:mpiprocs=32", select))
     edits.append(("#PBS -l walltime=04:00:00", limit))

@@ -116,6 +116,12 @@ def test_options_change_the_requests(arguments: list[str], lines: list[str]) -> 
     assert set(lines) <= set(written(*arguments).splitlines())
 
 
+def test_an_array_of_one_task_is_an_ordinary_job_of_pbs() -> None:
+    text = written("pbs", "--array", "1")
+    assert "#PBS -J" not in text
+    assert "#PBS -l select=1:ncpus=1\n" in text
+
+
 BATCH = ["slurm", "pbs", "lsf", "flux"]
 
 
