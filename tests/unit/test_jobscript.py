@@ -330,7 +330,7 @@ def test_ranks_of_an_mpijob() -> None:
         as_job = {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": pod}}
         kubernetes_validate.validate(as_job, kubernetes_validate.latest_version(), strict=True)
     (launcher,) = replicas["Launcher"]["template"]["spec"]["containers"]
-    assert launcher["command"][:3] == ["mpirun", "-n", "6"]
+    assert launcher["command"][:5] == ["mpirun", "--hostfile", "/etc/mpi/hostfile", "-n", "6"]
     assert spec["slotsPerWorker"] == 2
     options = arguments_of_run(launcher)
     assert (options.objective, options.study_name) == ("/objective/mine.py:f", AWKWARD)
