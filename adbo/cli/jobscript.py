@@ -17,7 +17,8 @@ import adbo
 from adbo.cli.output import DONE, FAILED, print_text
 from adbo.core.errors import UsageError
 
-#: What the scripts have, and what the help says: nodes and ranks of each, seconds, pods.
+#: The defaults of the options, as in the scripts: nodes, ranks of each, seconds (which the help
+#: says, too), pods.
 NODES, RANKS_PER_NODE, TIME, PODS = 2, 32, 4 * 3600, 16
 
 #: The same of an MPIJob, whose pods are smaller than nodes.
