@@ -14,7 +14,7 @@ def can_be_wound(params):
 
 
 def objective(trial):
-    """Return the mass of a spring, in units of pi / 4 times its density."""
+    """Return the mass of a spring, in units of pi**2 / 4 times its density."""
     wire = trial.suggest_float("wire", 0.05, 0.2)  # diameter in inches
     coil = trial.suggest_float("coil", 0.25, 1.3)  # diameter in inches
     turns = trial.suggest_int("turns", 2, 15)
