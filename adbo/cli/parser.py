@@ -342,7 +342,7 @@ def _add_simulate(commands: Any) -> None:
         default=1.0,
         metavar="SECONDS",
         help="time until a result is known to the workers of other jobs, at least the latency"
-        " (default: 1)",
+        " within a job, to whose default it is raised (default: 1)",
     )
     parser.add_argument(
         "--ask-cost",

@@ -80,8 +80,9 @@ class SimulationSettings:
     jobs
         Number of jobs of equal size into which the workers are divided.
     job_latency
-        Seconds until a finished evaluation is known to the workers of other jobs, at least
-        `latency`; without effect if there is one job.
+        Seconds until a finished evaluation is known to the workers of other jobs, at least the
+        latency within a job: less than a given `latency` is refused, less than its default is
+        raised to it. Without effect if there is one job.
     strategies
         Names of the strategies that the methods `ADBO` use; None for all, and for other methods.
 
