@@ -326,8 +326,8 @@ def _add_simulate(commands: Any) -> None:
         "--latency",
         type=float,
         metavar="SECONDS",
-        help="time until a result is known to the other workers of its job (default: as among real"
-        " ranks)",
+        help="time until a result is known to the other workers of its job (default: with the"
+        " methods adbo and random and more than 32 workers in a job, as among real ranks; else 0)",
     )
     parser.add_argument(
         "--jobs",

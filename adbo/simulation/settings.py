@@ -66,7 +66,8 @@ class SimulationSettings:
         Virtual duration of an evaluation, see `parse_duration`.
     latency
         Seconds until a finished evaluation is known to the other workers of its job. None for the
-        median age of news among so many ranks, for methods whose workers ask for themselves.
+        median age of news among so many ranks, for the methods `IN_JOBS` with more than 32 workers
+        in a job; else 0. Only these methods are charged for messages, too.
     ask_cost, ask_cost_per_evaluation
         Seconds that an ask takes, and additional seconds for each evaluation known to the worker.
         Without `ask_cost`, an ask takes its measured CPU time. With it, the seed determines the
