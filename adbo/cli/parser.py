@@ -363,7 +363,8 @@ def _add_simulate(commands: Any) -> None:
         type=int,
         default=1,
         metavar="P",
-        help="number of processes that compute the asks (default: 1)",
+        help="number of processes that compute the asks; without effect on adbo-halving, asha,"
+        " acbo-*, tpe and tpe-rdb (default: 1)",
     )
     _add_study(parser, _STUDY_NAME, ", or none (default: none)")
     _add_optimizer(parser)

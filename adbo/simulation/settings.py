@@ -71,13 +71,15 @@ class SimulationSettings:
     ask_cost, ask_cost_per_evaluation
         Seconds that an ask takes, and additional seconds for each evaluation known to the worker.
         Without `ask_cost`, an ask takes its measured CPU time. With it, the seed determines the
-        result, except for methods that share a surrogate among several processes.
+        result, together with `processes` for some methods.
     method
         One of `METHOD_NAMES`.
     direction, seed, kappa
         As in `adbo.core.settings.Settings`.
     processes
-        Number of processes that compute the asks; they do not change the result.
+        Number of processes that compute the asks. With `ask_cost` they change the result only of
+        methods that share a surrogate in each process: adbo-2022, sdbo and sdbo-10. Methods with a
+        manager, tpe-rdb, adbo-halving and asha compute in one process whatever the number.
     jobs
         Number of jobs of equal size into which the workers are divided.
     job_latency
