@@ -400,7 +400,10 @@ def _json_value(key: str, value: Any) -> Any:
     ------
     TypeError
         If it is not a JSON value then, so that other ranks could not be told of it.
+    UnicodeEncodeError
+        If UTF-8 cannot write the key, as no database can.
     """
+    key.encode()
     try:
         json.dumps({key: value})
     except TypeError:

@@ -209,6 +209,17 @@ def test_what_is_enqueued_and_abandoned_waits_again(tmp_path: Path) -> None:
     assert [t.system_attrs["fixed_params"]["x"] for t in waiting] == [0.25, 0.75]
 
 
+def test_an_attribute_that_no_database_takes_is_an_error_at_once(tmp_path: Path) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        trial.set_user_attr("caf\udce9", 1)
+        return 1.0
+
+    study = run(objective, tmp_path, n_trials=2)
+    reasons = [trial.user_attrs["adbo:fail_reason"] for trial in study.trials]
+    assert all(reason.startswith("UnicodeEncodeError: 'utf-8' codec") for reason in reasons)
+    assert len(reasons) == 2
+
+
 def test_attributes_of_a_study_without_a_storage() -> None:
     def callback(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         study.set_user_attr("latest", trial.number)
