@@ -403,7 +403,7 @@ def _json_value(key: str, value: Any) -> Any:
     UnicodeEncodeError
         If UTF-8 cannot write the key, as no database can.
     """
-    key.encode()
+    str(key).encode()
     try:
         json.dumps({key: value})
     except TypeError:
