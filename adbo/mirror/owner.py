@@ -127,6 +127,8 @@ class MirrorOwner:
             except StudyGoneError as error:
                 unwritten = list(self._history.evaluations())
                 self._report(f"{len(unwritten)} evaluations are not in the database ({error})")
+        elif any(map(any, leftovers)):
+            self._report("enqueued trials, or attributes set by callbacks, are not stored")
         self.n_unwritten = len(unwritten)
         if unwritten:
             self._rescue(unwritten)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -79,7 +78,7 @@ class ProposalSampler(BaseSampler):
             for name, value in proposed.items()
             if not math.isnan(value) and search_space[name]._contains(value)
         }
-        if self._fixed and not self._is_allowed(self._params):
+        if self._fixed and not self._allows({}):
             return {}  # those that contradict what is fixed are drawn anew, one by one
         return self._possible
 
@@ -100,13 +99,16 @@ class ProposalSampler(BaseSampler):
             If there are no others, and no value is allowed; or if the predicate fails.
         """
         for value in self._preferred(param_name, param_distribution):
-            if self._is_allowed({**self._params, param_name: value}):
+            if self._allows({param_name: value}):
                 return value
         others = {} if self._allowed is None else self._params
-        with self._noting_dead_end(param_name, param_distribution):
+        try:
             return draw_next(self._allowed, others, param_name, param_distribution, self.rng)
+        except DeadEndError:
+            self.dead_end = {param_name: param_distribution}
+            raise
 
-    def check(self, name: str, distribution: BaseDistribution, value: Any) -> None:
+    def check(self, name: str, distribution: BaseDistribution, internal: float) -> None:
         """Check a value that the trial is to have, unless all of it so far was enqueued.
 
         Raises
@@ -117,9 +119,10 @@ class ProposalSampler(BaseSampler):
             If the predicate fails.
         """
         is_fixed = self._running.enqueued.fixed.keys() >= {name, *self._running.distributions}
-        if not is_fixed and not self._is_allowed({**self._params, name: value}):
-            with self._noting_dead_end(name, distribution):
-                raise DeadEndError(f"{name} = {value!r} is not allowed together with the others")
+        value = distribution.to_external_repr(internal)
+        if not is_fixed and not self._allows({name: value}):
+            self.dead_end = {name: distribution}
+            raise DeadEndError(f"{name} = {value!r} is not allowed together with the others")
 
     @property
     def _params(self) -> dict[str, Any]:
@@ -127,16 +130,9 @@ class ProposalSampler(BaseSampler):
         running = self._running
         return {**self._possible, **self._fixed, **running.wanted, **running.params}
 
-    def _is_allowed(self, params: Mapping[str, Any]) -> bool:
-        return self._allowed is None or is_allowed(self._allowed, params)
-
-    @contextlib.contextmanager
-    def _noting_dead_end(self, name: str, distribution: BaseDistribution) -> Iterator[None]:
-        try:
-            yield
-        except DeadEndError:
-            self.dead_end = {name: distribution}
-            raise
+    def _allows(self, new: Mapping[str, Any]) -> bool:
+        """Return whether new values are allowed together with the other parameters."""
+        return self._allowed is None or is_allowed(self._allowed, {**self._params, **new})
 
     def _preferred(self, name: str, distribution: BaseDistribution) -> Iterator[Any]:
         """Yield the wanted value, if the range has it, and the proposed one, moved into it."""

@@ -141,8 +141,8 @@ class RankStorage(BaseStorage):
     reported
         Called with each number of reports that the running trial has reached, and the last value.
     suggested
-        Called with the name, distribution and value of each parameter, before the running trial
-        has it; may raise.
+        Called with the name, distribution and internal value of each parameter, before the
+        running trial has it; may raise.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class RankStorage(BaseStorage):
         study_name: str,
         study_attrs: dict[str, Any] | None = None,
         reported: Callable[[int, float], None] = lambda n_reports, value: None,
-        suggested: Callable[[str, BaseDistribution, Any], None] = lambda *parameter: None,
+        suggested: Callable[[str, BaseDistribution, float], None] = lambda *parameter: None,
     ) -> None:
         self.history = history
         #: Trials that the objective enqueued; the rank takes them from here.
@@ -292,8 +292,7 @@ class RankStorage(BaseStorage):
         trial = self._changeable(trial_id)
         if self.history.space.known(param_name) != distribution:
             distribution_to_json(distribution)
-        value = distribution.to_external_repr(param_value_internal)
-        self._suggested(param_name, distribution, value)
+        self._suggested(param_name, distribution, param_value_internal)
         trial.internal[param_name] = float(param_value_internal)
         trial.distributions[param_name] = distribution
 

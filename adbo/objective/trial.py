@@ -220,8 +220,8 @@ class RankStudy:
         drawn = draw_together(lambda drawn: allowed({**given, **drawn}), free, rng)
         return {**given, **drawn}
 
-    def _suggested(self, name: str, distribution: BaseDistribution, value: Any) -> None:
-        self._sampler.check(name, distribution, value)
+    def _suggested(self, name: str, distribution: BaseDistribution, internal: float) -> None:
+        self._sampler.check(name, distribution, internal)
 
     @property
     def is_dead_end(self) -> bool:

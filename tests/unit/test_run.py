@@ -209,6 +209,7 @@ def test_a_signal_ends_the_wait_for_the_database(
     def objective(trial: optuna.trial.BaseTrial) -> float:
         if trial.number == 2:
             holder.execute("BEGIN IMMEDIATE")
+            trial.study.enqueue_trial({"x": 0.5})
         return trial.suggest_float("x", -1, 1)
 
     def interrupted_flush(*arguments) -> None:
@@ -218,10 +219,14 @@ def test_a_signal_ends_the_wait_for_the_database(
     monkeypatch.setattr(MirrorOwner, "flush", interrupted_flush)
     settings = Settings(n_trials=3, storage=f"sqlite:///{tmp_path}/s.db", study_name="s")
     patience = MirrorSettings(connection=ConnectionSettings(0.2), interrupted_patience=0.1)
+    said: list[str] = []
+    reporter = Silence()
+    monkeypatch.setattr(reporter, "say", said.append)
     began = time.monotonic()
-    outcome = execute(objective, settings, SingleRank(), Silence(), patience)
+    outcome = execute(objective, settings, SingleRank(), reporter, patience)
     holder.close()
     assert time.monotonic() - began < patience.patience
+    assert "enqueued trials, or attributes set by callbacks, are not stored" in said
     assert outcome.reason is StopReason.SIGTERM
     assert outcome.rescued is not None
     assert len(rescue.read(outcome.rescued)) == outcome.n_unwritten > 0
