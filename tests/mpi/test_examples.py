@@ -66,7 +66,7 @@ def test_two_objectives(adbo, tmp_path: Path) -> None:
 
 def test_constraints(adbo, tmp_path: Path) -> None:
     example = f"{EXAMPLES}/spring.py:objective"
-    options = ["--seed", "1", "--study-name", "e", "--trials", "150"]
+    options = ["--seed", "1", "--study-name", "e", "--trials", "400"]
     status, _, err = adbo(2, "run", example, "--allowed", "can_be_wound", *options)
     assert status == 0, err
     study = load(tmp_path, "e")
