@@ -126,10 +126,11 @@ def reopen_study(
     StudyError
         If the storage cannot be used, or the study has other directions.
     """
+    if not file_exists(storage):
+        raise StudyGoneError(f"there is no file for {storage_name(storage)}")
     study = None
-    if file_exists(storage):
-        with explained(storage), quietly(), contextlib.suppress(KeyError):
-            study = optuna.load_study(storage=connect(storage), study_name=name)
+    with explained(storage), quietly(), contextlib.suppress(KeyError):
+        study = optuna.load_study(storage=connect(storage), study_name=name)
     if study is None:
         raise StudyGoneError(f"there is no study {name!r} in {storage_name(storage)}")
     _check_direction(study, direction)

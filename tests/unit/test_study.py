@@ -14,7 +14,8 @@ from stored import read_evaluations
 import adbo
 from adbo.core.settings import default_study_name
 from adbo.mirror.connection import StudyError, storage_name
-from adbo.mirror.study import load_study, open_study
+from adbo.mirror.mirror import StudyGoneError
+from adbo.mirror.study import load_study, open_study, reopen_study
 
 
 def _poll(url: str, path: Path, all_started, over) -> None:
@@ -102,6 +103,17 @@ def test_loading(tmp_path: Path) -> None:
     assert load_study(url, "first").study_name == "first"
     with pytest.raises(StudyError, match=r"no study 'third' in .*: the latest is 'second'"):
         load_study(url, "third")
+
+
+def test_a_study_that_is_gone_is_told_from_a_file_that_is(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    open_study(url, "first", "minimize", resume=False)
+    with pytest.raises(StudyGoneError, match="there is no study 'second'"):
+        reopen_study(url, "second", "minimize")
+    (tmp_path / "s.db").unlink()
+    with pytest.raises(StudyGoneError, match="there is no file"):
+        reopen_study(url, "first", "minimize")
+    assert not (tmp_path / "s.db").exists()
 
 
 @pytest.mark.parametrize(
