@@ -9,9 +9,10 @@
 Random configurations are rarely good. Therefore every fourth is the default or a mutation of one
 of the best so far, and adbo and Optuna's TPE propose two of four. The output has a line for each
 training; trainings go on where they were interrupted. ``--pack`` adds all of them to the
-compact file of the surrogate, and ``--default`` shows learning curves of the default
-configuration. ``--check`` tells what is in the compact file of the experiments, and how well the
-surrogate predicts trainings that it does not know.
+compact file of the surrogate, with durations as on the machine of those that it has, and
+``--default`` shows learning curves of the default configuration. ``--check`` tells what is in the
+compact file of the experiments, and how well the surrogate predicts trainings that it does not
+know.
 """
 
 from __future__ import annotations
@@ -128,6 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(done) < options.runs:
         done = train_all(done, options, measurements)
     if options.pack is not None:
+        if options.pack.exists():
+            done = with_durations_of(load_runs(options.pack), done)
         pack(options.pack, [trained._asdict() for trained in done])
     return 0
 
@@ -164,6 +167,24 @@ def train_one(
     except Diverged:
         failed = True
     return Trained(source, params, r2, seconds, failed)
+
+
+def with_durations_of(known: Runs, trained: Sequence[Trained]) -> list[Trained]:
+    """Return trainings with durations as on the machine of known ones.
+
+    These predict durations of the others, and the median ratio is that of the two machines.
+    """
+    predict = Surrogate(known)
+    expected = [predict(one.params).seconds for one in trained]
+    ratio = np.median(
+        [
+            seconds[0] / predict.scale * len(one.seconds) / one.seconds[-1]
+            for seconds, one in zip(expected, trained, strict=True)
+            if one.seconds and len(seconds)
+        ]
+    )
+    print(f"durations times {ratio:.3f}, as on the machine of the {len(known.seconds)} known ones")
+    return [one._replace(seconds=[s * ratio for s in one.seconds]) for one in trained]
 
 
 def check(runs: Runs) -> str:

@@ -90,7 +90,8 @@ class Surrogate:
         jitter = logs[trained] - _smoothed(logs[trained])
         self._jitter = np.clip(jitter, -_MOST_JITTER, _MOST_JITTER)
         is_random = trained & (runs.source == "random")
-        self._scale = MEAN_SECONDS / runs.seconds[is_random].mean()
+        #: Virtual seconds in a CPU second of the trainings.
+        self.scale = MEAN_SECONDS / runs.seconds[is_random].mean()
 
     def __call__(self, params: Mapping[str, Any]) -> Curve:
         """Return the training of a configuration."""
@@ -102,7 +103,7 @@ class Surrogate:
         rate, length = _predict(self._times, x)
         logs = mean + SEED_DEVIATION * rng.standard_normal() + self._similar_jitter(mean, rng)
         n_epochs = self._n_epochs(params, length)
-        per_epoch = self._scale * np.exp(rate + _SECONDS_DEVIATION * rng.standard_normal())
+        per_epoch = self.scale * np.exp(rate + _SECONDS_DEVIATION * rng.standard_normal())
         seconds = per_epoch * np.arange(1, n_epochs + 1)
         expected = float(1.0 - np.exp(mean[n_epochs - 1]))
         if self._fails and rng.random() < _predict(self._failures, x)[1]:

@@ -193,6 +193,23 @@ def test_packed_trainings_come_back(load, tmp_path):
     assert made.n_epochs.tolist() == [2, 2, 0, 1, 2]
 
 
+def test_trainings_of_a_faster_machine_have_durations_as_of_the_first_one(load, runs, torch):
+    tool, surrogate, space = (load(n) for n in ("combo_runs", "combo.surrogate", "combo.space"))
+    predict = surrogate.Surrogate(runs)
+    curves = [(p, predict(p)) for p in _configurations(space.SPACE, 40)]
+    faster = [
+        tool.Trained("random", p, list(c.r2), list(c.seconds / predict.scale / 3), False)
+        for p, c in curves
+        if len(c.r2)
+    ]
+    scaled = tool.with_durations_of(runs, faster)
+    assert [one.seconds[-1] for one in scaled] == pytest.approx(
+        [3 * one.seconds[-1] for one in faster], rel=0.05
+    )
+    failed = tool.Trained("random", curves[0][0], [], [], True)
+    assert tool.with_durations_of(runs, [*faster, failed])[-1] == failed
+
+
 def _train_of(load, n_steps=50, seconds=1.0):
     """Return trainings whose cost is always ``x``; those with x > 0.9 fail after a second."""
     clock = load("training_clock")
