@@ -66,6 +66,7 @@ class MpiMail:
         # The peer and the buffer of each request; the buffer must live until it completes.
         self._owners: list[tuple[int, bytes]] = []
         self._lost: list[tuple[MPI.Request, bytes]] = []  # under way to a peer that died
+        self._arriving: list[tuple[MPI.Request, int, bytearray]] = []  # with sender and buffer
 
     def room(self, peer: int) -> int:
         """Return the number of messages that may be posted to a peer now."""
@@ -108,7 +109,10 @@ class MpiMail:
         deadline = time.monotonic() + _BARRIER_PATIENCE
         try:
             everybody = self._comm.Ibarrier()
-            while not (all_are_here := everybody.Test()) and time.monotonic() < deadline:
+            while (
+                not (all_are_here := everybody.Test() and not self._arriving)
+                and time.monotonic() < deadline
+            ):
                 self.collect()
                 time.sleep(_BARRIER_PAUSE)
             for _ in range(_LAST_LOOKS):
@@ -120,20 +124,40 @@ class MpiMail:
             self._mark_failed()
 
     def _take(self, messages: list[tuple[int, bytes]]) -> int:
-        """Append the messages that have arrived; return their number."""
+        """Append the messages that have arrived as a whole; return their number.
+
+        A large one arrives only as far as its sender calls MPI, so nobody must wait for it.
+        """
+        self._begin_to_receive()
         before = len(messages)
+        arriving, self._arriving = self._arriving, []
+        late: set[int] = set()  # senders of which later messages must wait for an earlier one
+        for request, sender, data in arriving:
+            try:
+                if sender not in late and request.Test():
+                    messages.append((sender, bytes(data)))
+                    continue
+            except MPI.Exception:
+                self._mark_failed()  # it was lost with its sender
+                continue
+            late.add(sender)
+            self._arriving.append((request, sender, data))
+        return len(messages) - before
+
+    def _begin_to_receive(self) -> None:
+        """Begin to receive all messages that have been announced."""
         status = MPI.Status()
         while True:
             try:
                 waiting = self._comm.Improbe(MPI.ANY_SOURCE, MPI.ANY_TAG, status)
                 if waiting is None:
-                    return len(messages) - before
+                    return
                 data = bytearray(status.Get_count(MPI.BYTE))
-                waiting.Recv([data, MPI.BYTE])
+                request = waiting.Irecv([data, MPI.BYTE])
             except MPI.Exception:
                 self._mark_failed()
                 continue
-            messages.append((status.Get_source(), bytes(data)))
+            self._arriving.append((request, status.Get_source(), data))
 
     def _complete(self) -> int:
         """Forget the sends that have completed; return their number."""
