@@ -100,8 +100,9 @@ class Endpoint:
         messages = self._mail.collect()
         if messages:
             self._budget.note_received(len(messages), time.thread_time() - start)
-        self.dissemination.fail(self._mail.failed, self._clock())
         frames = self.dissemination.receive(messages, self._clock())
+        # Not before: what ranks had sent before they died would be ignored.
+        self.dissemination.fail(self._mail.failed, self._clock())
         self._advance()
         return self._inbox.open(frames)
 

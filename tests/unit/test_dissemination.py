@@ -12,9 +12,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from adbo.comm.dissemination import Disseminator
+from adbo.comm.in_process import network
 from adbo.comm.overlay import n_digits
 from adbo.comm.pace import Pace
-from adbo.core.wire import FormatError
+from adbo.core.wire import FormatError, change
 
 
 @dataclass
@@ -85,13 +86,13 @@ class World:
 
     def _poll(self, rank: int) -> None:
         state = self.ranks[rank]
-        state.fail([d for d, when in self._noted.items() if when[rank] <= self.now], self.now)
         arrived = [m for m in self._inboxes[rank] if m[0] <= self.now]
         self._inboxes[rank] = [m for m in self._inboxes[rank] if m[0] > self.now]
         for frame in state.receive([m[1:] for m in arrived], self.now):
             if frame in self.heard[rank]:
                 self.twice.append(frame)
             self.heard[rank][frame] = self.now
+        state.fail([d for d, when in self._noted.items() if when[rank] <= self.now], self.now)
         for peer, data in state.poll(self.now, lambda peer: 2):
             self.n_messages += 1
             pair = (rank, peer)
@@ -189,6 +190,19 @@ def test_the_last_living_rank_ends_alone(radix: int) -> None:
     world.close(0)
     world.run(60)
     assert world.ranks[0].settled
+
+
+def test_what_arrived_before_a_death_was_noticed_is_not_lost() -> None:
+    """Ranks that are busy see the messages of a dead rank and its death at the same time."""
+    transports = network(3)
+    transports[2].send(change('[1, 2, "study", "s", 0]'))
+    living = transports[:2]
+    for transport in living:
+        transport._mail.failed.add(2)
+    assert [len(transport.receive().changes) for transport in living] == [1, 1]
+    for transport in [*living, *living]:
+        assert not transport.receive().changes
+    assert all(transport.agreed for transport in living)
 
 
 def test_two_messages_of_one_origin_may_be_read_together() -> None:
