@@ -82,7 +82,7 @@ class History:
         self._elites: IntArray = np.empty(0, dtype=np.int64)
         self._elite_cost: FloatArray = np.empty(0)
         self._elite_violation: FloatArray = np.empty(0)
-        self._front, self._n_in_front = Front.empty(self.n_objectives), 0
+        self._front = Front.empty(self.n_objectives), 0  # and the number of rows that it has seen
         self._pruned = PrunedCosts(self.sign)
         self._points: set[bytes] = set()
         self._n_points = 0
@@ -120,7 +120,7 @@ class History:
         self._elites, self._elite_cost = np.empty(0, dtype=np.int64), np.empty(0)
         self._elite_violation = np.empty(0)
         self._select_elites(0, self._n)
-        self._front, self._n_in_front = Front.empty(self.n_objectives), 0
+        self._front = Front.empty(self.n_objectives), 0
         self._pruned = PrunedCosts(self.sign)
 
     @property
@@ -150,13 +150,14 @@ class History:
     @property
     def front(self) -> Front:
         """The complete and feasible evaluations that no other one dominates; see `Front`."""
-        if self._n_in_front < self._n:
-            rows = np.arange(self._n_in_front, self._n)
+        (front, start), stop = self._front, self._n
+        if start < stop:
+            rows = np.arange(start, stop)
             complete = self.column("state")[rows] == TrialState.COMPLETE.value
             rows = rows[complete & (self.violation(rows) == 0)]
-            self._front = self._front.extended(rows, self.costs(rows))
-            self._n_in_front = self._n
-        return self._front
+            front = front.extended(rows, self.costs(rows))
+            self._front = front, stop  # at once, since several threads may be here
+        return front
 
     def objectives(self, rows: IntArray | slice) -> FloatArray:
         """Return the values of all objectives ``(m, q)``; NaN for failures."""

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from trial_strategies import evaluations
 
 from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Extras, Layout, to_batch
+from adbo.core.front import Front
 from adbo.core.history import ELITES, History, sorted_unique
 
 LAYOUT = Layout({"x": FloatDistribution(-10, 10)})
@@ -186,6 +187,31 @@ def test_a_reader_in_another_thread_sees_whole_rows() -> None:
     over.set()
     reader.join()
     assert not wrong
+
+
+def test_the_front_is_whole_whatever_other_threads_do_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The thread of the live line reads the front, too."""
+    history = History((1, 1))
+    layout = Layout(LAYOUT.distributions, n_values=2)
+    later = iter((1, 2))
+    extended = Front.extended
+
+    def append(seq: int) -> None:
+        history.extend([to_batch(_evaluation(seq, seq, layout=layout, more_values=(-seq,)))])
+
+    def interrupted(front: Front, *more: np.ndarray) -> Front:
+        for seq in later:
+            append(seq)
+            assert len(history.front.rows) >= seq
+        return extended(front, *more)
+
+    monkeypatch.setattr(Front, "extended", interrupted)
+    append(0)
+    for _ in range(2):
+        rows = history.front.rows
+    assert rows.tolist() == [0, 1, 2]
 
 
 @given(st.lists(st.integers(0, 30)))
