@@ -69,7 +69,8 @@ def storage(comm: Any = None) -> ReplicatedStorage:
     replicator = Replicator(ranks.transport())
     replicator.start_background()
     if ranks.size > 1:
-        atexit.register(_end, replicator)
+        # The other ranks cannot end before this one has left and has everything.
+        atexit.register(replicator.close, None)
     return ReplicatedStorage(replicator, token)
 
 
@@ -117,7 +118,8 @@ class ReplicatedStorage(BaseStorage):
         Parameters
         ----------
         timeout
-            Seconds to wait for the other ranks; None to wait until each has closed or died.
+            Seconds to wait for the other ranks; None to wait until each has closed or died. After
+            that, the end of the program waits for them.
 
         Returns
         -------
@@ -303,12 +305,6 @@ class ReplicatedStorage(BaseStorage):
         entry = self._entry(trial_id)
         self.check_trial_is_updatable(trial_id, entry.trial.state)
         return entry
-
-
-def _end(replicator: Replicator) -> None:
-    """Close at the end of the program, since the other ranks wait for this one to leave."""
-    if not replicator.closed:
-        replicator.close(None)
 
 
 def _frozen(study: ReplicatedStudy) -> FrozenStudy:

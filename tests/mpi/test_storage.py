@@ -72,6 +72,31 @@ if rank == 0:
     assert out == "15 1\n"
 
 
+def test_a_rank_whose_patience_was_over_waits_at_its_end(start_job, tmp_path: Path) -> None:
+    (tmp_path / "impatient.py").write_text(
+        """
+import os
+import time
+
+import optuna
+
+import adbo
+
+storage = adbo.storage()
+study = optuna.create_study(storage=storage, study_name="s")
+study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=3)
+if os.environ["PMI_RANK"] == "2":
+    assert storage.close(timeout=0.01) == [0, 1]
+else:
+    time.sleep(1)
+    assert storage.close() == []
+    assert len(study.trials) == 9
+"""
+    )
+    status, _, err = start_job(3, "impatient.py").end(timeout=60)
+    assert status == 0, err
+
+
 @pytest.mark.slow
 def test_plots_from_memory_on_every_rank(start_job, tmp_path: Path) -> None:
     (tmp_path / "plots.py").write_text(
