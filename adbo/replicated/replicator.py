@@ -7,6 +7,7 @@ ranks need not agree on anything. This module knows no MPI and no storage of Opt
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 import time
 from typing import Any
@@ -50,13 +51,14 @@ class Replicator:
         self._n_waiting = 0
         self._is_drained = False
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> bytes:
         """Return all that is known, for a copy without peers."""
         not_copied = ("lock", "_transport", "_background")
-        return {name: value for name, value in self.__dict__.items() if name not in not_copied}
+        with self.lock:  # the background sender must not change it meanwhile
+            return pickle.dumps({n: v for n, v in self.__dict__.items() if n not in not_copied})
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+    def __setstate__(self, state: bytes) -> None:
+        self.__dict__.update(pickle.loads(state))
         self.lock = threading.RLock()
         self._transport = network(1)[0]
         self._background = BackgroundSender(self._exchange)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 
@@ -91,3 +92,35 @@ def test_a_running_trial_reaches_the_others_while_its_rank_is_busy() -> None:
     assert replications[0].close(0.0) == []
     assert replications[1].close(None) == []
     assert replications[0].close(None) == []
+
+
+def test_a_study_is_copied_while_changes_arrive() -> None:
+    transports = network(2)
+    transports[0].may_use_threads = True
+    replications = [Replicator(transport) for transport in transports]
+    copied, other = (
+        optuna.create_study(storage=ReplicatedStorage(replication, "token"), study_name="s")
+        for replication in replications
+    )
+    other.add_trials([optuna.trial.create_trial(value=0.0) for _ in range(300)])
+    assert len(copied.trials) == 300
+    replications[0].start_background()
+    over = threading.Event()
+
+    def change() -> None:
+        while not over.is_set():
+            other.add_trial(optuna.trial.create_trial(value=1.0))
+            replications[0]._background.wake()
+            time.sleep(0.01)
+
+    peer = threading.Thread(target=change)
+    peer.start()
+    try:
+        copies = [copy.deepcopy(copied) for _ in range(30)]
+    finally:
+        over.set()
+        peer.join()
+        replications[0]._background.stop()
+    n_trials = [len(study.trials) for study in copies]
+    assert n_trials == sorted(n_trials)
+    assert 300 <= n_trials[0] <= n_trials[-1] <= len(copied.trials)
