@@ -150,7 +150,7 @@ class Rank:
             self._leave()
         self._wait(lambda: self._transport.settled or self._owner.is_owner)
         if self._owner.is_owner:
-            self._wait(lambda: not self._silent)
+            self._wait(lambda: not self._silent and self._transport.agreed)
             farewells = self._transport.farewells.values()
             leftovers = [*(f["leftover"] for f in farewells), self._leftover()]
             self._owner.flush(self._patience, [Leftover(*leftover) for leftover in leftovers])

@@ -14,14 +14,18 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 import adbo
 from adbo.comm.endpoint import Endpoint
 from adbo.comm.in_process import SingleRank, network
 from adbo.core.errors import UsageError
+from adbo.core.evaluation import Evaluation, Layout
 from adbo.core.job import NUMBERS_PER_JOB, Job
+from adbo.core.leftover import Leftover
 from adbo.core.settings import Settings
+from adbo.core.wire import Received
 from adbo.interruption.stopping import EvaluationAbandoned, Interruption, StopReason
 from adbo.mirror import rescue
 from adbo.mirror.owner import MirrorOwner
@@ -75,6 +79,55 @@ def test_a_rank_that_left_before_its_process_ended_did_not_die() -> None:
     assert outcome.failed == [1, 2]
     assert outcome.died == [2]
     assert outcome.missing == []
+
+
+class _Bereaved(SingleRank):
+    """Rank 0 of three: rank 1 has died, and rank 2, which has left, has a record of it."""
+
+    size = 3
+
+    def __init__(self) -> None:
+        transports = network(3)
+        self._own, dead, self._other = transports
+        self._mails = [transport._mail for transport in transports]
+        post = self._mails[1].post
+        self._mails[1].post = lambda peer, data: post(peer, data) if peer == 2 else None
+        layout = Layout({"x": FloatDistribution(-5, 5)})
+        dead.broadcast(Evaluation(1, 0, TrialState.COMPLETE, 9.0, 0.0, 1.0, layout, (3.0,)))
+        self._other.receive()
+        words = {"rank": 2, "reason": None, "contradiction": None, "evaluations": 0}
+        self._other.leave({**words, "ask_seconds": 0.0, "leftover": Leftover({}, [], 0)})
+
+    def transport(self) -> Endpoint:
+        receive = self._own.receive
+
+        def receive_together() -> Received:
+            received = receive()
+            self._other.receive()
+            return received
+
+        self._own.receive = receive_together
+        return self._own
+
+    def note_death(self) -> None:
+        """Let the two notice the death."""
+        for mail in self._mails:
+            mail.failed.add(1)
+
+
+def test_what_others_know_of_a_dead_rank_is_stored_although_all_have_left(tmp_path: Path) -> None:
+    ranks = _Bereaved()
+
+    def objective(trial: optuna.trial.BaseTrial) -> float:
+        ranks.note_death()
+        return trial.suggest_float("x", -5, 5) ** 2
+
+    url = f"sqlite:///{tmp_path}/s.db"
+    settings = Settings(n_trials=1, storage=url, study_name="s", seed=0)
+    outcome = execute(objective, settings, ranks, Silence())
+    assert outcome.died == [1]
+    assert len(outcome.history) == 2
+    assert len(optuna.load_study(study_name="s", storage=url).trials) == 2
 
 
 def test_a_continued_study_of_two_branches_keeps_the_order_of_its_trials(tmp_path: Path) -> None:
