@@ -155,10 +155,11 @@ class Disseminator:
         room
             Returns the number of messages that a neighbour can take now.
         """
+        pause, self._last_poll = now - self._last_poll, now
+        self._neighbours.note_pause(pause)
         patience = self._neighbours.patience
-        if not now - self._last_poll <= patience:  # also at the first poll
+        if not pause <= patience:  # also at the first poll
             self._awake_since = now  # what others sent meanwhile should arrive before asking
-        self._last_poll = now
         if now < self.due:
             return []
         self._kept.seal(self.pace.message_bytes)

@@ -6,6 +6,7 @@ What a rank knows itself, and why this suffices, is in `adbo.comm.dissemination`
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
@@ -29,6 +30,10 @@ from adbo.comm.version_vectors import Versions, lacking
 
 #: How urgently a neighbour is asked, or asks, for what is missing.
 _NOT, _PATIENTLY, _URGENTLY = 0, 1, 2
+
+#: Latest times between two polls that count: those of at least two evaluations, around each of
+#: which a rank polls three times.
+_N_PAUSES = 8
 
 
 @dataclass
@@ -72,8 +77,11 @@ class Neighbours:
         self._pace = pace
         self._kept = kept
         self._links: dict[int, Link] = {}
-        self.patience = pace.patience + (n_digits(size, radix) + 1) * pace.tick
+        self._most_hops = n_digits(size, radix)
+        self._pauses = deque([0.0, 0.0], maxlen=_N_PAUSES)
+        self.patience = 0.0
         """Seconds after which a frame is no longer expected on its usual way."""
+        self.note_pause(0.0)
         self._last_asked = -math.inf
         self.connect(())
 
@@ -104,6 +112,16 @@ class Neighbours:
             link = self.link(peer)
             link.route, link.is_neighbour = routes.get(peer), True
         self._kept.forget_routes()
+
+    def note_pause(self, seconds: float) -> None:
+        """Note the time between two polls of this rank, to know how long a frame may travel.
+
+        Ranks that cannot poll while they evaluate pass a frame on after as long as that. A single
+        long pause does not count.
+        """
+        self._pauses.append(seconds)
+        hop = max(self._pace.tick, sorted(self._pauses)[-2])
+        self.patience = self._pace.patience + (self._most_hops + 1) * hop
 
     def link(self, peer: int) -> Link:
         """Return the link to a rank, which need not be a neighbour yet."""

@@ -19,7 +19,8 @@ class Pace:
         Seconds between two digests to the same neighbour, if there are not too many neighbours for
         one digest per tick. Losses are repaired later, and frames kept longer.
     patience
-        Seconds for which a frame is expected on its usual way, beside one tick per hop.
+        Seconds for which a frame is expected on its usual way, beside one tick per hop, or the
+        time between two polls if that is longer.
     message_bytes
         A message ends with the part that reaches this size.
     kept_bytes

@@ -23,7 +23,8 @@ class World:
     """Ranks on a virtual clock: they poll at intervals, and messages take a random time.
 
     Messages of one rank to another arrive in their order, some of them twice. A dead rank receives
-    nothing more; of what it had sent, some messages are lost.
+    nothing more; of what it had sent, some messages are lost. Ranks that evaluate for `busy`
+    seconds poll only before and after it.
     """
 
     size: int
@@ -32,6 +33,7 @@ class World:
     pace: Pace = field(default_factory=Pace)
     longest_delay: float = 0.2
     duplicates: float = 0.0
+    busy: float = 0.0
     now: float = 0.0
     silent_until: dict[int, float] = field(default_factory=dict)
     dead: set[int] = field(default_factory=set)
@@ -79,9 +81,11 @@ class World:
                 heapq.heappush(self._polls, (awake, rank))
                 continue
             self._poll(rank)
+            if self.busy:
+                self._poll(rank)
             step = self.ranks[rank].due - self.now
             step = min(self.pace.tick, step) if step > 0 else self.pace.tick
-            heapq.heappush(self._polls, (self.now + step, rank))
+            heapq.heappush(self._polls, (self.now + max(step, self.busy), rank))
         self.now = end
 
     def _poll(self, rank: int) -> None:
@@ -244,6 +248,20 @@ def test_confirmed_frames_are_forgotten() -> None:
         most = max(most, *(rank.kept_bytes for rank in world.ranks))
     frames_a_second = 10
     assert most < 3 * world.pace.digest * frames_a_second * (100 + 64 + 700)
+
+
+@pytest.mark.parametrize("silent_until", [{}, {16: 1e9}], ids=["none", "one"])
+def test_ranks_that_cannot_poll_while_they_evaluate_repair_and_forget(silent_until: dict) -> None:
+    world = World(32, 2, Random(0), Pace(kept_bytes=0), longest_delay=0.0, busy=10.0)
+    world.silent_until = silent_until
+    for n in range(1200):
+        world.publish(n % 16, b"%01000d" % n)
+        world.run(0.5)
+    # Half of what rank 0 makes would pass through rank 16.
+    heard = [len(heard) for rank, heard in enumerate(world.heard) if rank not in silent_until]
+    assert min(heard) > 1000
+    if not silent_until:  # nobody may forget what a silent neighbour does not confirm
+        assert max(rank.kept_bytes for rank in world.ranks) < 400 * 1000
 
 
 def test_what_is_no_message_is_refused() -> None:
