@@ -1,22 +1,26 @@
 """Which evaluations are known, by their names: the rank that made them, and their number there.
 
-A rank numbers its evaluations 0, 1, 2, ..., and they mostly become known in this order. So the
-number of the first ones says nearly everything, and a million names take no memory of their own.
+In each job, a rank numbers its evaluations one after the other from the start of the job's block
+(`adbo.core.job`), and they mostly become known in this order. So the number of the first ones says
+nearly everything, and a million names take no memory of their own.
 """
 
 from __future__ import annotations
+
+from adbo.core.job import SEQS_PER_JOB
 
 
 class Names:
     """A set of names ``(rank, seq)``."""
 
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}  # of each rank: 0, ..., count - 1 are in the set
+        # Of each rank in each job: its numbers from the first one up to this one are in the set.
+        self._ends: dict[tuple[int, int], int] = {}
         self._others: set[tuple[int, int]] = set()
 
     def __contains__(self, name: tuple[int, int]) -> bool:
         rank, seq = name
-        return 0 <= seq < self._counts.get(rank, 0) or name in self._others
+        return seq < self._end(rank, seq) or name in self._others
 
     @property
     def n_out_of_order(self) -> int:
@@ -25,13 +29,13 @@ class Names:
 
     def add(self, rank: int, seq: int) -> bool:
         """Add a name; return whether it is new."""
-        count = self._counts.get(rank, 0)
-        if seq == count:
-            count += 1
-            while self._others and (rank, count) in self._others:
-                self._others.remove((rank, count))
-                count += 1
-            self._counts[rank] = count
+        end = self._end(rank, seq)
+        if seq == end:
+            end += 1
+            while self._others and (rank, end) in self._others:
+                self._others.remove((rank, end))
+                end += 1
+            self._ends[rank, seq // SEQS_PER_JOB] = end
             return True
         if (rank, seq) in self:
             return False
@@ -40,8 +44,12 @@ class Names:
 
     def discard(self, rank: int, seq: int) -> None:
         """Remove a name, if it is there."""
-        count = self._counts.get(rank, 0)
-        if 0 <= seq < count:
-            self._counts[rank] = seq
-            self._others.update((rank, later) for later in range(seq + 1, count))
+        end = self._end(rank, seq)
+        if seq < end:
+            self._ends[rank, seq // SEQS_PER_JOB] = seq
+            self._others.update((rank, later) for later in range(seq + 1, end))
         self._others.discard((rank, seq))
+
+    def _end(self, rank: int, seq: int) -> int:
+        job = seq // SEQS_PER_JOB
+        return self._ends.get((rank, job), job * SEQS_PER_JOB)
