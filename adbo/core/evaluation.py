@@ -114,8 +114,7 @@ class Layout:
             text = self.text
         except TypeError:
             text = repr((self.distributions, self.n_values))
-        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "little")
+        return key_of(text.encode())
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -129,6 +128,11 @@ class Layout:
         if self.n_values > 1:
             fields.append((MORE_VALUES, "<f8", (self.n_values - 1,)))
         return np.dtype(fields)
+
+
+def key_of(text: bytes) -> int:
+    """Return the key of the layout of a text."""
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
 @lru_cache(_INTERNED_LAYOUTS)

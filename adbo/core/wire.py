@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Extras, Layout, to_batch
+from adbo.core.evaluation import NO_EXTRAS, Batch, Evaluation, Extras, Layout, key_of, to_batch
 from adbo.core.intermediate_values import IntermediateValues, from_bytes, to_bytes
 from adbo.core.rungs import Report
 
@@ -115,8 +115,9 @@ class Decoder:
                         raise FormatError("truncated record")
                     records.setdefault(key, []).append(payload)
                 elif kind == _LAYOUT:
-                    layout = _parsed(payload, Layout.from_text)
-                    self._layouts[layout.key] = layout
+                    # Not by the key of the layout: that of an equal one, with a bound of -0.0
+                    # instead of 0.0, may be another one.
+                    self._layouts[key_of(payload)] = _parsed(payload, Layout.from_text)
                 elif kind in notices:
                     notices[kind].append(_parsed(payload, _PARSERS[kind]))
                 else:

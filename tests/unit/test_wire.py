@@ -138,6 +138,16 @@ def test_layouts_with_equal_names_and_other_ranges_differ() -> None:
     assert small.key == Layout({"x": FloatDistribution(0, 1)}).key
 
 
+def test_a_layout_that_equals_a_known_one_may_have_another_text() -> None:
+    known = Layout.of({"x": FloatDistribution(0.0, 1)})
+    other = Layout({"x": FloatDistribution(-0.0, 1)})
+    assert known == other
+    assert known.key != other.key
+    evaluation = Evaluation(1, 0, TrialState.COMPLETE, 1.0, 0.0, 1.0, other, (0.5,))
+    (batch,) = Decoder().decode([message([Encoder().frames(evaluation)])]).batches
+    assert batch.layout == known
+
+
 def test_choices_that_json_cannot_hold_are_refused() -> None:
     with pytest.raises(TypeError):
         Layout({"x": CategoricalDistribution([object()])}).text  # noqa: B018
