@@ -228,9 +228,15 @@ class MpiChannel:
         """Send an object to the leader."""
         self._send(word, 0)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything sent arrives without further calls of MPI by this rank."""
+        self._forget_sent()
+        return not self._under_way
+
     def hear(self) -> tuple[int, Any] | None:
         """Return the next object and the rank it is from, or None if none has arrived."""
-        self._under_way = [request for request in self._under_way if not request.Test()]
+        self._forget_sent()
         status = MPI.Status()
         message = self._words.improbe(MPI.ANY_SOURCE, MPI.ANY_TAG, status)
         return None if message is None else (status.Get_source(), message.recv())
@@ -241,6 +247,9 @@ class MpiChannel:
 
     def _send(self, word: object, rank: int) -> None:
         self._under_way.append(self._words.isend(word, dest=rank))
+
+    def _forget_sent(self) -> None:
+        self._under_way = [request for request in self._under_way if not request.Test()]
 
 
 class MpiRanks:

@@ -142,6 +142,10 @@ class Channel(Protocol):
     def answer(self, word: object) -> None:
         """Send an object to the leader."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything sent arrives without further calls of MPI by this rank."""
+
     def hear(self) -> tuple[int, Any] | None:
         """Return the next object and the rank it is from, or None if none has arrived."""
 

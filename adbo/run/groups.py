@@ -159,10 +159,17 @@ class GroupLeader:
         if not isinstance(trial.study.pruner, LeadersPruner):
             trial.study.pruner = LeadersPruner(trial.study.pruner, self._channel)
         try:
+            self._await_delivery()
             return self._evaluate(trial)
         except (EvaluationAbandoned, KeyboardInterrupt):
             self._channel.tell(("abandoned", None))
             raise
+
+    def _await_delivery(self) -> None:
+        """Wait until the members, which are all listening, can begin without this rank."""
+        backoff = _backoff()
+        while not self._channel.is_idle:
+            backoff.pause()
 
     def _evaluate(self, trial: BaseTrial) -> Any:
         try:

@@ -122,6 +122,14 @@ def launcher(request: pytest.FixtureRequest) -> Launcher:
 
 
 @pytest.fixture
+def over_tcp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ranks exchange messages as between nodes without remote access to memory."""
+    monkeypatch.setenv("MPIR_CVAR_NOLOCAL", "1")
+    monkeypatch.setenv("UCX_TLS", "tcp,self")
+    monkeypatch.setenv("OMPI_MCA_btl", "tcp,self")
+
+
+@pytest.fixture
 def jobs() -> Iterator[list[Job]]:
     """The jobs of a test, killed at its end."""
     started: list[Job] = []

@@ -50,6 +50,31 @@ def test_a_group_evaluates_together(adbo, launcher, tmp_path: Path) -> None:
     assert {t.user_attrs["gpu"] for t in trials} == {"0", "3"}
 
 
+LARGE = """
+import time
+
+def objective(trial):
+    begun = time.monotonic()
+    if trial.comm.rank == 0:
+        for step in range(60_000 if trial.number == 0 else 0):
+            trial.report(0.0, step)
+        time.sleep(2)
+    begun = trial.comm.allgather(begun)
+    trial.set_user_attr("late", max(begun) - min(begun))
+    return trial.suggest_float("x", -5, 5)
+"""
+
+
+def test_a_group_begins_together_though_much_is_new(
+    adbo, launcher, tmp_path: Path, over_tcp: None
+) -> None:
+    (tmp_path / "large.py").write_text(LARGE)
+    options = ["--ranks-per-trial", "2", "--trials", "2", "--study-name", "g"]
+    status, _, err = adbo(2, "run", "large.py:objective", *options, launcher=launcher)
+    assert status == 0, err
+    assert max(trial.user_attrs["late"] for trial in load(tmp_path, "g").trials) < 1
+
+
 PLAN = """
 def fits(params):
     return params["width"] % params["heads"] == 0

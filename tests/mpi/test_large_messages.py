@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 PROGRAM = """
 import json
 import time
@@ -37,15 +35,8 @@ mail.barrier()
 
 
 def test_nobody_waits_for_a_rank_that_does_not_go_on_sending(
-    start_job, launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_job, launcher, tmp_path: Path, over_tcp: None
 ) -> None:
-    # As between nodes without remote access to memory.
-    for name, value in {
-        "MPIR_CVAR_NOLOCAL": "1",
-        "UCX_TLS": "tcp,self",
-        "OMPI_MCA_btl": "tcp,self",
-    }.items():
-        monkeypatch.setenv(name, value)
     (tmp_path / "sending.py").write_text(PROGRAM)
     status, out, err = start_job(2, "sending.py", launcher=launcher).end()
     assert status == 0, err

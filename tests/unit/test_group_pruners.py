@@ -21,6 +21,7 @@ class Wire:
 
     comm = None
     size = 2
+    is_idle = True
 
     def __init__(self, rank: int, incoming: deque[Any], outgoing: deque[Any]) -> None:
         self.rank = rank
