@@ -147,7 +147,7 @@ class GroupLeader:
         Raises
         ------
         optuna.TrialPruned
-            If any rank of the group raised it.
+            If any rank of the group raised it, and none failed.
         RuntimeError
             If the objective failed on any other rank.
         EvaluationAbandoned
@@ -172,22 +172,28 @@ class GroupLeader:
             backoff.pause()
 
     def _evaluate(self, trial: BaseTrial) -> Any:
+        value, is_pruned = None, False
         try:
             value = self._objective(trial)
         except (EvaluationAbandoned, KeyboardInterrupt):
             raise  # do not wait for the members
+        except optuna.TrialPruned:
+            is_pruned = True
         except BaseException:
-            self._channel.tell((_LEFT, None))
-            self._gather()
+            self._leave()
             raise
-        self._channel.tell((_LEFT, None))
-        outcomes = self._gather()
-        if any(outcome == _PRUNED for _, outcome in outcomes):
-            raise optuna.TrialPruned
+        outcomes = self._leave()
         for rank, outcome in outcomes:
-            if outcome is not None:
+            if outcome not in (None, _PRUNED):
                 raise RuntimeError(f"rank {rank} of the group: {outcome}")
+        if is_pruned or any(outcome == _PRUNED for _, outcome in outcomes):
+            raise optuna.TrialPruned
         return value
+
+    def _leave(self) -> list[tuple[int, str | None]]:
+        """Tell the members that this rank has left the objective; return their outcomes."""
+        self._channel.tell((_LEFT, None))
+        return self._gather()
 
     def dismiss(self, status: int) -> None:
         """Tell the members to end with an exit status; abort the job if one does not."""

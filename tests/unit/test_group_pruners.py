@@ -80,6 +80,23 @@ def test_all_ranks_of_a_group_answer_alike(upper: float) -> None:
     assert len(told) == (8 if upper == 2.5 else 10)
 
 
+@pytest.mark.parametrize("leader_is_pruned", [True, False])
+def test_a_rank_that_fails_fails_the_trial_that_others_prune(leader_is_pruned: bool) -> None:
+    leader, member = _wires()
+    leader.size = 3
+    trial = RankStudy(History()).begin((), 0, 0.0, None)  # type: ignore[arg-type]
+
+    def objective(trial: optuna.Trial) -> float:
+        if leader_is_pruned:
+            raise optuna.TrialPruned
+        return 0.0
+
+    member.answer("pruned")
+    member.answer("ValueError: no mesh")
+    with pytest.raises(RuntimeError, match="no mesh"):
+        GroupLeader(objective, leader)(trial)
+
+
 def test_a_member_that_asks_more_often_does_not_wait_for_ever() -> None:
     leader, member = _wires()
     pruner = MembersPruner(member)  # type: ignore[arg-type]
