@@ -406,11 +406,12 @@ def _json_value(key: str, value: Any) -> Any:
     try:
         json.dumps({key: value})
     except TypeError:
-        return json.loads(json.dumps({key: value}, default=_without_numpy))[key]
+        return json.loads(json.dumps({key: value}, default=without_numpy))[key]
     return copy.deepcopy(value)
 
 
-def _without_numpy(value: Any) -> Any:
+def without_numpy(value: Any) -> Any:
+    """Return an array or a number of numpy as what JSON can hold; TypeError for anything else."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")

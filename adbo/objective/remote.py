@@ -6,6 +6,7 @@ Such a process is a child that the objective started, or an evaluation process o
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
+
+from adbo.objective.rank_storage import without_numpy
 
 
 class Address(NamedTuple):
@@ -92,6 +95,17 @@ def _forwarded(name: str) -> Callable[..., Any]:
     return method
 
 
+def _forwarded_attr(name: str) -> Callable[..., Any]:
+    """Forward an attribute as JSON has it: the rank need not know its classes."""
+
+    def method(self: RemoteStorage, owner: int, key: str, value: Any) -> None:
+        value = json.loads(json.dumps(value, default=without_numpy))
+        self.line.call("storage", name, owner, key, value)
+
+    method.__name__ = name
+    return method
+
+
 class RemoteStorage(BaseStorage):
     """The storage of a rank, seen from another process."""
 
@@ -100,8 +114,8 @@ class RemoteStorage(BaseStorage):
 
     create_new_study = _forwarded("create_new_study")
     delete_study = _forwarded("delete_study")
-    set_study_user_attr = _forwarded("set_study_user_attr")
-    set_study_system_attr = _forwarded("set_study_system_attr")
+    set_study_user_attr = _forwarded_attr("set_study_user_attr")
+    set_study_system_attr = _forwarded_attr("set_study_system_attr")
     get_study_id_from_name = _forwarded("get_study_id_from_name")
     get_study_name_from_id = _forwarded("get_study_name_from_id")
     get_study_directions = _forwarded("get_study_directions")
@@ -112,8 +126,8 @@ class RemoteStorage(BaseStorage):
     set_trial_param = _forwarded("set_trial_param")
     set_trial_state_values = _forwarded("set_trial_state_values")
     set_trial_intermediate_value = _forwarded("set_trial_intermediate_value")
-    set_trial_user_attr = _forwarded("set_trial_user_attr")
-    set_trial_system_attr = _forwarded("set_trial_system_attr")
+    set_trial_user_attr = _forwarded_attr("set_trial_user_attr")
+    set_trial_system_attr = _forwarded_attr("set_trial_system_attr")
     get_trial = _forwarded("get_trial")
     get_trial_id_from_study_id_trial_number = _forwarded("get_trial_id_from_study_id_trial_number")
     get_all_trials = _forwarded("get_all_trials")

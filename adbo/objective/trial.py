@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    distribution_to_json,
+    json_to_distribution,
+)
 from optuna.pruners import BasePruner, NopPruner
 
 from adbo.core.allowed import NotAllowedError, NothingAllowedError, Predicate
@@ -52,7 +57,7 @@ class Trial(optuna.trial.Trial):
         return self.storage.running
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        """Suggest a value; choices in another order than those of the study are the same choices.
+        """Suggest a value; of choices, the one of this distribution that the study's choice means.
 
         Raises
         ------
@@ -70,17 +75,16 @@ class Trial(optuna.trial.Trial):
 
     def _agreed(self, name: str, distribution: BaseDistribution) -> Any:
         """Suggest a value of the distribution that the study has."""
+        known = self._known(name) or _as_stored(distribution)
         if name in self._fixed_params:
-            value = meant(self._fixed_params[name], distribution)
+            value = meant(self._fixed_params[name], known)
             self._fixed_params = {**self._fixed_params, name: value}
-        known = self._known(name)
-        if known is None or known == distribution:
-            return super()._suggest(name, distribution)
-        if not are_compatible(known, distribution) and name not in self.distributions:
+        agrees = known == distribution or are_compatible(known, distribution)
+        if not agrees and name not in self.distributions:
             reason = contradiction(name, known, distribution)
             self.contradiction = self.contradiction or f"{reason}: {REMEDY}"
             raise ValueError(reason)
-        if isinstance(known, CategoricalDistribution) and are_compatible(known, distribution):
+        if agrees and isinstance(known, CategoricalDistribution):
             assert isinstance(distribution, CategoricalDistribution)
             return _same_choice(known, super()._suggest(name, known), distribution)
         return super()._suggest(name, distribution)
@@ -93,6 +97,16 @@ class Trial(optuna.trial.Trial):
         assert self.relative_params is not None  # which also infers the search space
         assert self.relative_search_space is not None
         return self.relative_search_space.get(name)
+
+
+def _as_stored(distribution: BaseDistribution) -> BaseDistribution:
+    """Return a distribution whose choices are JSON values, as other ranks and databases have them.
+
+    Members of an enumeration become what they are equal to; TypeError for what JSON cannot hold.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return json_to_distribution(distribution_to_json(distribution))
+    return distribution
 
 
 def _same_choice(

@@ -10,6 +10,7 @@ import contextlib
 import copyreg
 import hmac
 import os
+import pickle
 import secrets
 import sys
 import threading
@@ -98,18 +99,18 @@ class TrialServer:
             if not hmac.compare_digest(key, self._address.key):
                 return
             while True:
-                request = connection.recv()
+                request = connection.recv_bytes()
                 if self._is_closed:
                     return
-                connection.send(self._answer(*request))
+                connection.send(self._answer(request))
 
-    def _answer(
-        self, target: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Exception | None, Any]:
+    def _answer(self, request: bytes) -> tuple[Exception | None, Any]:
         """Return what a method raised, or None and what it returned."""
         study = self.study.study
         with self._lock:  # several processes, or threads of one, may call at the same time
             try:
+                # It may be made of classes that only the other process can import.
+                target, method, args, kwargs = pickle.loads(request)
                 if target == "storage":
                     return None, getattr(self.study.storage, method)(*args, **kwargs)
                 if target == "pruner":

@@ -155,6 +155,56 @@ def test_the_same_trials_as_without(tmp_path: Path) -> None:
     assert values[0] == values[1]
 
 
+OWN_CLASSES = """
+import enum
+
+class Mode(str, enum.Enum):
+    FAST = "fast"
+    SLOW = "slow"
+
+class Point:
+    pass
+
+def objective(trial):
+    mode = trial.suggest_categorical("mode", list(Mode))
+    trial.set_user_attr("mode", mode)
+    trial.set_user_attr("is a member", mode in list(Mode) and isinstance(mode, Mode))
+    for name, set_it in (
+        ("attribute", lambda: trial.set_user_attr("point", Point())),
+        ("choice", lambda: trial.suggest_categorical("point", [Point(), 1])),
+        ("enqueued", lambda: trial.study.enqueue_trial({"mode": Point()})),
+    ):
+        try:
+            set_it()
+        except Exception as error:
+            trial.set_user_attr(name, type(error).__name__)
+    return float(trial.suggest_float("x", -5, 5) ** 2)
+"""
+
+
+@pytest.mark.parametrize("isolate", [[], ["--isolate"]])
+def test_classes_of_the_objective_need_not_be_known_elsewhere(
+    isolate: list[str], tmp_path: Path
+) -> None:
+    """The rank, and a run that continues, know choices and attributes as JSON has them."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "own.py").write_text(OWN_CLASSES)
+    for n_trials in ("3", "6"):
+        command = [sys.executable, "-m", "adbo", "run", "elsewhere/own.py:objective", "--resume"]
+        command += [*OPTIONS, "--trials", n_trials, *isolate]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+        assert run.returncode == 0, run.stderr
+        assert "Traceback" not in run.stderr
+    trials = trials_in(tmp_path)
+    assert len(trials) == 6
+    enqueued = "ModuleNotFoundError" if isolate else "TypeError"
+    for trial in trials:
+        assert trial.user_attrs["mode"] == trial.params["mode"]
+        assert trial.user_attrs["is a member"] is True
+        assert trial.user_attrs["attribute"] == trial.user_attrs["choice"] == "TypeError"
+        assert trial.user_attrs["enqueued"] == enqueued
+
+
 def test_the_study_of_the_trial_in_its_process() -> None:
     def objective(trial: optuna.Trial) -> float:
         best = trial.study.best_value if trial.number else None
