@@ -51,7 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     settings = check_run(options)
     _make_absolute(options)
-    from adbo.cli.run import run
+    from adbo.interruption.stopping import ended_by_ctrl_c
+
+    with ended_by_ctrl_c():  # libraries take seconds to load, or minutes on thousands of ranks
+        from adbo.cli.run import run
 
     status = run(options, settings)
     if _abandoned_threads_go_on():

@@ -50,7 +50,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 def _run(
     options: argparse.Namespace, settings: Settings, isolated: IsolatedObjective | None
 ) -> int:
-    ranks = find_ranks()
+    with ended_by_ctrl_c():
+        ranks = find_ranks()
     try:
         return _run_on(ranks, options, settings, isolated)
     except RankDied as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -158,3 +159,17 @@ def test_nothing_heavy_is_loaded(results: list[list[object]], index: int) -> Non
         assert "secret" not in str(error)
     else:
         assert error == ""
+
+
+def test_ctrl_c_while_libraries_are_loaded_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "threadpoolctl.py").write_text("import time\nprint(flush=True)\ntime.sleep(600)")
+    command = [sys.executable, "-m", "adbo", "run", "ackley", "--storage", "none"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        assert run.stdout is not None
+        run.stdout.readline()
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=60)
+    assert run.returncode == -signal.SIGINT
+    assert err == ""
