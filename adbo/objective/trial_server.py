@@ -41,6 +41,7 @@ class TrialServer:
         self.study = study
         self._listener: Listener | None = None
         self._address: Address | None = None
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._is_closed = False
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -73,6 +74,10 @@ class TrialServer:
 
     def after_fork(self) -> None:
         """In the child, let the study and its running trial call the rank."""
+        # Held open here, they would let the child wait for an answer when the rank has ended.
+        for held in (self._listener, *self._connections):
+            if held is not None:
+                held.close()
         if self._address is not None and self.study.is_evaluating:
             line = Line(self._address)
             make_remote(self.study.study, line)
@@ -88,6 +93,7 @@ class TrialServer:
                 except OSError:  # such as too many open files
                     time.sleep(_PAUSE)
                     continue
+                self._connections.add(connection)
                 serve = threading.Thread(target=self._serve, args=(connection,), daemon=True)
                 serve.start()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import select
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -108,6 +109,30 @@ def test_a_child_stops_the_study(method: str) -> None:
             return pool.submit(stop, trial).result(timeout=60)
 
     assert len(adbo.optimize(objective, 50, storage=None).trials) == 1
+
+
+def test_a_child_that_outlives_the_run_does_not_wait_for_an_answer() -> None:
+    (begun, begins), (over, ends), (told, tells) = os.pipe(), os.pipe(), os.pipe()
+
+    def objective(trial: optuna.Trial) -> float:
+        if os.fork() == 0:
+            signal.alarm(100)  # if it waits forever
+            trial.set_user_attr("early", 1)
+            os.write(begins, b"x")
+            os.read(over, 1)
+            try:
+                trial.set_user_attr("late", 1)
+            except ConnectionError:
+                os.write(tells, b"x")
+            os._exit(0)
+        os.read(begun, 1)
+        return 1.0
+
+    adbo.optimize(objective, 2, storage=None)
+    for _ in range(2):  # the second child has inherited what the first one calls
+        os.write(ends, b"x")
+        assert select.select([told], [], [], 60)[0]
+        assert os.read(told, 1) == b"x"
 
 
 def test_threads_of_an_objective_see_each_trial_once() -> None:
