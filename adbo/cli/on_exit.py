@@ -63,6 +63,8 @@ class OnExit:
                 failure = _run(self.command, self._directory, environment(summary, path), seconds)
         except OSError as error:
             failure = f"cannot be run: {error}"
+        except KeyboardInterrupt:
+            failure = "was ended by Ctrl-C"
         if failure is not None:
             print_error(f"the command of --on-exit {failure}")
 

@@ -203,6 +203,16 @@ def test_a_command_that_does_not_end_is_killed_with_its_children(
         time.sleep(0.01)
 
 
+def test_ctrl_c_ends_a_command_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        OnExit(f"echo $$ > shell; sleep 1; kill -INT {os.getpid()}; sleep 600").run(SUMMARY)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert capsys.readouterr().err == "adbo: the command of --on-exit was ended by Ctrl-C\n"
+    assert not _is_running(int(Path("shell").read_text()))
+
+
 def _is_running(process: int) -> bool:
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
