@@ -109,6 +109,8 @@ class IsolatedObjective:
             If the objective failed, its process died, or there was no result in time.
         """
         assert isinstance(trial, Trial)
+        if self._process is not None and self._process.poll() is not None:
+            self._kill()  # it has died since the last evaluation, and says nothing about this one
         if self._process is None:
             self.start()
             limit = None if self._trial_timeout is None else max(self._trial_timeout, _LOADING)

@@ -205,6 +205,21 @@ def test_classes_of_the_objective_need_not_be_known_elsewhere(
         assert trial.user_attrs["enqueued"] == enqueued
 
 
+def test_a_process_that_dies_between_two_evaluations_fails_none() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        trial.set_user_attr("pid", os.getpid())
+        return trial.suggest_float("x", -5, 5) ** 2
+
+    def kill(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        process = psutil.Process(trial.user_attrs["pid"])
+        process.kill()
+        while process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+
+    study = adbo.optimize(objective, 3, storage=None, isolate=True, callbacks=[kill])
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
+
+
 def test_the_study_of_the_trial_in_its_process() -> None:
     def objective(trial: optuna.Trial) -> float:
         best = trial.study.best_value if trial.number else None
