@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import select
@@ -158,7 +159,8 @@ def test_who_does_not_know_the_key_gets_no_answer_and_blocks_nobody() -> None:
     _, server = served()
     with Client(server.address.path), Client(server.address.path) as stranger:
         stranger.send_bytes(b"x" * len(server.address.key))
-        stranger.send(("storage", "get_trial", (5,), {}))
+        with contextlib.suppress(BrokenPipeError):  # the rank may have hung up already
+            stranger.send(("storage", "get_trial", (5,), {}))
         with pytest.raises((EOFError, OSError)):
             stranger.recv()
         assert Line(server.address).call("storage", "get_trial", 5).number == 5
