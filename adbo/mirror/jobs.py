@@ -95,7 +95,7 @@ class RdbJobs:
         """Begin a job under the lock of the study; remove what jobs that ended have left."""
         with translated(self._engine), locked(self._engine, self._study_id) as connection:
             now, present = _clock(connection), self._read(connection)
-            taken = [p.number for p in present.values()] or self._named(connection)
+            taken = [p.number for p in present.values()] + self._named(connection)
             identity = self._read_identity(connection) or self._identify(connection, _random(), 0)
             number = max([identity[1], 1 + above, *(1 + n for n in taken)])
             ended = [key for key, p in present.items() if not p.is_running(now)]
@@ -212,7 +212,7 @@ class StudyJobs:
         key = PREFIX + _random()
         with translated(self._storage):
             while True:
-                taken = [p.number for p in self._read().values()] or self._named()
+                taken = [p.number for p in self._read().values()] + self._named()
                 identity = self._read_identity() or self._identify(_random(), 0)
                 number = max([identity[1], 1 + above, *(1 + n for n in taken)])
                 self._write(key, Presence.of_this_process(number, time.time()))

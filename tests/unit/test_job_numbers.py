@@ -74,6 +74,14 @@ def test_trials_of_jobs_that_left_no_trace(study: optuna.Study, of_study: Jobs) 
     assert of_study.enter() == 4
 
 
+def test_trials_that_were_copied_into_a_study_of_jobs(study: optuna.Study, of_study: Jobs) -> None:
+    """No later job gives their names to trials of its own, which would count as stored."""
+    of_study.leave(of_study.enter())
+    attributes = {"adbo:rank": 0, "adbo:seq": 3 * SEQS_PER_JOB + 5}
+    study.add_trial(optuna.trial.create_trial(value=1.0, user_attrs=attributes))
+    assert of_study.enter() == 4
+
+
 def test_a_job_that_is_silent_has_ended(of_study: Jobs, clock: _Clock, hosts: list[str]) -> None:
     first, second = of_study.enter(), of_study.enter()
     hosts.append("n2")
