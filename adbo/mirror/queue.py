@@ -117,7 +117,6 @@ class RdbQueue:
                         continue
                 with locked(self._engine, self._study_id) as connection:
                     lost = self._taken(connection, among, lambda job: job not in running)
-                    self._unmark(connection, lost)
                     self._mark(connection, lost)
                     taken += _read(connection, lost)
         return taken
@@ -166,15 +165,16 @@ class RdbQueue:
             self._mark(connection, ids)
             return _read(connection, ids)
 
-    def _mark(self, connection: Connection, ids: Iterable[int]) -> None:
-        """Note that this job has taken trials."""
+    def _mark(self, connection: Connection, ids: Collection[int]) -> None:
+        """Note that this job has taken trials, whatever another one has noted there."""
+        self._unmark(connection, ids)
         rows = [
             {"trial_id": i, "key": ENQUEUED, "value_json": json.dumps([i, self._job])} for i in ids
         ]
         if rows:
             connection.execute(SYSTEM_ATTRS.insert(), rows)
 
-    def _unmark(self, connection: Connection, ids: Iterable[int]) -> None:
+    def _unmark(self, connection: Connection, ids: Collection[int]) -> None:
         connection.execute(
             SYSTEM_ATTRS.delete().where(
                 SYSTEM_ATTRS.c.trial_id.in_(ids), SYSTEM_ATTRS.c.key == ENQUEUED

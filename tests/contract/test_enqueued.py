@@ -187,6 +187,18 @@ def test_trials_that_were_not_evaluated_wait_again(storage) -> None:
     assert sorted(t.params["x"] for t in study.get_trials()) == [1.0, 2.0, 3.0]
 
 
+def test_a_job_behind_a_proxy_server_gave_a_trial_back(url: str) -> None:
+    """It works through Optuna's interface, which cannot remove the mark that the trial had."""
+    study = open_study(url, "s", "minimize", resume=False)
+    study.enqueue_trial({"x": 1.0})
+    ids = [trial._trial_id for trial in study.get_trials()]
+    behind = queue.StudyQueue(study, job=0)
+    assert len(behind.take(ids)) == 1
+    behind.give_back()
+    (taken,) = access_to(study, job=1).queue.take(ids)
+    assert taken.system_attrs[ENQUEUED] == [ids[0], 1]
+
+
 def test_more_wait_again_than_one_statement_names(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
