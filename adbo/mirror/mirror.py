@@ -69,6 +69,9 @@ class Mirror:
     attend
         Other work with the database. It is called from the mirror's thread about once in an
         interval of the pace, until the mirror is closed. It takes the same pauses if it raises.
+    conclude
+        The last work with the database. It is called from the mirror's thread, once the mirror is
+        closed and all evaluations are stored or refused; again after a pause if it raises.
     is_own
         Whether an evaluation would be lost if this mirror did not write it. Other evaluations are
         written only after the database has lost them.
@@ -83,6 +86,7 @@ class Mirror:
         cursor: int = 0,
         pace: Pace = DEFAULTS.pace,
         attend: Callable[[], None] = lambda: None,
+        conclude: Callable[[], None] = lambda: None,
         is_own: Callable[[Evaluation], bool] = lambda evaluation: True,
     ) -> None:
         self._writer = writer
@@ -92,6 +96,9 @@ class Mirror:
         self._pace = pace
         self._batch = pace.batch
         self._attend = attend
+        self._conclude = conclude
+        #: Whether `conclude` has returned.
+        self.has_concluded = False
         self._attend_at = -math.inf  # on the monotonic clock
         self._has_attended = True  # without an error, when it was last due
         self._is_own = is_own
@@ -122,7 +129,7 @@ class Mirror:
         self._thread.start()
 
     def flush_and_close(self, patience: Callable[[], float]) -> list[Evaluation]:
-        """Write all evaluations and end the thread; return those that could not be written.
+        """Write all evaluations, conclude and end the thread; return what could not be written.
 
         A database that makes progress is given all the time it needs.
 
@@ -153,11 +160,6 @@ class Mirror:
             )
         return unwritten
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether the thread has ended, so that nobody else uses the database."""
-        return not self._thread.is_alive()
-
     def unwritten(self) -> list[Evaluation]:
         """Return what is not known to be stored: refused, waiting, or being written right now.
 
@@ -177,13 +179,15 @@ class Mirror:
             is_closing = self._closing.is_set()
             try:
                 self._copy()
+                if is_closing:
+                    self._conclude()
+                    self.has_concluded = True
+                    return
             except Exception as error:  # the run must go on without its mirror, whatever it is
                 if isinstance(error, StudyGoneError):
                     self._start_again()
                 self._pause_after(error)
                 continue
-            if is_closing:
-                return
             self._closing.wait(self._pace.interval)
 
     def _copy(self) -> None:

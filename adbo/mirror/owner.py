@@ -16,7 +16,7 @@ from adbo.core.evaluation import Evaluation, to_batch
 from adbo.core.history import History
 from adbo.core.leftover import Leftover
 from adbo.mirror import rescue
-from adbo.mirror.mirror import Mirror, StudyGoneError
+from adbo.mirror.mirror import Mirror
 from adbo.mirror.settings import MirrorSettings
 from adbo.mirror.stored_study import StoredStudy
 
@@ -54,6 +54,7 @@ class MirrorOwner:
         self._report = report
         self._news: deque[Evaluation] = deque()
         self._enqueued: deque[Enqueued] = deque()
+        self._leftovers: Sequence[Leftover] = ()
         self.is_owner = False
         #: Names of the evaluations that contradict the study and were not stored.
         self.contradicting: set[tuple[int, int]] = set()
@@ -81,6 +82,7 @@ class MirrorOwner:
                 cursor=self._n_stored,
                 pace=self.mirror_settings.pace,
                 attend=self._attend,
+                conclude=self._conclude,
                 is_own=self._is_own,
             )
             self._mirror.start()
@@ -119,15 +121,9 @@ class MirrorOwner:
         """
         if self._mirror is None:
             return
+        self._leftovers = leftovers
         unwritten = self._mirror.flush_and_close(patience)
-        if not unwritten and self._mirror.has_ended:  # otherwise the database does not answer
-            try:
-                self._news.extend(self._stored.conclude())
-                self._stored.add(leftovers)
-            except StudyGoneError as error:
-                unwritten = list(self._history.evaluations())
-                self._report(f"{len(unwritten)} evaluations are not in the database ({error})")
-        elif any(map(any, leftovers)):
+        if any(map(any, leftovers)) and not self._mirror.has_concluded:
             self._report("enqueued trials, or attributes set by callbacks, are not stored")
         self.n_unwritten = len(unwritten)
         if unwritten:
@@ -143,6 +139,11 @@ class MirrorOwner:
         self._news.extend(self._stored.read())
         self._enqueued.extend(self._stored.take_enqueued())
         self._enqueued.extend(self._stored.stay())
+
+    def _conclude(self) -> None:
+        """Leave the study; store what the ranks have left."""
+        self._news.extend(self._stored.conclude())
+        self._stored.add(self._leftovers)
 
     def _rescue(self, unwritten: Sequence[Evaluation]) -> None:
         assert self._location is not None

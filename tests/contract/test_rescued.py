@@ -124,19 +124,25 @@ def test_a_server_that_is_gone(server: Server, tmp_path: Path) -> None:
 
 
 def test_an_evaluation_that_the_database_refuses(tmp_path: Path) -> None:
-    """It goes to the file; the others are stored."""
+    """It goes to the file; the others are stored, and so is what is left at the end."""
 
     def objective(trial: optuna.trial.BaseTrial) -> float:
+        if trial.number == 5:
+            trial.study.enqueue_trial({"x": 1.5})
         if trial.number == 3:
             trial.suggest_float("\ud800", 0, 1)  # no database can encode this name
         return _square(trial)
 
     settings = {"storage": f"sqlite:///{tmp_path}/s.db", "study_name": "s"}
-    outcome, lines = _run(objective, n_trials=6, **settings)
+    points = [{"x": float(i)} for i in range(7)]
+    callbacks = [lambda study, trial: study.set_user_attr("last", trial.number)]
+    outcome, lines = _run(objective, n_trials=6, enqueue=points, callbacks=callbacks, **settings)
     assert outcome.n_unwritten == 1
     assert any("refuses an evaluation" in line for line in lines)
-    trials = optuna.load_study(study_name="s", storage=settings["storage"]).get_trials()
-    assert [t.number for t in trials] == list(range(5))
+    study = optuna.load_study(study_name="s", storage=settings["storage"])
+    assert study.user_attrs == {"last": 5}
+    states = [t.state.name for t in study.trials]
+    assert states == [*["COMPLETE"] * 3, "WAITING", *["COMPLETE"] * 2, *["WAITING"] * 2]
     _, lines = _run(_square, n_trials=6, resume=True, **settings)
     assert any("refuses 1 others, which stay there" in line for line in lines)
     assert len(list(tmp_path.glob("*.rescued.jsonl"))) == 1

@@ -220,3 +220,44 @@ def test_it_begins_at_the_cursor_and_attends_when_all_is_written() -> None:
     mirror.flush_and_close(lambda: 10)
     with pytest.raises(RuntimeError):
         mirror.start()
+
+
+def test_the_last_work_is_done_although_an_evaluation_is_refused() -> None:
+    def strike(attempt: int, evaluations: Sequence[Evaluation]) -> None:
+        if any(e.seq == 3 for e in evaluations):
+            raise ValueError("never")
+
+    source = _evaluations(10)
+    concluded: list[str] = []
+    mirror = Mirror(
+        _Database(strike),
+        lambda cursor: source[cursor:],
+        report=lambda line: None,
+        pace=PACE,
+        conclude=lambda: concluded.append(threading.current_thread().name),
+    )
+    mirror.start()
+    assert [e.seq for e in mirror.flush_and_close(lambda: 10)] == [3]
+    assert concluded == ["adbo-mirror"]
+    assert mirror.has_concluded
+
+
+def test_last_work_that_the_database_never_answers_is_given_up() -> None:
+    answer = threading.Event()
+
+    def conclude() -> None:
+        answer.wait(60)
+
+    mirror = Mirror(
+        _Database(lambda attempt, evaluations: None),
+        lambda cursor: [],
+        report=lambda line: None,
+        pace=PACE,
+        conclude=conclude,
+    )
+    mirror.start()
+    began = time.monotonic()
+    assert mirror.flush_and_close(lambda: 0.2) == []
+    assert time.monotonic() - began < 5
+    assert not mirror.has_concluded
+    answer.set()
