@@ -24,6 +24,7 @@ from adbo.core.settings import Settings
 from adbo.core.trial_json import decode_evaluation, encode_evaluation
 from adbo.mirror.connection import storage_name, storage_url
 from adbo.mirror.mirror import Writer, write_all
+from adbo.mirror.settings import DEFAULTS
 
 #: Seconds by which the times of an evaluation may differ after it was stored; some databases keep
 #: whole seconds.
@@ -180,7 +181,9 @@ def restore(
                 raise
             continue  # another job has just restored it
         new = with_unique_names(rescued, [*known, *restored], job)
-        refused = write_all(writer, new)
+        refused: dict[tuple[int, int], tuple[Evaluation, ValueError]] = {}
+        for start in range(0, len(new), DEFAULTS.pace.batch):
+            refused |= write_all(writer, new[start : start + DEFAULTS.pace.batch])
         restored += [e for e in new if (e.rank, e.seq) not in refused]
         n_taken = len(new) - len(refused)
         report(f"{n_taken} evaluations that the database had not taken are from {path}")

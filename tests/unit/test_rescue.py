@@ -18,6 +18,7 @@ from adbo.core.evaluation import Evaluation, Layout
 from adbo.core.job import Job
 from adbo.core.settings import Settings
 from adbo.mirror import rescue
+from adbo.mirror.settings import DEFAULTS
 
 
 def _location(*directories: Path, name: str = "a study/1") -> rescue.Location:
@@ -147,3 +148,21 @@ def test_the_files_of_two_jobs_have_the_same_evaluations(tmp_path: Path) -> None
     assert len({(e.rank, e.seq) for e in [*new, *stored]}) == 8
     assert rescue.find(location) == []
     assert rescue.last_job(location) == -1
+
+
+def test_a_large_file_is_restored_in_batches(tmp_path: Path) -> None:
+    """SQLite takes only so many ids in a statement, and other jobs wait for a transaction."""
+    layout, n = Layout({}), 2500
+    location = _location(tmp_path)
+    complete = TrialState.COMPLETE
+    rescue.write(location, [Evaluation(0, i, complete, 0.5, i, i, layout, ()) for i in range(n)])
+    sizes: list[int] = []
+
+    class _Writer:
+        def write(self, evaluations: list[Evaluation]) -> None:
+            sizes.append(len(evaluations))
+
+    restored = rescue.restore(location, _Writer(), [], Job(1), lambda text: None)
+    assert [e.seq for e in restored] == list(range(n))
+    assert sum(sizes) == n
+    assert max(sizes) <= DEFAULTS.pace.batch
