@@ -76,7 +76,7 @@ def location(settings: Settings) -> Location:
             directories.append(find_one())
     name = storage_name(settings.storage)
     if name.startswith("sqlite"):
-        path = Path(sa.make_url(storage_url(settings.storage)).database or "").absolute()
+        path = Path(sa.make_url(storage_url(settings.storage)).database or "").resolve()
         name = f"sqlite:///{path}"
         directories.insert(0, path.parent)
     return Location(settings.study_name, name, directories)
@@ -261,8 +261,13 @@ def _modified(path: Path) -> float:
 
 
 def _header(path: Path) -> Any:
+    """Return the first line of a file; earlier versions did not follow links to an SQLite file."""
     try:
         with path.open() as file:
-            return json.loads(file.readline())
-    except (OSError, ValueError):
+            header = json.loads(file.readline())
+        scheme, separator, database = header["storage"].partition(":///")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
+    if scheme == "sqlite":
+        header["storage"] = f"{scheme}{separator}{Path(database).resolve()}"
+    return header

@@ -22,7 +22,7 @@ from adbo.mirror.settings import DEFAULTS
 
 
 def _location(*directories: Path, name: str = "a study/1") -> rescue.Location:
-    return rescue.Location(name, "sqlite:///s.db", directories)
+    return rescue.Location(name, "sqlite:////s.db", directories)
 
 
 @given(st.lists(evaluations(), max_size=5))
@@ -51,6 +51,21 @@ def test_files_of_other_studies_are_left_alone(tmp_path: Path) -> None:
     assert sorted(rescue.find(location)) == sorted(mine)
     assert other not in mine
     assert rescue.find(_location(tmp_path, name="another")) == []
+
+
+def test_one_file_of_a_study_has_many_names(tmp_path: Path) -> None:
+    """Also an earlier version, which did not follow links, may have written the first line."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    written = []
+    for directory in ("real", "link", "real/../link"):
+        of_study = rescue.location(Settings(1, storage=f"sqlite:///{tmp_path}/{directory}/s.db"))
+        written.append(rescue.write(of_study, []))
+        as_earlier = dataclasses.replace(
+            of_study, storage=f"sqlite:///{tmp_path}/{directory}/s.db"
+        )
+        written.append(rescue.write(as_earlier, []))
+        assert sorted(rescue.find(of_study)) == sorted(written)
 
 
 def test_the_first_directory_that_can_be_written(tmp_path: Path) -> None:
