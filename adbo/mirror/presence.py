@@ -10,6 +10,9 @@ from pathlib import Path
 #: Seconds between two signs of life, and seconds without one after which a job counts as ended.
 BEAT_SECONDS, SILENCE_SECONDS = 5.0, 60.0
 
+#: A random text that Linux makes when a machine is booted.
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
 
 @dataclass(frozen=True)
 class Presence:
@@ -43,19 +46,29 @@ class Presence:
 
 
 def _host() -> str:
-    """Return a name for the set of processes that can see each other."""
+    """Return a name for the set of processes that can see each other.
+
+    Nodes may have one name, such as ``localhost``, but not one id of their last boot.
+    """
     try:
-        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+        return f"{_BOOT_ID.read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return socket.gethostname()
 
 
 def _exists(pid: int) -> bool:
-    """Return whether a process of this machine exists, and has not just ended."""
+    """Return whether a process of this machine exists, and has not just ended.
+
+    The system may hide ``/proc/<pid>`` of other users.
+    """
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return not Path("/proc/self/stat").exists()  # if this system tells nothing, believe it
     except OSError:
         return True
     return stat.rpartition(")")[2].split()[0] != "Z"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,28 @@ def test_a_process_that_died_on_this_node(hosts: list[str]) -> None:
     assert not presence.is_running(1001.0)
     hosts.append("n2")
     assert presence.is_running(1001.0)
+
+
+def test_a_node_with_the_same_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its processes have numbers that no process has here."""
+    monkeypatch.setattr(presence.socket, "gethostname", lambda: "localhost")
+    there = dataclasses.replace(Presence.of_this_process(0, 1000.0), pid=2**22 + 1)
+    assert not there.is_running(1001.0)
+    (tmp_path / "boot_id").write_text("another\n")
+    monkeypatch.setattr(presence, "_BOOT_ID", tmp_path / "boot_id")
+    assert there.is_running(1001.0)
+
+
+def test_a_process_that_the_system_hides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a mount of ``/proc`` with ``hidepid`` hides those of other users."""
+
+    def read_text(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    present = Presence.of_this_process(0, 1000.0)
+    monkeypatch.setattr(presence, "_host", lambda: present.host)
+    monkeypatch.setattr(presence.Path, "read_text", read_text)
+    assert present.is_running(1001.0)
 
 
 def test_coming_back_to_a_study_that_was_made_again(study: optuna.Study, of_study: Jobs) -> None:
