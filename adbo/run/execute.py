@@ -271,6 +271,7 @@ def _joined(
         if files is not None:
             known += rescue.restore(files, access, known, job, reporter.say)
         cursor = access.reader.cursor
+        access.jobs.stay(number)  # reading may take longer than a job may be silent
         enqueued = [*access.take_lost(cursor), *access.queue.take(cursor.unfinished)]
     return replace(
         start,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 
+import adbo
+from adbo.core.evaluation import Evaluation
 from adbo.core.job import SEQS_PER_JOB
 from adbo.mirror import jobs, presence
 from adbo.mirror.jobs import Jobs, StudyJobs
 from adbo.mirror.presence import SILENCE_SECONDS, Presence
+from adbo.mirror.reader import BulkReader, Range
 from adbo.mirror.study import access_to
 
 
@@ -93,6 +96,30 @@ def test_a_job_that_is_silent_has_ended(of_study: Jobs, clock: _Clock, hosts: li
     assert third == 2
     of_study.stay(first)  # it was there all the time
     assert of_study.running(third) == {first}
+
+
+def test_a_job_that_reads_a_large_study_at_its_start(
+    tmp_path: Path, clock: _Clock, hosts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = BulkReader.read
+
+    def slowly(reader: BulkReader, own: Sequence[Range] = ()) -> list[Evaluation]:
+        if not clock.ahead:
+            clock.ahead = SILENCE_SECONDS + 1
+        return read(reader, own)
+
+    def objective(trial: optuna.trial.BaseTrial) -> float:
+        hosts.append("n2")
+        study = optuna.load_study(storage=storage, study_name="s")
+        seen.append(access_to(study, job=7).jobs.running(7))
+        hosts.append("n1")
+        return trial.suggest_float("x", -5, 5) ** 2
+
+    monkeypatch.setattr(BulkReader, "read", slowly)
+    storage = f"sqlite:///{tmp_path}/s.db"
+    seen: list[set[int]] = []
+    adbo.optimize(objective, 1, storage=storage, study_name="s")
+    assert seen == [{0}]
 
 
 def test_a_clock_that_is_ahead_by_minutes(of_study: Jobs, clock: _Clock, hosts: list[str]) -> None:
