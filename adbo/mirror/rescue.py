@@ -18,8 +18,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from adbo.core.evaluation import Evaluation
-from adbo.core.job import Job, job_of
+from adbo.core.evaluation import Evaluation, key_of
+from adbo.core.job import SEQS_PER_JOB, job_of
 from adbo.core.settings import Settings
 from adbo.core.trial_json import decode_evaluation, encode_evaluation
 from adbo.mirror.connection import storage_name, storage_url
@@ -144,7 +144,6 @@ def restore(
     location: Location,
     writer: Writer,
     known: Sequence[Evaluation],
-    job: Job,
     report: Callable[[str], None],
 ) -> list[Evaluation]:
     """Store the evaluations of all files of a study, and remove the files.
@@ -157,8 +156,6 @@ def restore(
         Stores evaluations.
     known
         What the study has.
-    job
-        The job that does this.
     report
         Takes one line for the user.
 
@@ -180,7 +177,7 @@ def restore(
             if path.exists():
                 raise
             continue  # another job has just restored it
-        new = with_unique_names(rescued, [*known, *restored], job)
+        new = with_unique_names(rescued, [*known, *restored])
         refused: dict[tuple[int, int], tuple[Evaluation, ValueError]] = {}
         for start in range(0, len(new), DEFAULTS.pace.batch):
             refused |= write_all(writer, new[start : start + DEFAULTS.pace.batch])
@@ -196,13 +193,14 @@ def restore(
 
 
 def with_unique_names(
-    rescued: Iterable[Evaluation], known: Iterable[Evaluation], job: Job
+    rescued: Iterable[Evaluation], known: Iterable[Evaluation]
 ) -> list[Evaluation]:
     """Return the rescued evaluations that are not among the known ones.
 
     The name of another evaluation may be the same: earlier versions used names again, trials that
     adbo did not make are known by their numbers, and a study that was begun anew has the same jobs
-    as the old one. Then the rescued evaluation gets a name of this job that no rank of it uses.
+    as the old one. Then the rescued evaluation gets a name that no rank uses. It follows from the
+    evaluation, so that two jobs that restore one file at the same time store it once.
     """
     taken = {(e.rank, e.seq): e for e in known}
     alike: dict[tuple[tuple[str, str], ...], list[Evaluation]] = defaultdict(list)
@@ -214,11 +212,23 @@ def with_unique_names(
             others = alike[_params(evaluation)]
             if any(abs(e.started - evaluation.started) < _RESOLUTION for e in others):
                 continue  # it was stored after all, or is in another file, too
-            evaluation = replace(evaluation, rank=job.n_ranks, seq=job.first_seq + len(taken))
+            evaluation = _renamed(evaluation)
+            while (evaluation.rank, evaluation.seq) in taken:
+                evaluation = replace(evaluation, seq=evaluation.seq + 1)
         taken[evaluation.rank, evaluation.seq] = evaluation
         alike[_params(evaluation)].append(evaluation)
         new.append(evaluation)
     return new
+
+
+def _renamed(evaluation: Evaluation) -> Evaluation:
+    """Return an evaluation with a name from the half of its job's block that no rank reaches."""
+    half = SEQS_PER_JOB // 2
+    text = repr((evaluation.rank, evaluation.seq, evaluation.started, _params(evaluation)))
+    first = job_of(evaluation.seq) * SEQS_PER_JOB + half
+    return replace(
+        evaluation, rank=max(evaluation.rank, 0), seq=first + key_of(text.encode()) % half
+    )
 
 
 def _params(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:

@@ -269,7 +269,7 @@ def _joined(
         known = access.reader.read()
         job = replace(start.job, number=number, n_before=len(known), study=identity)
         if files is not None:
-            known += rescue.restore(files, access, known, job, reporter.say)
+            known += rescue.restore(files, access, known, reporter.say)
         cursor = access.reader.cursor
         access.jobs.stay(number)  # reading may take longer than a job may be silent
         enqueued = [*access.take_lost(cursor), *access.queue.take(cursor.unfinished)]

@@ -53,7 +53,7 @@ class _Job:
         self.access = access_to(study, self.number)
         job = Job(self.number)
         self.read = self.access.reader.read()
-        restored = rescue.restore(self.location, self.access, self.read, job, lambda text: None)
+        restored = rescue.restore(self.location, self.access, self.read, lambda text: None)
         self.read += restored
         self.restored = {(e.rank, e.seq) for e in restored}
         self.taken: dict[int, Enqueued] = {}
