@@ -47,6 +47,9 @@ _decode = json.JSONDecoder().raw_decode
 #: Ids in one statement; SQLite takes 32,766 values.
 _IDS = 10_000
 
+#: Ranges of ids in one statement; SQLite takes an expression of 1,000 levels.
+_RANGES = 500
+
 #: The first and the last of some consecutive ids of trials.
 Range = tuple[int, int]
 
@@ -164,7 +167,7 @@ class BulkReader:
             if end is not None:
                 new &= TRIALS.c.trial_id <= end
                 unfinished |= set(connection.scalars(ids.where(new, ~finished)))
-                for first, after in own:
+                for first, after in own[-_RANGES:]:
                     new &= ~TRIALS.c.trial_id.between(first, after)
                 evaluations += _read_finished(connection, new & finished, unfinished)
         self.cursor = Cursor(last if end is None else end, unfinished - now_finished, identity)

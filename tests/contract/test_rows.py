@@ -13,7 +13,7 @@ from stored import read_evaluations
 
 from adbo.core.optuna_trials import trial_of
 from adbo.mirror.connection import quietly
-from adbo.mirror.study import open_study, writer_for
+from adbo.mirror.study import access_to, open_study, writer_for
 
 
 def _rows(study: optuna.Study) -> dict[str, list[tuple]]:
@@ -76,6 +76,14 @@ def test_evaluations_come_back_as_they_were(url: str) -> None:
         assert e.layout.text == wanted.layout.text
         assert abs(e.started - wanted.started) <= second
         assert repr(e.extras) == repr(wanted.extras)  # NaN is not itself
+
+
+def test_a_job_wrote_many_batches_between_those_of_another(url: str) -> None:
+    """So it did while a slow or failing database kept it from reading."""
+    study = open_study(url, "s", "minimize", resume=False)
+    writer_for(study).write(evaluations(3))
+    own = [(2 * i, 2 * i) for i in range(2, 2000)]
+    assert len(access_to(study, job=1).reader.read(own)) == 3
 
 
 def test_the_studies_of_a_database_do_not_meet(url: str) -> None:
