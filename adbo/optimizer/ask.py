@@ -38,6 +38,10 @@ from adbo.optimizer.view import View, make_view
 #: longer than an ask may.
 MOST_ENUMERATED = 2**16
 
+#: Points whose nearest rows are sought at once: a matrix for all of a finite space would take
+#: hundreds of megabytes.
+_BLOCK = 2**12
+
 
 class Proposal(NamedTuple):
     """A point to evaluate, and what proposed it."""
@@ -209,7 +213,9 @@ def _without_failures(points: FloatArray, view: View) -> FloatArray:
     failed = ~np.isfinite(view.sample.cost)
     if not failed.any() or failed.all() or not len(points):
         return points
-    return points[~failed[np.argmin(squared_distances(points, view.complete), axis=1)]]
+    blocks = np.split(points, range(_BLOCK, len(points), _BLOCK))
+    nearest = [np.argmin(squared_distances(block, view.complete), axis=1) for block in blocks]
+    return points[~failed[np.concatenate(nearest)]]
 
 
 def _own(points: FloatArray, geometry: Geometry, part: tuple[int, int]) -> int:

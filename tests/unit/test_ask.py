@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -175,6 +176,18 @@ class TestFailures:
             params = optimizer.ask()
             optimizer.tell(params, value if params["n"] < 6 else params["n"])
         assert len(np.unique(optimizer.history.values(slice(None)), axis=0)) == 24
+
+    def test_a_failure_in_a_finite_space_does_not_take_memory_for_all_of_its_points(self, rng):
+        space = {"m": IntDistribution(0, 255), "n": IntDistribution(0, 255)}
+        X = rng.integers(256, size=(400, 2)).astype(float)
+        y = np.where(np.arange(400) < 4, np.nan, X.sum(axis=1))
+        history = history_of(space, X, y)
+        settings = with_strategies(["exploration"])
+        tracemalloc.start()
+        propose(history, 1.0, rng, settings)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 100e6  # 65,536 distances to each of 400 rows take 210 MB
 
 
 class TestFiniteSpaces:
