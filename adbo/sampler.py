@@ -7,6 +7,7 @@ database.
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna import Study
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -27,7 +28,7 @@ from adbo.core.history import History
 from adbo.core.optuna_trials import FIXED_PARAMS, STRATEGY, evaluation_of
 from adbo.core.origins import to_text
 from adbo.core.settings import KAPPA, check_kappa, signs_of
-from adbo.core.space import check_bounds
+from adbo.core.space import check_bounds, contains
 from adbo.optimizer.ask import propose
 from adbo.optimizer.settings import with_strategies
 
@@ -134,10 +135,9 @@ class QUCBSampler(BaseSampler):
             for name, column in columns.items()
             if column is not None
             and not np.isnan(point[column])
-            and search_space[name]._contains(float(point[column]))
+            and contains(search_space[name], float(point[column]))
         }
-        if self._allowed is not None:
-            self._of(study).proposed[trial.number] = proposed
+        self._of(study).proposed[trial.number] = proposed
         return proposed
 
     def sample_independent(
@@ -149,6 +149,9 @@ class QUCBSampler(BaseSampler):
     ) -> Any:
         """Return a uniform draw; see `optuna.samplers.BaseSampler`.
 
+        It is the proposed value if Optuna refused that because of rounding; see
+        `adbo.core.space.contains`.
+
         Raises
         ------
         optuna.TrialPruned
@@ -156,7 +159,12 @@ class QUCBSampler(BaseSampler):
         """
         _signs(study)
         check_bounds(param_name, param_distribution)
-        others = {**self._of(study).proposed.get(trial.number, {}), **trial.params}
+        proposed = self._of(study).proposed.get(trial.number, {})
+        if isinstance(param_distribution, FloatDistribution):
+            value = proposed.get(param_name, math.nan)
+            if contains(param_distribution, value):
+                return value
+        others = {**proposed, **trial.params}
         with self._lock:
             try:
                 return draw_next(self._allowed, others, param_name, param_distribution, self._rng)
@@ -173,8 +181,7 @@ class QUCBSampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """Forget what was proposed; see `optuna.samplers.BaseSampler`."""
-        if self._allowed is not None:
-            self._of(study).proposed.pop(trial.number, None)
+        self._of(study).proposed.pop(trial.number, None)
 
     def _history(self, study: Study) -> History:
         return self._of(study).update(study)

@@ -132,7 +132,7 @@ class SearchSpace:
                 raise ValueError(f"unknown parameter {name!r}: the space has {self.names}")
             distribution = self.distributions[column]
             internal = distribution.to_internal_repr(value)
-            if not distribution._contains(internal):
+            if not contains(distribution, internal):
                 raise ValueError(f"{name} = {value!r} is not in {distribution}")
             row[column] = internal
         return row
@@ -236,6 +236,23 @@ def check_bounds(name: str, distribution: BaseDistribution) -> None:
         raise OverflowError(
             f"parameter {name!r} has the bounds {low:g} and {high:g}: they must be finite numbers"
         )
+
+
+def contains(distribution: BaseDistribution, internal: float) -> bool:
+    """Return whether a distribution has an internal value, up to rounding.
+
+    Optuna's own test allows 1e-8 steps. Floats may be rounded by more if the steps are small: for
+    example of 1e-6 between 1000 and 1001.
+    """
+    if distribution._contains(internal):
+        return True
+    if not isinstance(distribution, FloatDistribution) or distribution.step is None:
+        return False
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if not low <= internal <= high:
+        return False
+    nearest = low + round((internal - low) / step) * step
+    return abs(internal - nearest) <= 2 * math.ulp(max(-low, high))
 
 
 def are_compatible(old: BaseDistribution, new: BaseDistribution) -> bool:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from adbo.core.allowed import DeadEndError, Predicate, is_allowed
 from adbo.core.allowed_draws import draw_next
 from adbo.core.cells import meant_choice
-from adbo.core.space import SearchSpace
+from adbo.core.space import SearchSpace, contains
 from adbo.objective.rank_storage import RunningTrial
 
 #: Internal values ``(d,)`` in the columns of a search space; NaN where there is none.
@@ -76,7 +76,7 @@ class ProposalSampler(BaseSampler):
         self._possible = {
             name: search_space[name].to_external_repr(value)
             for name, value in proposed.items()
-            if not math.isnan(value) and search_space[name]._contains(value)
+            if not math.isnan(value) and contains(search_space[name], value)
         }
         if self._fixed and not self._allows({}):
             return {}  # those that contradict what is fixed are drawn anew, one by one
@@ -167,6 +167,6 @@ def meant(value: Any, distribution: BaseDistribution) -> Any:
 
 def _contains(distribution: BaseDistribution, value: Any) -> bool:
     try:
-        return bool(distribution._contains(distribution.to_internal_repr(value)))
+        return contains(distribution, distribution.to_internal_repr(value))
     except (TypeError, ValueError):  # another choice, or not a number
         return False

@@ -173,3 +173,11 @@ def test_a_parameter_without_bounds_is_refused(n_before: int) -> None:
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=n_before)
     with pytest.raises(OverflowError, match="they must be finite numbers"):
         study.optimize(lambda trial: trial.suggest_float("y", 0, np.inf), n_trials=1)
+
+
+def test_small_steps_are_sampled_although_floats_are_rounded() -> None:
+    study = optuna.create_study(sampler=adbo.QUCBSampler(seed=0))
+    study.optimize(
+        lambda trial: (trial.suggest_float("x", 1000, 1001, step=1e-8) - 1000.3) ** 2, n_trials=40
+    )
+    assert study.best_value < 1e-9  # of uniform draws about 1e-4

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from trial_strategies import distributions, internal_values, spaces
 
-from adbo.core.space import SearchSpace, check_bounds
+from adbo.core.space import SearchSpace, check_bounds, contains
 
 
 @given(st.data(), spaces)
@@ -123,3 +123,22 @@ def test_bounds_must_be_finite(low: float, high: float) -> None:
 def test_finite_bounds_are_fine(distribution) -> None:
     check_bounds("x", distribution)
     check_bounds("x", FloatDistribution(-1.7e308, 1.7e308))
+
+
+@given(
+    st.integers(-10_000, 10_000),
+    st.sampled_from([1e-10, 1e-9, 3e-9, 1e-8, 1e-7, 1e-6]),
+    st.integers(0, 10**8),
+    st.floats(0, 1),
+)
+def test_small_steps_may_be_rounded(low: int, step: float, n: int, unit: float) -> None:
+    space = SearchSpace({"x": FloatDistribution(low, low + n * step, step=step)})
+    row = space.from_unit(np.array([[unit]]))[0]
+    assert space.encode(space.decode(row)).tolist() == row.tolist()
+
+
+def test_values_between_steps_are_refused() -> None:
+    distribution = FloatDistribution(1000, 1001, step=1e-6)
+    assert contains(distribution, 1000.144159)
+    for value in (1000.1441595, 1000.14415901, 999.999999, 1001.000001, math.nan, math.inf):
+        assert not contains(distribution, value)
