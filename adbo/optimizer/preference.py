@@ -226,7 +226,10 @@ def _penalty(cost: FloatArray, violated: FloatArray, quantile: float) -> float:
     if gains.size:
         return min(2.0 * float(_quantile(gains, quantile)), np.finfo(float).max)
     known = cost[np.isfinite(cost)]
-    return float(_quantile(known, 0.5) - known.min()) if known.size else 1.0
+    if not known.size:
+        return 1.0
+    with np.errstate(over="ignore"):
+        return min(float(_quantile(known, 0.5) - known.min()), np.finfo(float).max)
 
 
 def _quantile(values: FloatArray, fraction: float) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import numpy as np
@@ -117,6 +118,20 @@ def test_a_violation_may_be_far_larger_than_others() -> None:
         warnings.simplefilter("error")
         for i in range(24):
             optimizer.tell(optimizer.ask(), float(i), {"c": [1e-300, 1e308, -1.0][i % 3]})
+
+
+def test_values_may_be_farther_apart_than_the_largest_float(recwarn) -> None:
+    optimizer = adbo.Optimizer(SPACE, seed=0)
+    points = np.random.default_rng(0).random((20, 2))
+    values = np.full(20, sys.float_info.max)
+    values[0] *= -1
+    constraints = [{"c": -1.0}] * 19 + [{"c": 1.0}]
+    optimizer.tell_array(points, values, constraints)
+    drawn = draw_preference(
+        optimizer.history, np.arange(20), np.random.default_rng(0), SETTINGS
+    ).preference
+    assert np.isfinite(drawn.penalty)  # infinity is for "nothing is feasible"
+    assert not recwarn.list
 
 
 def test_infinite_values_and_failures_are_no_obstacle() -> None:
