@@ -10,6 +10,8 @@ Notation: ``n`` evaluations, ``q`` objectives, ``costs (n, q)`` to minimize.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,15 +27,24 @@ _BLOCK = 2**12
 
 
 def hypervolume(costs: FloatArray, reference: FloatArray) -> float:
-    """Return the hypervolume of costs ``(n, q)`` for a reference point ``(q,)``."""
+    """Return the hypervolume of costs ``(n, q)`` for a reference point ``(q,)``.
+
+    It is infinite if it is larger than all floats.
+    """
     inside = costs[(costs < reference).all(axis=1)]
     if not len(inside):
         return 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        measured = _measure(inside, reference)
+    return math.inf if math.isnan(measured) else measured  # 0 times infinity
+
+
+def _measure(costs: FloatArray, reference: FloatArray) -> float:
     if costs.shape[1] == 2:
-        return _area(inside[np.lexsort(inside.T[::-1])], reference)
+        return _area(costs[np.lexsort(costs.T[::-1])], reference)
     if costs.shape[1] == 3:
-        return _volume(inside, reference)
-    return _estimate(inside, reference)
+        return _volume(costs, reference)
+    return _estimate(costs, reference)
 
 
 def _area(costs: FloatArray, reference: FloatArray) -> float:

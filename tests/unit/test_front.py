@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import sys
+
 import numpy as np
 import optuna
 import pytest
@@ -99,6 +102,14 @@ def test_the_hypervolume_is_the_number_of_cells_that_are_dominated(costs) -> Non
 def test_the_hypervolume_of_many_objectives_is_estimated(q) -> None:
     costs = np.eye(q)  # they dominate where some coordinate is at least 1
     assert hypervolume(costs, np.full(q, 2.0)) == pytest.approx(2**q - 1, rel=0.01)
+
+
+@pytest.mark.parametrize("best", [-sys.float_info.max, -math.inf])
+@pytest.mark.parametrize("q", [2, 3, 4])
+def test_a_hypervolume_beyond_all_floats_is_infinite(q, best, recwarn) -> None:
+    costs = np.full((2, q), best)  # equal ones, between which there is nothing
+    assert hypervolume(costs, np.full(q, sys.float_info.max)) == math.inf
+    assert not recwarn.list
 
 
 def test_nothing_beyond_the_reference_point_counts() -> None:
