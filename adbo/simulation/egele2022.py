@@ -29,6 +29,9 @@ from adbo.optimizer.ask import Proposal
 from adbo.simulation.shared_history import n_published
 from adbo.simulation.virtual_ranks import Part, Propose
 
+#: The largest cost of training data, so that the squares of all have a finite sum.
+_LARGEST = 1e150
+
 
 @dataclass(frozen=True)
 class Egele2022Settings:
@@ -140,7 +143,7 @@ def training_data(history: History, n: int | None = None) -> tuple[FloatArray, F
     cost = history.cost(slice(n))
     finite = np.isfinite(cost)
     worst = float(cost[finite].max()) if finite.any() else 0.0
-    return X, np.where(finite, cost, worst)
+    return X, np.clip(np.where(finite, cost, worst), -_LARGEST, _LARGEST)
 
 
 def adbo_2022(

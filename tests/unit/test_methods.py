@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 import time
+import warnings
 from dataclasses import replace
 from functools import partial
 
@@ -230,6 +232,18 @@ def test_evaluations_that_fail_before_their_first_parameter(method):
 
     history = simulate(objective, replace(SETTINGS, method=method)).history
     assert history.counts[optuna.trial.TrialState.FAIL] == 40
+
+
+@pytest.mark.parametrize("method", ["adbo-2022", "sdbo", "acbo-rf", "acbo-rf-liar", "acbo-gp"])
+def test_penalties_as_large_as_floats_can_be(method):
+    def objective(trial):
+        x = trial.suggest_float("x", -1, 1)
+        return x if x < 0 else sys.float_info.max
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        simulation = simulate(objective, replace(SETTINGS, method=method))
+    assert len(simulation.history) == 40
 
 
 @pytest.mark.parametrize("method", ["acbo-rf", "acbo-rf-liar"])
