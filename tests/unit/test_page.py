@@ -269,6 +269,8 @@ def _odd_studies() -> dict[str, optuna.Study]:
     empty, failed, infinite, constant, timeless, ranges, huge = (_study() for _ in range(7))
     farthest, far_apart = _study(), _study()
     far_front = _study(directions=["minimize", "maximize"])
+    widest = _study()
+    everywhere = FloatDistribution(-sys.float_info.max, sys.float_info.max)
     xy = {**x, "y": FloatDistribution(0, 6)}
     _add(failed, (0, 1), state=FAIL)
     for value in (math.inf, -math.inf):
@@ -286,6 +288,9 @@ def _odd_studies() -> dict[str, optuna.Study]:
         reports = {0: 1.0, 1: far}
         _add(far_apart, (0, 1), value=far, intermediate_values=reports)
         _add(far_front, (0, 1), values=[far, -far])
+        params = {"x": far, "y": -far}
+        of_all = dict.fromkeys(params, everywhere)
+        _add(widest, (0, 1), value=float(-i), params=params, distributions=of_all)
     one = _study()
     _add(one, (0, 1), value=-3.0, params={"x": 0.1}, distributions=x)
     waiting = _study()
@@ -301,6 +306,7 @@ def _odd_studies() -> dict[str, optuna.Study]:
         "farthest": farthest,
         "far apart": far_apart,
         "far front": far_front,
+        "widest": widest,
         "one": one,
         "waiting": waiting,
     }

@@ -107,7 +107,13 @@ def plot_map(
         bar.set_label("best value")
         bar.outline.set_visible(False)
         if best is not None:
-            axes.plot(*best, "*", color=VERMILLION, markersize=12, markeredgecolor="white")
+            axes.plot(
+                *drawable(np.array(best)),
+                "*",
+                color=VERMILLION,
+                markersize=12,
+                markeredgecolor="white",
+            )
         axes.grid(visible=False)
         for axis, name, distribution in zip(
             (axes.xaxis, axes.yaxis), names, distributions, strict=True

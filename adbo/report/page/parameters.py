@@ -24,6 +24,7 @@ from optuna.trial import create_trial
 from adbo.core.space import FloatArray, IntArray
 from adbo.mirror.connection import quietly
 from adbo.report.page.columns import Columns, SampledTrial
+from adbo.report.page.progress import drawable
 
 #: Trials from which the importances are computed; its time grows with their number.
 N_IMPORTANCE = 2000
@@ -104,8 +105,11 @@ def ordered_names(columns: Columns, importances: Mapping[str, float]) -> list[st
 
 
 def column_of(sample: list[SampledTrial], name: str) -> FloatArray:
-    """Return a parameter of the sampled trials ``(k,)``, NaN where a trial does not have it."""
-    return np.array([trial.params.get(name, np.nan) for trial in sample])
+    """Return a parameter of the sampled trials ``(k,)``, NaN where a trial does not have it.
+
+    It is as far as a plot can show it; see `drawable`.
+    """
+    return drawable(np.array([trial.params.get(name, np.nan) for trial in sample]))
 
 
 def is_logarithmic(distribution: BaseDistribution) -> bool:
