@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -105,3 +107,16 @@ def test_few_points_make_a_cubic_model(rng):
 def test_points_that_coincide(m):
     model = rbf.fit_rbf(np.zeros((m, 3)), np.arange(m, dtype=float), SMOOTHING)
     assert np.isfinite(model.predict(np.eye(3))).all()
+
+
+def test_many_more_columns_than_points_take_neither_time_nor_memory(rng):
+    z, y = rng.random((40, 20)), rng.random(40)
+    wide = np.concatenate([z, np.zeros((40, 2000))], axis=1)
+    tracemalloc.start()
+    found = rbf.smooth(wide, y, [1e-4, 1.0])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6  # one matrix of 2061 rows takes 34 MB
+    expected = rbf.smooth(z, y, [1e-4, 1.0])
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-6)
+    assert found.error == pytest.approx(expected.error, rel=1e-6)

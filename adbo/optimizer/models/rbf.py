@@ -160,6 +160,9 @@ def smooth(z: FloatArray, y: FloatArray, ridges: Sequence[float]) -> Smoothed:
     """
     m, d = z.shape
     is_quadratic = m >= _QUADRATIC_ROWS * (1 + d + d * (d + 1) // 2)
+    if d > m:  # coordinates in which the distances and the linear terms are the same
+        u, sizes, _ = np.linalg.svd(z, full_matrices=False)
+        z = u * sizes
     powers = _powers(squared_distances(z, z), quintic=False)
     polynomial = _polynomial(z, is_quadratic)
     fitted = []
