@@ -65,10 +65,8 @@ class SharedHistory(History):
 
     def contains(self, values: FloatArray) -> NDArray[np.bool_]:
         """Return which points ``(m, d)`` of internal values have been evaluated, ``(m,)``."""
-        n, self._n = (
-            self._n,
-            min(self._n, self._published),
-        )  # the set of points keeps published rows only
+        n = self._n
+        self._n = min(n, self._published)  # the set of points keeps published rows only
         found = super().contains(values)
         self._n = n
         for row in self._values[self._published : n]:
