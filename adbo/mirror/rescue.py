@@ -76,9 +76,10 @@ def location(settings: Settings) -> Location:
             directories.append(find_one())
     name = storage_name(settings.storage)
     if name.startswith("sqlite"):
-        path = Path(sa.make_url(storage_url(settings.storage)).database or "").resolve()
-        name = f"sqlite:///{path}"
-        directories.insert(0, path.parent)
+        path = Path(sa.make_url(storage_url(settings.storage)).database or "").absolute()
+        name = f"sqlite:///{path.resolve()}"
+        # Earlier versions wrote beside a link to the file, not beside the file.
+        directories[:0] = [path.resolve().parent, path.parent.resolve()]
     return Location(settings.study_name, name, directories)
 
 

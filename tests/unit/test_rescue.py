@@ -68,6 +68,18 @@ def test_one_file_of_a_study_has_many_names(tmp_path: Path) -> None:
         assert sorted(rescue.find(of_study)) == sorted(written)
 
 
+def test_an_earlier_version_wrote_beside_a_link_to_the_sqlite_file(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "s.db").symlink_to(tmp_path / "data" / "s.db")
+    of_study = rescue.location(Settings(1, storage=f"sqlite:///{tmp_path}/s.db"))
+    earlier = dataclasses.replace(
+        of_study, storage=f"sqlite:///{tmp_path}/s.db", directories=[tmp_path]
+    )
+    written = rescue.write(earlier, [])
+    assert rescue.find(of_study) == [written]
+    assert rescue.write(of_study, []).parent == tmp_path / "data"
+
+
 def test_the_first_directory_that_can_be_written(tmp_path: Path) -> None:
     location = _location(tmp_path / "missing", tmp_path)
     assert rescue.write(location, []).parent == tmp_path
