@@ -94,8 +94,11 @@ class MpiMail:
 
     @property
     def is_idle(self) -> bool:
-        """Whether all messages to living ranks have been taken by their receivers."""
-        return not self._requests
+        """Whether no message to or from a living rank is under way.
+
+        MPI writes into the buffer of one that is arriving, so nobody must leave before it has.
+        """
+        return not self._requests and self.failed.issuperset(s for _, s, _ in self._arriving)
 
     def barrier(self) -> None:
         """Wait until all ranks call it; give up after a time, or when a rank has died.

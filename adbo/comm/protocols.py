@@ -92,7 +92,7 @@ class Mail(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether all messages to living ranks have been taken by their receivers."""
+        """Whether no message to or from a living rank is under way, as far as this one knows."""
 
     def barrier(self) -> None:
         """Wait until all ranks call it, and ignore what arrives; give up if one has died."""

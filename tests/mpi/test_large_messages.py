@@ -23,13 +23,14 @@ if mail.rank == 0:
     while not mail.is_idle:
         mail.collect()
 else:
-    sizes, longest = [], 0.0
+    sizes, longest, was_idle = [], 0.0, False
     while len(sizes) < 4:
         start = time.monotonic()
         sizes += [len(data) for _, data in mail.collect()]
         longest = max(longest, time.monotonic() - start)
+        was_idle |= mail.is_idle and bool(mail._arriving)
         time.sleep(0.01)
-    print(json.dumps([sizes, longest]))
+    print(json.dumps([sizes, longest, was_idle]))
 mail.barrier()
 """
 
@@ -40,6 +41,7 @@ def test_nobody_waits_for_a_rank_that_does_not_go_on_sending(
     (tmp_path / "sending.py").write_text(PROGRAM)
     status, out, err = start_job(2, "sending.py", launcher=launcher).end()
     assert status == 0, err
-    sizes, longest = json.loads(out)
+    sizes, longest, was_idle = json.loads(out)
     assert sizes == [2_000_000, 10, 3_000_000, 20]
     assert longest < 1
+    assert not was_idle
