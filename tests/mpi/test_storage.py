@@ -87,8 +87,10 @@ study = optuna.create_study(storage=storage, study_name="s")
 study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=3)
 if os.environ["PMI_RANK"] == "2":
     assert storage.close(timeout=0.01) == [0, 1]
+    open("over", "w").close()
 else:
-    time.sleep(1)
+    while not os.path.exists("over"):
+        time.sleep(0.01)
     assert storage.close() == []
     assert len(study.trials) == 9
 """
