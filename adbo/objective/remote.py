@@ -98,9 +98,9 @@ def _forwarded(name: str) -> Callable[..., Any]:
 def _forwarded_attr(name: str) -> Callable[..., Any]:
     """Forward an attribute as JSON has it: the rank need not know its classes."""
 
-    def method(self: RemoteStorage, owner: int, key: str, value: Any) -> None:
-        value = json.loads(json.dumps(value, default=without_numpy))
-        self.line.call("storage", name, owner, key, value)
+    def method(self: RemoteStorage, *args: Any, **kwargs: Any) -> None:
+        args, kwargs = json.loads(json.dumps([args, kwargs], default=without_numpy))
+        self.line.call("storage", name, *args, **kwargs)
 
     method.__name__ = name
     return method

@@ -18,7 +18,7 @@ import pytest
 
 import adbo
 from adbo.core.history import History
-from adbo.objective.remote import Line
+from adbo.objective.remote import Line, RemoteStorage
 from adbo.objective.trial import RankStudy, remote_trial
 from adbo.objective.trial_server import TrialServer
 
@@ -153,6 +153,16 @@ def served() -> tuple[RankStudy, TrialServer]:
     server = TrialServer(study)
     study.begin((), 5, 0.0, np.random.default_rng(0))
     return study, server
+
+
+def test_attributes_are_set_by_the_names_of_arguments_of_optuna() -> None:
+    study, server = served()
+    storage = RemoteStorage(Line(server.address))
+    storage.set_study_user_attr(study_id=0, key="study", value=(1, 2))
+    storage.set_trial_user_attr(trial_id=5, key="trial", value=np.float64(3))
+    assert study.study.user_attrs == {"study": [1, 2]}
+    assert study.storage.get_trial(5).user_attrs == {"trial": 3.0}
+    server.close()
 
 
 def test_who_does_not_know_the_key_gets_no_answer_and_blocks_nobody() -> None:
