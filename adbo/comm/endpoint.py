@@ -21,6 +21,10 @@ from adbo.comm.protocols import Mail
 from adbo.core.evaluation import Evaluation
 from adbo.core.wire import Encoder, Received, farewell
 
+#: Seconds between two calls of MPI while messages are under way: a large one makes some progress
+#: with each call of its sender and of its receiver.
+_LOOK = 0.02
+
 
 @dataclass(frozen=True)
 class MessagingSettings:
@@ -119,8 +123,12 @@ class Endpoint:
 
     @property
     def seconds_until_due(self) -> float:
-        """Seconds until messages may be sent again; a call of `receive` before only receives."""
-        return max(0.0, self.dissemination.due - self._clock())
+        """Seconds until `receive` should be called: to send again, or to go on with a message.
+
+        A call before only receives; zero means that nothing is due.
+        """
+        until_due = max(0.0, self.dissemination.due - self._clock())
+        return until_due if self._mail.is_idle else min(until_due or _LOOK, _LOOK)
 
     @property
     def settled(self) -> bool:

@@ -124,3 +124,11 @@ def test_a_study_is_copied_while_changes_arrive() -> None:
     n_trials = [len(study.trials) for study in copies]
     assert n_trials == sorted(n_trials)
     assert 300 <= n_trials[0] <= n_trials[-1] <= len(copied.trials)
+
+
+def test_a_message_under_way_is_looked_after_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over some networks, a large one makes progress only with calls of MPI."""
+    transport = network(2)[0]
+    assert transport.seconds_until_due == 0.0
+    monkeypatch.setattr(type(transport._mail), "is_idle", False)
+    assert 0.0 < transport.seconds_until_due < 0.1
