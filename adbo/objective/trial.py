@@ -86,7 +86,12 @@ class Trial(optuna.trial.Trial):
             raise ValueError(reason)
         if agrees and isinstance(known, CategoricalDistribution):
             assert isinstance(distribution, CategoricalDistribution)
-            return _same_choice(known, super()._suggest(name, known), distribution)
+            choice = super()._suggest(name, known)
+            index = _index_of(choice, known)
+            if index != known.to_internal_repr(choice):
+                self.storage.set_trial_param(self._trial_id, name, index, known)
+            indices = reordering(known, distribution)
+            return distribution.choices[index if indices is None else int(indices[index])]
         return super()._suggest(name, distribution)
 
     def _known(self, name: str) -> BaseDistribution | None:
@@ -109,13 +114,13 @@ def _as_stored(distribution: BaseDistribution) -> BaseDistribution:
     return distribution
 
 
-def _same_choice(
-    known: CategoricalDistribution, choice: Any, distribution: CategoricalDistribution
-) -> Any:
-    """Return the choice of a distribution that means the same as one of the known distribution."""
-    index = int(known.to_internal_repr(choice))
-    indices = reordering(known, distribution)
-    return distribution.choices[index if indices is None else int(indices[index])]
+def _index_of(choice: Any, distribution: CategoricalDistribution) -> int:
+    """Return the index of a choice; Optuna takes the first equal one, such as 1.0 for 1."""
+    index = int(distribution.to_internal_repr(choice))
+    if type(distribution.choices[index]) is type(choice):
+        return index
+    alike = (i for i, c in enumerate(distribution.choices) if type(c) is type(choice))
+    return next((i for i in alike if distribution.choices[i] == choice), index)
 
 
 def remote_trial(name: str, address: Address, trial_id: int) -> Trial:

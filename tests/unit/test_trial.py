@@ -121,6 +121,23 @@ def run(objective: Any, tmp_path: Path, **options: Any) -> optuna.Study:
     return adbo.optimize(objective, storage=storage, study_name="s", seed=0, **options)
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_choices_that_are_equal_but_differ_are_told_apart(tmp_path: Path, in_memory: bool) -> None:
+    """In scikit-learn, 1.0 means all features and 1 means one; Optuna stores the first of them."""
+    given = []
+
+    def objective(trial: optuna.Trial) -> float:
+        choice = trial.suggest_categorical("max_features", [1.0, 1, True])
+        assert trial.suggest_categorical("max_features", [1.0, 1, True]) is choice
+        given.append(repr(choice))
+        return float(trial.suggest_float("x", 0, 1))
+
+    storage = None if in_memory else f"sqlite:///{tmp_path}/s.db"
+    study = adbo.optimize(objective, 20, storage=storage, seed=1)
+    assert set(given) == {"1.0", "1", "True"}
+    assert [repr(trial.params["max_features"]) for trial in study.trials] == given
+
+
 def test_an_objective_stops_the_study(tmp_path: Path) -> None:
     def objective(trial: optuna.Trial) -> float:
         if len(trial.study.trials) == 4:
