@@ -15,7 +15,7 @@ from adbo.cli.output import print_error, write_json
 from adbo.core.errors import signal_name
 from adbo.core.launcher_environment import without_launcher
 from adbo.core.summary import Summary
-from adbo.interruption.programs import signal_group
+from adbo.interruption.programs import signal_session
 from adbo.interruption.stopping import StopReason
 
 #: Seconds that the command may take; after a signal, or at the time limit of the batch job, whose
@@ -122,5 +122,5 @@ def _run(command: str, directory: Path, env: Mapping[str, str], seconds: float) 
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    signal_group(process.pid, signal.SIGKILL)
+    signal_session(process.pid, signal.SIGKILL)
     process.wait()

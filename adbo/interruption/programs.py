@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 
 import psutil
 
@@ -41,10 +42,23 @@ class Programs:
             psutil.wait_procs(self.send(signal.SIGKILL), PATIENCE)
 
 
-def signal_group(group: int, number: int) -> None:
-    """Send a signal to a process group, unless it has ended."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
+def signal_session(leader: int, number: int) -> None:
+    """Send a signal to all processes of a session, unless they have ended.
+
+    Not to the process group of its leader alone: the command ``timeout`` and shells with job
+    control make groups of their own.
+    """
+    for group in {leader, *_groups(leader)}:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, number)
+
+
+def _groups(session: int) -> Iterator[int]:
+    """Yield the process groups of a session, once for each process."""
+    for process in psutil.pids():
+        with contextlib.suppress(OSError):  # it has ended
+            if os.getsid(process) == session:
+                yield os.getpgid(process)
 
 
 def _children() -> list[psutil.Process]:

@@ -23,7 +23,7 @@ from optuna.trial import BaseTrial, TrialState
 
 from adbo.core.errors import UsageError, signal_name
 from adbo.core.launcher_environment import without_launcher
-from adbo.interruption.programs import signal_group
+from adbo.interruption.programs import signal_session
 from adbo.objective.evaluate import FailedEvaluation
 from adbo.objective.orders import Answer, Evaluate, Load
 from adbo.objective.trial import Trial
@@ -38,9 +38,13 @@ _GRACE = 2.0
 #: Seconds that loading the objective anew may take if evaluations have a time limit.
 _LOADING = 60.0
 
-#: Kills the process group whose number was the last one read, when the rank has closed the pipe or
-#: has died. A shell, since it needs a megabyte, and since the process itself may hang.
-_GUARD = 'group=0; while read -r line; do group=$line; done; [ "$group" = 0 ] || kill -9 -"$group"'
+#: Kills the session whose number was the last one read, when the rank has closed the pipe or has
+#: died; without the command pkill, the process group of its leader only. A shell, since it needs a
+#: megabyte, and since the process itself may hang.
+_GUARD = """
+session=0; while read -r line; do session=$line; done
+[ "$session" = 0 ] || pkill -KILL -s "$session" || kill -KILL "-$session"
+"""
 
 
 class IsolatedObjective:
@@ -80,7 +84,7 @@ class IsolatedObjective:
                 start_new_session=True,  # so that its children can be killed with it
             )
         self._connection = ours
-        self._guard_group(self._process.pid)
+        self._guard_session(self._process.pid)
 
     def load(self, environ: Mapping[str, str]) -> None:
         """Load the objective, with environment variables that are set before.
@@ -187,7 +191,7 @@ class IsolatedObjective:
     def _end_gently(self) -> None:
         """Give the evaluation time to clean up, and kill what is left of it."""
         if self._process is not None:
-            signal_group(self._process.pid, signal.SIGTERM)
+            signal_session(self._process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_GRACE)
         self._kill()
@@ -196,16 +200,16 @@ class IsolatedObjective:
         """Kill the process and its children; the next evaluation starts another one."""
         if self._process is None:
             return
-        signal_group(self._process.pid, signal.SIGKILL)
+        signal_session(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._guard_group(0)
+        self._guard_session(0)
         if self._connection is not None:
             self._connection.close()
         self._process = self._connection = None
 
-    def _guard_group(self, group: int) -> None:
+    def _guard_session(self, session: int) -> None:
         if self._guard is not None:
             assert self._guard.stdin is not None
             with contextlib.suppress(OSError):
-                self._guard.stdin.write(f"{group}\n".encode())
+                self._guard.stdin.write(f"{session}\n".encode())
                 self._guard.stdin.flush()

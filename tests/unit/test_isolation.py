@@ -26,6 +26,7 @@ MISBEHAVIOUR = {
     "exits in C at once": ("ctypes.CDLL(None)._exit(0)", "its process with exit status 0"),
     "hangs": ("time.sleep(600)", "no result after 2 s"),
     "hangs with the interpreter's lock": ("ctypes.PyDLL(None).sleep(600)", "no result after 2 s"),
+    "starts a group": ("os.system('timeout 600 sleep 600')", "no result after 2 s"),
     "raises": ("raise GeneratorExit", "GeneratorExit"),
     "returns nothing": ("return None", "The value None could not be cast to float"),
     "forks": ("os.fork() or sys.exit(3)", None),

@@ -385,8 +385,10 @@ def test_a_program_may_clean_up_at_sigterm(make, tmp_path: Path) -> None:
     assert (tmp_path / "trials" / "trial-000000" / "checkpoint").exists()
 
 
-def test_what_a_program_leaves_running_is_killed(make, tmp_path: Path) -> None:
-    assert make(_shell("sleep 600 & echo $! > inner; echo 1"))(_trial()) == 1
+@pytest.mark.parametrize("command", ["sleep 600", "timeout 600 sleep 600"])
+def test_what_a_program_leaves_running_is_killed(make, tmp_path: Path, command: str) -> None:
+    # The command timeout makes a process group of its own.
+    assert make(_shell(f"{command} & sleep 0.2; echo $! > inner; echo 1"))(_trial()) == 1
     inner = int((tmp_path / "trials" / "trial-000000" / "inner").read_text())
     _wait(lambda: not _is_alive(inner))
 
@@ -422,7 +424,7 @@ adbo.load_program(sys.argv[1])(FixedTrial({"x": 1.0}))
 
 
 def test_a_program_does_not_outlive_its_rank(make, tmp_path: Path) -> None:
-    make(_shell("sleep 600 & echo $$ $! > pids; wait"))
+    make(_shell("timeout 600 sleep 600 & sleep 0.2; echo $$ $! > pids; wait"))
     written = tmp_path / "trials" / "trial-000000" / "pids"
     rank = subprocess.Popen([sys.executable, "-c", RANK, str(tmp_path / "study.toml")])
     _wait(lambda: written.exists() and written.read_text().endswith("\n"))

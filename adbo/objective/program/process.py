@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from adbo.interruption.programs import signal_group
+from adbo.interruption.programs import signal_session
 
 #: Seconds from SIGTERM to SIGKILL. Shorter, srun and mpiexec cannot end their ranks themselves.
 _GRACE = 5.0
@@ -24,8 +24,12 @@ _GRACE = 5.0
 #: Seconds between two looks at what the program has written.
 _LOOK = 0.2
 
-#: A shell script that ends the process group $0 when its standard input ends.
-_WATCH = f"read -r line; kill -TERM -$0; sleep {_GRACE:.0f}; kill -KILL -$0"
+#: A shell script that ends the session $0 when its standard input ends; without the command pkill,
+#: it ends the process group of its leader only.
+_WATCH = f"""
+end() {{ pkill "-$1" -s "$0" || kill "-$1" "-$0"; }}
+read -r line; end TERM; sleep {_GRACE:.0f}; end KILL
+"""
 
 #: Seconds to wait for the end of a process after SIGKILL; one in an input or output may take long.
 _PATIENCE = 2.0
@@ -151,7 +155,7 @@ class _Child(threading.Thread):
             self.ended.set()
 
     def end(self) -> None:
-        """End the program and all processes of its group; those of an ended program at once."""
+        """End the program and all processes of its session; those of an ended program at once."""
         with self._starting:
             self._is_cancelled = True
         if self.process is None:
@@ -166,14 +170,14 @@ class _Child(threading.Thread):
 
     def _signal(self, number: int) -> None:
         assert self.process is not None
-        signal_group(self.process.pid, number)
+        signal_session(self.process.pid, number)
 
 
 @contextlib.contextmanager
-def _watched(group: int, environment: Mapping[str, str]) -> Iterator[None]:
-    """End a process group if this process dies within the context, even by SIGKILL."""
+def _watched(session: int, environment: Mapping[str, str]) -> Iterator[None]:
+    """End a session if this process dies within the context, even by SIGKILL."""
     with subprocess.Popen(
-        ["/bin/sh", "-c", _WATCH, str(group)],
+        ["/bin/sh", "-c", _WATCH, str(session)],
         env=environment,
         stdin=subprocess.PIPE,  # ends with this process
         stdout=subprocess.DEVNULL,
