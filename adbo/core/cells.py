@@ -2,7 +2,8 @@
 
 A cell holds the JSON text of a value. A string is written without quotation marks unless its text
 would be read as something else: ``abc`` is a string, ``1`` a number, and ``"1"`` a string again.
-So is one that UTF-8 cannot write, such as the path of a file whose name is in another encoding.
+So is one that UTF-8 cannot write, such as the path of a file whose name is in another encoding,
+and one with a carriage return, which the csv module does not quote but takes for the end of a row.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def meant_choice(value: Any, choices: Sequence[Any]) -> Any:
 
 
 def _is_read_as_it_is(text: str) -> bool:
-    return value_of(text) == text == text.strip() == text.encode(errors="ignore").decode()
+    is_written = text == text.encode(errors="ignore").decode() and "\r" not in text
+    return is_written and value_of(text) == text == text.strip()
 
 
 def _is_same(one: Any, other: Any) -> bool:

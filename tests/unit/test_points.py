@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
@@ -48,10 +48,11 @@ def test_a_cell_is_read_as_what_was_written(value: Any) -> None:
 
 
 @given(st.lists(VALUES, min_size=1, max_size=4))
+@example(["10%\r20%"])
 def test_a_csv_file_keeps_all_values(tmp_path_factory: Any, values: list[Any]) -> None:
     path = tmp_path_factory.getbasetemp() / "points.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")  # as `write_table` does
         writer.writerow([f"p{i}" for i in range(len(values))])
         writer.writerow(map(cell_of, values))
     (point,) = read_points(path)
