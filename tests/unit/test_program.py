@@ -113,6 +113,8 @@ def test_a_program_beside_the_study_file_runs_in_the_trials_directory(
 
 def test_a_program_that_placeholders_name_wrongly_fails(make) -> None:
     assert "cannot start" in _reason(make(f'command = "./sim-{{s}}"\n{S}'), _trial(s="cg"))
+    null = make('command = "echo {s}"\n' + S.replace("cg", "c\\u0000g"))
+    assert _reason(null, _trial(s="c\0g")) == "cannot start echo: embedded null byte"
 
 
 def test_other_placeholders(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,6 +151,8 @@ class _Child(threading.Thread):
                 self.process.wait()
         except OSError as error:
             self.error = error
+        except ValueError as error:  # a character that no argument has, or not in this locale
+            self.error = OSError(str(error))
         finally:
             self.ended.set()
 
