@@ -221,6 +221,14 @@ WRONG = {
         "files.a.marks: must be the text before and after",
     ),
     "no link": (f'{COMMAND}links = ["gone"]\n{X}', "links: there is no gone beside"),
+    "link of a directory with a file": (
+        f'{COMMAND}links = ["sim"]\n{X}[files]\n"sim/a.in" = "sim.in"\n',
+        "links: the name 'sim' is taken",
+    ),
+    "file and directory": (
+        f'{COMMAND}{X}[files]\n"a/b" = "sim.in"\n"a" = "sim.in"\n',
+        "files.a: must not be both a file and a directory",
+    ),
     "the same link": (f'{COMMAND}links = ["sim", "./sim"]\n{X}', "links: the name 'sim' is taken"),
     "links a text": (f'{COMMAND}links = "sim"\n{X}', "links: must be a list of texts"),
     "no input": (f'{COMMAND}stdin = "sim.in"\n{X}', "stdin: sim.in must be one of the trial's"),

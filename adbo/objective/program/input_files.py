@@ -54,7 +54,7 @@ def read_input_files(table: Table, base: Path, texts: Texts) -> tuple[InputFile,
 def read_links(top: Table, base: Path, taken: set[str]) -> tuple[Path, ...]:
     """Return what the key ``links`` names, relative to ``base``."""
     links: list[Path] = []
-    names = {STDOUT, STDERR, *taken}
+    names = {STDOUT, STDERR, *(target.partition("/")[0] for target in taken)}
     for text in top.texts("links"):
         path = Path(os.path.abspath(base / text))
         if not os.path.exists(path):
@@ -90,8 +90,10 @@ def _read(table: Table, target: str, base: Path, texts: Texts) -> InputFile:
 def _check_target(table: Table, target: str) -> None:
     if os.path.normpath(target) != target or target.startswith(("/", "..")) or target == ".":
         table.fail(target, "must be the path of a file in the trial's directory")
-    if target in (STDOUT, STDERR):
+    if target.partition("/")[0] in (STDOUT, STDERR):
         table.fail(target, "is where the program's output goes: choose another name")
+    if any(other.startswith(f"{target}/") for other in table.data):
+        table.fail(target, "must not be both a file and a directory of another one")
 
 
 def _marks(table: Table) -> tuple[str, str] | None:
