@@ -68,8 +68,9 @@ def test_each_value_is_reported_once_and_when_its_line_is_complete(tmp_path: Pat
 
     watcher = Watcher(program.study_file.reports, tmp_path, Trial({}))
     watcher.look()
-    with (tmp_path / "log").open("w", buffering=1) as log:
-        for text in ("loss 3\nlo", "ss 2\nloss", " nothing\n", "other 9\nloss 1e-1\n"):
+    with (tmp_path / "log").open("w", buffering=1, newline="") as log:
+        texts = ("loss 3\nlo", "ss 2\r\nloss", " nothing\r", "\nother 9\nloss 1e-1\r")
+        for text in texts:
             log.write(text)
             log.flush()
             watcher.look()

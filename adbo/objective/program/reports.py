@@ -91,8 +91,9 @@ class Watcher:
                 data = file.read()
         except OSError:  # not made yet
             return []
-        data = data[: data.rfind(b"\n") + 1]
+        data = data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1]
         self._n_bytes += len(data)
         text = data.decode("utf-8", errors="replace")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")  # as the value is read
         found = (as_number(match[1] or "") for match in self._pattern.regex.finditer(text))
         return [number for number in found if number is not None]
