@@ -258,6 +258,8 @@ VALUES = [
     ("echo 12,0.5", "take = 'last number'", 0.5),
     ("echo 3,0.5,250", "take = 'last number'", 250),
     ("echo 12345,100", "take = 'last number'", 100),
+    ("echo f = \N{MINUS SIGN}0.5", "take = 'last number'", -0.5),
+    ("echo \N{MINUS SIGN}3", "", -3),
     ("echo loss:0.5 at 2024-05-01T12:00", "take = 'last number'", 0.5),
     ("echo ' -2.+300 '", "", -2e300),
     ("printf 'e = 1\\ne = 2\\nend\\n'", r"regex = '^e = (\S+)$'", 2),

@@ -38,6 +38,9 @@ _JOINED = re.compile(
     re.IGNORECASE,
 )
 
+#: Some locales write it before negative numbers.
+_MINUS = "\N{MINUS SIGN}"
+
 #: Messages quote this number of characters of what a program wrote.
 _QUOTED = 200
 
@@ -97,7 +100,8 @@ class Extraction:
                 raise NotFound(f"{where}: nothing matches {self.regex.pattern!r}")
             return matches[-1].strip()
         if self.take == "last number":
-            numbers = [match[0] for match in _JOINED.finditer(text) if not match[1]]
+            joined = _JOINED.finditer(text.replace(_MINUS, "-"))
+            numbers = [match[0] for match in joined if not match[1]]
             if not numbers:
                 raise NotFound(f"{where}: there is no number")
             return numbers[-1]
@@ -133,7 +137,7 @@ def read_regex(table: Table, pattern: str) -> re.Pattern[str]:
 
 def as_number(text: str) -> float | None:
     """Return the number that a text is, with an exponent of C or Fortran; None if it is none."""
-    match = _NUMBER.fullmatch(text.strip())
+    match = _NUMBER.fullmatch(text.strip().replace(_MINUS, "-"))
     if match is None:
         return None
     return float(re.sub(r"[dD](?=[-+\d])|(?<=[\d.])(?=[-+])", "e", match[0]))
