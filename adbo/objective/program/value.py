@@ -29,12 +29,16 @@ _NUMBER = re.compile(rf"[-+]?{_UNSIGNED}", re.IGNORECASE)
 #: A number with a comma before each three digits.
 _THOUSANDS = r"\d{1,3}(?:,\d{3})+(?:\.\d*)?"
 
+#: A number with a comma before its decimals, as in many locales, or two integers.
+_DECIMALS = r"\d+,\d+(?:[ed][-+]?\d+)?(?![.,]?\d)"
+
 #: A number in a text, or several that are joined, such as 12:30 or 1,234.5, but not 1,0.5. These
 #: are found as a whole, and are no number, so that a part of them is never taken for one. The
 #: group is what follows directly, such as a unit; with it, it is a word.
 _JOINED = re.compile(
     r"(?<![\w.])(?<!\d[:/^'])[-+]?"
-    rf"(?:(?<!,){_THOUSANDS}(?![\d,])|{_UNSIGNED}(?:[-+:/^']+{_UNSIGNED})*)([\w.]*\w)?",
+    rf"(?:(?<!,)(?:{_THOUSANDS}(?![\d,])|{_DECIMALS})|{_UNSIGNED}(?:[-+:/^']+{_UNSIGNED})*)"
+    r"([\w.]*\w)?",
     re.IGNORECASE,
 )
 
