@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from importlib.resources import files
@@ -241,16 +242,21 @@ def _study_of_manifest(options: argparse.Namespace) -> Edits:
             )
         if path.endswith(".py"):
             name = path.rpartition("/")[2]
-            edits.append(("--from-file=objective.py", f"--from-file={path}"))
+            edits.append(("--from-file=objective.py", f"--from-file={shlex.quote(path)}"))
             target = f"/objective/{name}{colon}{function if colon else ''}"
         else:
             target = options.objective
-        edits.append(('"/objective/objective.py:objective"', json.dumps(target)))
+        edits.append(('"/objective/objective.py:objective"', _yaml(target)))
     if options.study_name is not None:
-        edits.append(('"my-study"', json.dumps(options.study_name)))
+        edits.append(('"my-study"', _yaml(options.study_name)))
     if options.trials is not None:
-        edits.append(('"10000"', json.dumps(str(options.trials))))
+        edits.append(('"10000"', _yaml(str(options.trials))))
     return edits
+
+
+def _yaml(text: str) -> str:
+    """Return a text in quotation marks; YAML does not know the pairs of escapes of JSON."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def clock(seconds: int) -> str:

@@ -25,7 +25,7 @@ TEMPLATES = ROOT / "adbo" / "jobscripts"
 RULER = re.compile(r"^# -{90,}\n", re.MULTILINE)
 
 #: Characters that bash and YAML read as something else, where they are not escaped.
-AWKWARD = "a\"b$HOME`id`'c}d\\e # f: {g} é"
+AWKWARD = "a\"b$HOME`id`'c}d\\e # f: {g} é\N{GRINNING FACE}"
 
 
 def written(*arguments: str) -> str:
@@ -303,6 +303,8 @@ def test_pods_of_a_job() -> None:
     assert options.trials == 77
     assert options.resume
     assert "--from-file=code/mine.py" in written("kubernetes", *STUDY)
+    spaced = written("kubernetes", "--objective", "my code/mine.py:f")
+    assert "--from-file='my code/mine.py'" in spaced
 
 
 def test_ranks_of_an_mpijob() -> None:
