@@ -10,6 +10,7 @@ import importlib.util
 import math
 import os
 import secrets
+import threading
 from pathlib import Path
 
 from adbo.benchmark_functions.names import NAMES
@@ -160,8 +161,11 @@ def _check_page(options: argparse.Namespace) -> None:
     """Raise UsageError if the page of a report cannot be written."""
     _check_writable(options.html)
     if options.watch is not None:
-        if not 1 <= options.watch < math.inf:
-            raise UsageError(f"watch is {options.watch:g}: it must be at least 1 second")
+        if not 1 <= options.watch <= threading.TIMEOUT_MAX:
+            raise UsageError(
+                f"watch is {options.watch:g}: it must be at least 1 second, at most"
+                f" {threading.TIMEOUT_MAX:.0f}"
+            )
         if options.html is None:
             raise UsageError("--watch needs --html PATH, the page to write again")
         for name in ("csv", "json"):

@@ -91,6 +91,7 @@ ARGUMENTS: list[tuple[list[str], str]] = [
     (["report", "--storage", "none"], "report needs a database"),
     (["report", "--watch", "5"], "--watch needs --html PATH"),
     (["report", "--watch", "0.5", "--html", "r.html"], "it must be at least 1 second"),
+    (["report", "--watch", "1e10", "--html", "r.html"], "1 second, at most 9223"),
     (["report", "--watch", "5", "--html", "r.html", "--csv", "-"], "use --csv without it"),
     (["report", "--watch", "5", "--html", "r.html", "--json", "s.json"], "use --json without it"),
     (["report", "--html", "gone/r.html"], "there is no directory gone"),
