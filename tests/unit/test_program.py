@@ -263,6 +263,7 @@ VALUES = [
     ("echo ' -2.+300 '", "", -2e300),
     ("printf 'e = 1\\ne = 2\\nend\\n'", r"regex = '^e = (\S+)$'", 2),
     ("echo 3 > out; echo 4", "file = 'out'", 3),
+    ("truncate -s 1T out; printf '\\n3\\n' >> out", "file = 'out'", 3),
     ('echo \'{{"a": {{"b": [1, 2.5]}}}}\' > r.json', "file = 'r.json'\njson = 'a.b.1'", 2.5),
     ('echo start; echo \'{{"a": "1D2"}}\'', "json = 'a'", 100),
     ("echo inf", "", float("inf")),

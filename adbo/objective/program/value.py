@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +46,9 @@ _JOINED = re.compile(
 
 #: Some locales write it before negative numbers.
 _MINUS = "\N{MINUS SIGN}"
+
+#: The last line is looked for in this number of bytes at the end of an output, which may be long.
+_TAIL = 2**24
 
 #: Messages quote this number of characters of what a program wrote.
 _QUOTED = 200
@@ -92,7 +97,7 @@ class Extraction:
         """Return what the trial's directory has: a text, or any value of a JSON document."""
         path = directory / (self.file or STDOUT)
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = _read(path, is_whole=bool(self.json or self.regex or self.take != "last line"))
         except OSError as error:
             raise NotFound(f"cannot read {self.file or STDOUT}: {error.strerror}") from None
         where = self._where
@@ -145,6 +150,14 @@ def as_number(text: str) -> float | None:
     if match is None:
         return None
     return float(re.sub(r"[dD](?=[-+\d])|(?<=[\d.])(?=[-+])", "e", match[0]))
+
+
+def _read(path: Path, *, is_whole: bool) -> str:
+    """Return the text of a file, or of its end."""
+    with path.open("rb") as file:
+        if not is_whole:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+        return io.TextIOWrapper(file, encoding="utf-8", errors="replace").read()
 
 
 def _document(text: str, where: str) -> Any:
