@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -87,15 +88,27 @@ def _file(summary: Summary) -> Iterator[Path]:
 def environment(
     summary: Summary, path: Path, environ: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """Return the environment of the command: this one without a launcher's, and ``ADBO_...``."""
-    return {
-        **without_launcher(environ),
+    """Return the environment of the command: this one without a launcher's, and ``ADBO_...``.
+
+    Characters that the encoding of the locale lacks are escapes, such as ``\\xf6``.
+    """
+    told = {
         "ADBO_SUMMARY": str(path),
         "ADBO_STATUS": str(summary.status),
         "ADBO_REASON": summary.reason or "",
         "ADBO_STUDY_NAME": summary.study_name,
         "ADBO_STORAGE": summary.storage,
     }
+    return {**without_launcher(environ), **{name: _in_locale(text) for name, text in told.items()}}
+
+
+def _in_locale(text: str) -> str:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        encoding = sys.getfilesystemencoding()
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def _run(command: str, directory: Path, env: Mapping[str, str], seconds: float) -> str | None:

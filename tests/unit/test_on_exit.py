@@ -227,3 +227,18 @@ def test_the_launcher_is_not_inherited() -> None:
     assert {name for name in found if not name.startswith("ADBO_")} == {"PATH"}
     assert found["ADBO_STORAGE"] == "postgresql://me:***@host/db"
     assert os.environ.get("ADBO_STATUS") is None
+
+
+def test_a_locale_may_lack_letters_of_the_reason() -> None:
+    Path("o.py").write_text(OBJECTIVES.replace("no mesh", "\N{GREEK SMALL LETTER ALPHA} > 1"))
+    locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "adbo", "run", "o.py:bad", "--max-failures", "1", "--quiet"]
+    done = subprocess.run(
+        [*command, "--storage", "none", "--on-exit", 'echo "$ADBO_REASON"'],
+        env={**os.environ, **locale},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "\\u03b1 > 1" in done.stdout
+    assert "Traceback" not in done.stderr
