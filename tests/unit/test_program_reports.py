@@ -82,6 +82,7 @@ def test_each_value_is_reported_once_and_when_its_line_is_complete(tmp_path: Pat
     ("reports", "problem"),
     [
         ("[reports]\nfile = 'log'\n", "reports.regex: must be given"),
+        ("[reports]\n", "reports.regex: must be given"),
         ("[reports]\nregex = 'loss'\n", "reports.regex: has 0 groups in parentheses: it must"),
         ("[reports]\nregex = '('\n", "reports.regex: is not a regular expression"),
         ("[reports]\ntake = 'last line'\n", "reports.take: unknown key"),

@@ -32,10 +32,11 @@ class ReportPattern:
     file: str | None = None
 
 
-def read_reports(table: Table) -> ReportPattern | None:
+def read_reports(top: Table) -> ReportPattern | None:
     """Return the checked content of the table ``[reports]``, None if there is none."""
-    if not table.data:
+    if "reports" not in top.data:
         return None
+    table = top.table("reports")
     table.check_keys(_KEYS)
     file, pattern = (table.text(key) for key in _KEYS)
     if pattern is None:

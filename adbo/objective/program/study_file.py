@@ -133,7 +133,7 @@ def read_study_file(name: str) -> StudyFile:
         success_codes=success_codes,
         pruned_codes=pruned_codes,
         value=read_extraction(top.table("value")),
-        reports=read_reports(top.table("reports")),
+        reports=read_reports(top),
         attributes={key: read_extraction(table) for key, table in attributes.tables()},
     )
 
