@@ -67,7 +67,8 @@ class Summary:
         from the first start of a trial to the last result.
     utilization
         Fraction of the workers' time that was spent on evaluations that finished; for a stored
-        study, of the time from the first start to the last result of each job.
+        study, of the time from the first start to the last result of each job; NaN, null in JSON,
+        if its trials do not say which rank made them.
     utilization_attainable
         The utilization of a simulation if asking and telling took no time; None if evaluations
         were pruned.

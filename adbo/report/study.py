@@ -37,6 +37,7 @@ def summarize_study(
     ----------
     study
         A study that adbo mirrored; all trials that adbo did not make count as those of one rank.
+        If there are no others, nothing is known of ranks, and the utilization is NaN.
     storage
         The name of its storage.
     rows
@@ -84,10 +85,14 @@ def summarize_study(
         n_jobs=len(jobs.keys() - {-1}),
         n_ranks=len(ranks) or 1,
         wall_seconds=whole.seconds,
-        utilization=whole.busy / available if available > 0 else 0.0,
+        utilization=_utilization(whole.busy, available) if ranks else math.nan,
         evaluations_per_rank=[ranks[rank] for rank in sorted(ranks)],
     )
     return with_recommendation(summary, history)
+
+
+def _utilization(busy: float, available: float) -> float:
+    return busy / available if available > 0 else 0.0
 
 
 def _evaluation(row: TableRow) -> Evaluation:

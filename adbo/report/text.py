@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -70,14 +71,18 @@ def describe_study(summary: Summary) -> list[str]:
                 "trials",
                 f"{_counts(summary)}, {summary.n_running} running, {summary.n_waiting} waiting",
             ),
-            (
-                "time",
-                f"{_ranks(summary)}{_of_jobs(summary)}, {summary.wall_seconds:.1f} s from the"
-                f" first start to the last result, utilization {summary.utilization:.0%}",
-            ),
+            ("time", _time(summary)),
             *_of_the_model(summary),
         ]
     )
+
+
+def _time(summary: Summary) -> str:
+    span = f"{summary.wall_seconds:.1f} s from the first start to the last result"
+    if math.isnan(summary.utilization):
+        return span
+    ranks = f"{_ranks(summary)}{_of_jobs(summary)}"
+    return f"{ranks}, {span}, utilization {summary.utilization:.0%}"
 
 
 def _of_attainable(summary: Summary) -> str:
@@ -113,7 +118,12 @@ def _of_news(summary: Summary) -> list[tuple[str, str]]:
 
 def _aligned(lines: list[tuple[str, str]]) -> list[str]:
     """Return labels and texts as lines whose texts begin in the same column."""
-    return [f"{label + ':' if label else '':{_LABEL}} {text}" for label, text in lines]
+    return [f"{label + ':' if label else '':{_LABEL}} {_visible(text)}" for label, text in lines]
+
+
+def _visible(text: str) -> str:
+    """Return a text on one line; names and choices may have characters that control a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _best(summary: Summary) -> list[tuple[str, str]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import pty
 import re
 import time
 
 import numpy as np
+import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
@@ -22,7 +24,8 @@ from adbo.core.summary import Summary
 from adbo.interruption.stopping import StopReason
 from adbo.report.colour import with_colours
 from adbo.report.live import Meter, Terminal
-from adbo.report.text import describe_run
+from adbo.report.study import summarize_study
+from adbo.report.text import describe_run, describe_study
 from adbo.report.watched import is_watched
 from adbo.run.state import RunState, StartInfo
 
@@ -215,3 +218,22 @@ def test_the_last_words_are_aligned() -> None:
 def test_a_file_is_not_watched(tmp_path) -> None:
     with (tmp_path / "log").open("w") as stream:
         assert not is_watched(stream)
+
+
+def test_no_utilization_of_trials_that_do_not_say_who_made_them() -> None:
+    study = optuna.create_study(study_name="s")
+    study.optimize(lambda trial: time.sleep(0.1) or trial.suggest_float("x", 0, 1), 8, n_jobs=4)
+    summary = summarize_study(study, "memory")
+    assert math.isnan(summary.utilization)
+    (line,) = (line for line in describe_study(summary) if line.startswith("time:"))
+    assert line.endswith(" s from the first start to the last result")
+    assert "rank" not in line
+
+
+def test_names_cannot_control_the_terminal() -> None:
+    study = optuna.create_study(study_name="s\nbest value: 0\x1b[2J")
+    study.optimize(lambda trial: len(trial.suggest_categorical("ö", ["\x07ü"])), 1)
+    lines = describe_study(summarize_study(study, "memory"))
+    assert all(line.isprintable() for line in lines)
+    assert lines[0].endswith(r"s\nbest value: 0\x1b[2J in memory")
+    assert "ö" in lines[1]
