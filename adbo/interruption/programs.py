@@ -55,10 +55,17 @@ def signal_session(leader: int, number: int) -> None:
 
 def _groups(session: int) -> Iterator[int]:
     """Yield the process groups of a session, once for each process."""
-    for process in psutil.pids():
+    for process in _processes():
         with contextlib.suppress(OSError):  # it has ended
             if os.getsid(process) == session:
                 yield os.getpgid(process)
+
+
+def _processes() -> list[int]:
+    try:
+        return psutil.pids()
+    except (psutil.Error, OSError):
+        return []  # the system does not tell
 
 
 def _children() -> list[psutil.Process]:

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from adbo.interruption import programs
-from adbo.interruption.programs import Programs
+from adbo.interruption.programs import Programs, signal_session
 
 
 def _sleep() -> subprocess.Popen[bytes]:
@@ -80,3 +81,15 @@ def test_the_process_that_removes_shared_memory_goes_on() -> None:
     # Its command line is known from what multiprocessing itself starts.
     source = Path(multiprocessing.resource_tracker.__file__).read_text()
     assert "resource_tracker import main" in source
+
+
+def test_a_group_ends_where_the_system_does_not_tell_of_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", "/nowhere")
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as leader:
+        try:
+            signal_session(leader.pid, signal.SIGTERM)
+            assert leader.wait(60) == -signal.SIGTERM
+        finally:
+            leader.kill()
