@@ -255,8 +255,12 @@ def _study_of_manifest(options: argparse.Namespace) -> Edits:
 
 
 def _yaml(text: str) -> str:
-    """Return a text in quotation marks; YAML does not know the pairs of escapes of JSON."""
-    return json.dumps(text, ensure_ascii=False)
+    """Return a text in quotation marks; YAML does not know the pairs of escapes of JSON.
+
+    It is ASCII, since YAML is UTF-8, also where the encoding of the locale is another one.
+    """
+    quoted = json.dumps(text, ensure_ascii=False)
+    return re.sub("[^ -~]", lambda match: f"\\U{ord(match[0]):08x}", quoted)
 
 
 def clock(seconds: int) -> str:

@@ -302,7 +302,9 @@ def test_pods_of_a_job() -> None:
     assert (options.objective, options.study_name) == ("/objective/mine.py:f", AWKWARD)
     assert options.trials == 77
     assert options.resume
-    assert "--from-file=code/mine.py" in written("kubernetes", *STUDY)
+    text = written("kubernetes", *STUDY)
+    assert "--from-file=code/mine.py" in text
+    assert text.isascii()  # the locale may have an encoding that YAML has not
     spaced = written("kubernetes", "--objective", "my code/mine.py:f")
     assert "--from-file='my code/mine.py'" in spaced
 
