@@ -46,11 +46,16 @@ def signal_session(leader: int, number: int) -> None:
     """Send a signal to all processes of a session, unless they have ended.
 
     Not to the process group of its leader alone: the command ``timeout`` and shells with job
-    control make groups of their own.
+    control make groups of their own. That of its leader comes first, lest it make more of them.
     """
-    for group in {leader, *_groups(leader)}:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, number)
+    _signal(leader, number)
+    for group in set(_groups(leader)) - {leader}:
+        _signal(group, number)
+
+
+def _signal(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
 
 
 def _groups(session: int) -> Iterator[int]:

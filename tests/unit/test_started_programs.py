@@ -93,3 +93,14 @@ def test_a_group_ends_where_the_system_does_not_tell_of_processes(
             assert leader.wait(60) == -signal.SIGTERM
         finally:
             leader.kill()
+
+
+def test_a_leader_is_killed_before_its_groups_are_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It could start another one meanwhile."""
+    with subprocess.Popen(["sleep", "10"], start_new_session=True) as leader:
+        ended: list[int] = []
+        monkeypatch.setattr(psutil, "pids", lambda: ended.append(leader.wait()) or [])
+        signal_session(leader.pid, signal.SIGKILL)
+    assert ended == [-signal.SIGKILL]
