@@ -165,12 +165,21 @@ def test_nothing_heavy_is_loaded(results: list[list[object]], index: int) -> Non
 def test_ctrl_c_while_libraries_are_loaded_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "threadpoolctl.py").write_text("import time\nprint(flush=True)\ntime.sleep(600)")
     command = [sys.executable, "-m", "adbo", "run", "ackley", "--storage", "none"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as run:
+    # Where the tests are in the background, Ctrl-C is ignored, and processes inherit that.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        run = subprocess.Popen(
+            command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    with run:
         assert run.stdout is not None
         run.stdout.readline()
         run.send_signal(signal.SIGINT)
-        _, err = run.communicate(timeout=60)
+        try:
+            _, err = run.communicate(timeout=60)
+        finally:
+            run.kill()
     assert run.returncode == -signal.SIGINT
     assert err == ""

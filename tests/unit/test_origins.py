@@ -267,7 +267,9 @@ def test_trials_of_the_sampler_have_their_origin_in_all_processes(tmp_path: Path
 
 def test_members_of_a_group_learn_them() -> None:
     told: list[bytes] = []
-    channel = SimpleNamespace(comm=None, size=1, tell=lambda m: told.append(pickle.dumps(m)))
+    channel = SimpleNamespace(
+        comm=None, size=1, is_idle=True, tell=lambda m: told.append(pickle.dumps(m))
+    )
     history = History()
     history.extend(map(to_batch, _evaluations([LOCAL, 0, FOREST])))
     study = RankStudy(history)
