@@ -206,6 +206,7 @@ APPENDED: Mapping[str, str] = {
     "random_deaths": "random_deaths.py",
     "real_best": "real_best.py",
     "several_gp": "several.py",
+    "several_long": "several.py",
     "several_scaling": "several_scaling.py",
     "several_tuning": "several.py",
 }
