@@ -54,8 +54,8 @@ def test_ranks_that_wait_for_each_other_in_mpi_do_not_hang(adbo, tmp_path: Path,
     states = [trial.state.name for trial in load(tmp_path, "s").trials]
     assert states == ["COMPLETE"] * len(states)
     assert len(states) <= GOOD
-    if status == 0:  # the leader was interrupted
-        assert "stopped early: the time was up" in out
+    if "stopped early: the time was up" in out:  # the leader was interrupted
+        assert status in (0, 1), err  # that of the leader, or of the rank that it had to abort
         assert (tmp_path / "summary.json").exists()
     else:
         assert status == 1, err
