@@ -131,7 +131,7 @@ class Layout:
 
 
 def key_of(text: bytes) -> int:
-    """Return the key of the layout of a text."""
+    """Return a number that a text determines, such as the key of a layout."""
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 

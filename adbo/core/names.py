@@ -7,7 +7,7 @@ nearly everything, and a million names take no memory of their own.
 
 from __future__ import annotations
 
-from adbo.core.job import SEQS_PER_JOB
+from adbo.core.job import SEQS_PER_JOB, job_of
 
 
 class Names:
@@ -27,6 +27,12 @@ class Names:
         """The number of names that came before an earlier one of their rank: they take memory."""
         return len(self._others)
 
+    def count(self, job: int) -> int:
+        """Return the number of names of a job."""
+        first = job * SEQS_PER_JOB
+        in_order = sum(end - first for (_, of), end in self._ends.items() if of == job)
+        return in_order + sum(job_of(seq) == job for _, seq in self._others)
+
     def add(self, rank: int, seq: int) -> bool:
         """Add a name; return whether it is new."""
         end = self._end(rank, seq)
@@ -35,7 +41,7 @@ class Names:
             while self._others and (rank, end) in self._others:
                 self._others.remove((rank, end))
                 end += 1
-            self._ends[rank, seq // SEQS_PER_JOB] = end
+            self._ends[rank, job_of(seq)] = end
             return True
         if (rank, seq) in self:
             return False
@@ -46,10 +52,10 @@ class Names:
         """Remove a name, if it is there."""
         end = self._end(rank, seq)
         if seq < end:
-            self._ends[rank, seq // SEQS_PER_JOB] = seq
+            self._ends[rank, job_of(seq)] = seq
             self._others.update((rank, later) for later in range(seq + 1, end))
         self._others.discard((rank, seq))
 
     def _end(self, rank: int, seq: int) -> int:
-        job = seq // SEQS_PER_JOB
+        job = job_of(seq)
         return self._ends.get((rank, job), job * SEQS_PER_JOB)

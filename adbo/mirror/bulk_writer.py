@@ -22,6 +22,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from adbo.core.choices import in_order_of
 from adbo.core.evaluation import Evaluation, Layout
+from adbo.core.names import Names
 from adbo.core.optuna_trials import (
     ENQUEUED,
     RANK,
@@ -43,7 +44,6 @@ from adbo.mirror.schema import (
     TRIALS,
     USER_ATTRS,
     VALUES,
-    NameSet,
     check,
     identity_of,
     locked,
@@ -78,7 +78,7 @@ class BulkWriter:
         self._job = job
         #: The ids of the trials of each batch that was written; the user may remove them.
         self.written: list[Range] = []
-        self._stored = NameSet()
+        self._stored = Names()
         self._last_id = 0
         self._n_confirmed = n_confirmed
         self._forget()
@@ -133,7 +133,7 @@ class BulkWriter:
         lost earlier ones.
         """
         self._n_confirmed = self.n_confirmed
-        self._stored = NameSet()
+        self._stored = Names()
         self._last_id = 0
         self._count = 0
         self._identity: str | None = None

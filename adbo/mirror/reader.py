@@ -22,6 +22,7 @@ from optuna.storages._rdb import models
 from sqlalchemy.engine import Connection, Engine
 
 from adbo.core.evaluation import FINISHED_STATES, Evaluation, Extras
+from adbo.core.names import Names
 from adbo.core.optuna_trials import evaluation_of, named
 from adbo.core.trial_json import decode_layout
 from adbo.mirror.mirror import StudyGoneError
@@ -32,7 +33,6 @@ from adbo.mirror.schema import (
     TRIALS,
     USER_ATTRS,
     VALUES,
-    NameSet,
     connected,
     identity_of,
 )
@@ -141,7 +141,7 @@ class BulkReader:
     def __init__(self, engine: Engine, study_id: int, cursor: Cursor = START) -> None:
         self._engine = engine
         self._study_id = study_id
-        self._names = NameSet()
+        self._names = Names()
         self.cursor = cursor
 
     def read(self, own: Sequence[Range] = ()) -> list[Evaluation]:
@@ -202,7 +202,7 @@ class TrialReader:
 
     def __init__(self, study: optuna.Study, cursor: Cursor = START) -> None:
         self._study = study
-        self._names = NameSet()
+        self._names = Names()
         self.cursor = cursor
 
     def read(self, own: Sequence[Range] = ()) -> list[Evaluation]:
@@ -261,7 +261,7 @@ def _read_finished(
 
 
 def _with_unique_names(
-    numbered: Iterable[tuple[int, Evaluation]], names: NameSet
+    numbered: Iterable[tuple[int, Evaluation]], names: Names
 ) -> list[Evaluation]:
     """Return evaluations, each with the number of its trial; add their names to the known ones.
 

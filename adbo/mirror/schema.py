@@ -18,7 +18,6 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import Connection, Engine
 
 from adbo.core.evaluation import Evaluation
-from adbo.core.job import job_of
 from adbo.core.optuna_trials import has_value
 from adbo.mirror.connection import sqlite_file
 from adbo.mirror.mirror import StudyGoneError
@@ -41,40 +40,6 @@ STEPS = models.TrialIntermediateValueModel.__table__
 #: its value: a random text, the least number of the jobs to come, and another random text, which
 #: differs after the study was deleted and made again.
 IDENTITY = "adbo:identity"
-
-
-class NameSet:
-    """A set of names of trials.
-
-    It is small for millions of names, since the ``seq`` of each rank of a job are mostly
-    consecutive: they are kept as one range for each of them and the names outside of it.
-    """
-
-    def __init__(self) -> None:
-        self._ranges: dict[tuple[int, int], tuple[int, int]] = {}
-        self._others: set[tuple[int, int]] = set()
-
-    def __contains__(self, name: tuple[int, int]) -> bool:
-        start, end = self._ranges.get((name[0], job_of(name[1])), (0, 0))
-        return start <= name[1] < end or name in self._others
-
-    def count(self, job: int) -> int:
-        """Return the number of names of a job."""
-        in_ranges = sum(end - start for (_, of), (start, end) in self._ranges.items() if of == job)
-        return in_ranges + sum(job_of(seq) == job for _, seq in self._others)
-
-    def add(self, rank: int, seq: int) -> None:
-        """Add a name; extend the range of its rank as far as the known names allow."""
-        key = rank, job_of(seq)
-        start, end = self._ranges.get(key, (seq, seq))
-        if seq == end:
-            end += 1
-            while (rank, end) in self._others:
-                self._others.remove((rank, end))
-                end += 1
-            self._ranges[key] = start, end
-        elif not start <= seq < end:
-            self._others.add((rank, seq))
 
 
 def identity_of(study_id: int) -> sa.ScalarSelect[str]:

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from adbo.core.choices import reordered
 from adbo.core.evaluation import FINISHED_STATES, Evaluation
+from adbo.core.names import Names
 from adbo.core.optuna_trials import (
     ENQUEUED,
     add_trial,
@@ -19,7 +20,7 @@ from adbo.core.optuna_trials import (
     user_attrs,
 )
 from adbo.mirror.reader import Range
-from adbo.mirror.schema import NameSet, check
+from adbo.mirror.schema import check
 from adbo.mirror.storage_errors import translated
 
 
@@ -98,8 +99,8 @@ class TrialWriter:
             storage.set_trial_intermediate_value(trial_id, step, value)
         storage.set_trial_state_values(trial_id, trial.state, trial.values)
 
-    def _read_names(self) -> NameSet:
-        names = NameSet()
+    def _read_names(self) -> Names:
+        names = Names()
         for trial in self._study.get_trials(deepcopy=False, states=FINISHED_STATES):
             if (name := name_of(trial.user_attrs)) is not None:
                 names.add(*name)

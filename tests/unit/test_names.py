@@ -24,6 +24,7 @@ def test_it_is_a_set(steps):
         for rank in range(-1, 3):
             for seq in range(-2, 8):
                 assert ((rank, seq) in names) == ((rank, seq) in known)
+        assert names.count(0) == sum(seq >= 0 for _, seq in known)
 
 
 @given(st.permutations(range(30)), st.integers(0, 9))
