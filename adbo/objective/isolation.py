@@ -43,7 +43,7 @@ _LOADING = 60.0
 #: megabyte, and since the process itself may hang.
 _GUARD = """
 session=0; while read -r line; do session=$line; done
-[ "$session" = 0 ] || pkill -KILL -s "$session" || kill -KILL "-$session"
+[ "$session" = 0 ] || { kill -KILL "-$session"; pkill -KILL -s "$session"; } 2> /dev/null
 """
 
 

@@ -27,7 +27,7 @@ _LOOK = 0.2
 #: A shell script that ends the session $0 when its standard input ends; without the command pkill,
 #: it ends the process group of its leader only.
 _WATCH = f"""
-end() {{ pkill "-$1" -s "$0" || kill "-$1" "-$0"; }}
+end() {{ kill "-$1" "-$0"; pkill "-$1" -s "$0"; }}
 read -r line; end TERM; sleep {_GRACE:.0f}; end KILL
 """
 
