@@ -241,6 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--output", type=Path, default=Path("several"), metavar="DIR")
     options = parser.parse_args(arguments)
+    for method in missing.intersection(options.methods):
+        parser.error(f"{method} needs {NEEDS[method]}, which is not installed")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     options.output.mkdir(parents=True, exist_ok=True)
