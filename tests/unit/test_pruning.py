@@ -182,6 +182,7 @@ def child(method: str) -> Any:
         ours, theirs = context.Pipe()
         process = context.Process(target=_in_child, args=(trial, theirs))
         process.start()
+        theirs.close()  # so that the end of the process is noticed
         result = ours.recv()
         process.join()
         if result is None:

@@ -158,16 +158,20 @@ def test_nothing_of_a_run_is_left_in_the_background() -> None:
 
 
 def test_a_golden_trajectory() -> None:
-    """Points of seed 0: the first one, a uniform one, a proposed one; changed only on purpose."""
-    points = _points(_run(n_trials=24, seed=0))
-    found = [[points[i]["x"], points[i]["y"]] for i in (0, 1, 23)]
+    """Points of seed 0: the first one, a uniform one, a proposed one; changed only on purpose.
+
+    Proposals of many more evaluations differ between processors: these round differently, and a
+    branch that a difference of 1e-15 decides leads elsewhere.
+    """
+    points = _points(_run(n_trials=11, seed=0))
+    found = [[points[i]["x"], points[i]["y"]] for i in (0, 1, 10)]
     np.testing.assert_allclose(found, GOLDEN, rtol=1e-6)
 
 
 GOLDEN = [
     [-0.552339146853031, -3.2431616359150404],
     [-0.3542489977533778, 4.815881916015348],
-    [-2.4623588148952997, -2.133752673101079],
+    [0.007003479872257579, -0.009658306693362206],
 ]
 
 
