@@ -1,8 +1,9 @@
 """Points that the user's predicate allows.
 
-A strategy knows nothing of the predicate, and often prefers points beyond its boundary, since the
-best allowed point is on the boundary. Such a point moves towards the nearest evaluated point that
-is allowed, until it is allowed itself.
+The best allowed point is often on the boundary of what is allowed, and the minimum of a model
+beyond it. A search among points therefore goes on from those that are allowed, and so follows the
+boundary. Where it finds none, or a strategy does not search, a point moves towards the nearest
+evaluated point that is allowed, until it is allowed itself.
 
 Notation: ``N`` points, ``d`` columns of the unit cube.
 """
@@ -10,17 +11,24 @@ Notation: ``N`` points, ``d`` columns of the unit cube.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 
 from adbo.core.allowed import DRAWS, NothingAllowedError
 from adbo.core.space import FloatArray
 from adbo.optimizer.distances import squared_distances
+from adbo.optimizer.sample import Allows, Snap
 
-#: The best points of a strategy that are considered, and points of exploration that are kept.
+#: The allowed points of a strategy, or of a round of a search, that are kept.
 _MOST = 8
+
+#: Points among which they are sought, the best first. More find the boundary of a narrow region
+#: sooner, and cost the time of the user's predicate.
+_TESTED = 64
+
+#: Points of exploration among which they are sought.
+_TESTED_OF_EXPLORATION = 1000
 
 #: Evaluated points that are tried as the one to move to.
 _ANCHORS = 4
@@ -28,70 +36,83 @@ _ANCHORS = 4
 #: Halvings of the way to it.
 _HALVINGS = 10
 
-#: Points of exploration that are tested.
-_TESTED = 1000
+
+def allowed_first(points: FloatArray, allows: Allows | None) -> FloatArray:
+    """Return points ``(N, d)``, the best first, with some that are allowed before the others."""
+    if allows is None:
+        return points
+    kept = _indices(points, allows, range(min(len(points), _TESTED)))
+    if not kept:  # all good ones are beyond the boundary
+        others = range(_TESTED, len(points), max(1, len(points) // _TESTED))
+        kept = _indices(points, allows, others)
+    return np.concatenate([points[kept], np.delete(points, kept, axis=0)])
 
 
-@dataclass(frozen=True)
-class Allowed:
-    """What is allowed in the unit cube.
+def allowed_points(
+    points: FloatArray, known: FloatArray, allows: Allows, snap: Snap
+) -> FloatArray:
+    """Return allowed points ``(n, d)`` of a strategy, or points that were moved to be allowed.
 
     Parameters
     ----------
-    test
-        Tells whether a point ``(d,)`` is allowed.
-    snap
-        Moves points ``(N, d)`` to the nearest ones that the parameters can take.
+    points
+        Points of the strategy ``(N, d)``, the best first.
+    known
+        Evaluated points ``(m, d)``, to which others move. Without an allowed one nearby, a point
+        is left out.
+    allows, snap
+        Those of a `Geometry`.
     """
+    kept = _indices(points, allows, range(min(len(points), _TESTED)))
+    if kept:
+        return points[kept]
+    moved = []
+    for point in points[:_MOST]:
+        if (anchor := _anchor(point, known, allows)) is not None:
+            moved.append(_moved(point, anchor, allows, snap))
+    return np.array(moved).reshape(-1, points.shape[1])
 
-    test: Callable[[FloatArray], bool]
-    snap: Callable[[FloatArray], FloatArray]
 
-    def first(self, points: FloatArray) -> FloatArray:
-        """Return the first of the points ``(N, d)`` that are allowed."""
-        kept = (i for i, point in enumerate(points[:_TESTED]) if self.test(point))
-        return points[list(itertools.islice(kept, _MOST))]
+def allowed_exploration(points: FloatArray, allows: Allows) -> FloatArray:
+    """Return allowed ones of many points ``(N, d)``."""
+    tested = range(min(len(points), _TESTED_OF_EXPLORATION))
+    return points[_indices(points, allows, tested)]
 
-    def moved(self, points: FloatArray, known: FloatArray) -> FloatArray:
-        """Return the first of the points ``(N, d)``, moved until they are allowed.
 
-        Those without an allowed point nearby, among the known ones ``(m, d)``, are left out.
-        """
-        moved = []
-        for point in points[:_MOST]:
-            if self.test(point):
-                moved.append(point)
-            elif (anchor := self._anchor(point, known)) is not None:
-                moved.append(self._towards(point, anchor))
-        return np.array(moved).reshape(-1, points.shape[1])
+def random_allowed(rng: np.random.Generator, d: int, allows: Allows, snap: Snap) -> FloatArray:
+    """Return a random allowed point ``(d,)``.
 
-    def random(self, rng: np.random.Generator, d: int) -> FloatArray:
-        """Return a random point ``(1, d)``.
+    Raises
+    ------
+    adbo.core.allowed.NothingAllowedError
+        If none was found.
+    """
+    for _ in range(DRAWS):
+        point = snap(rng.random((1, d)))[0]
+        if allows(point):
+            return point
+    raise NothingAllowedError
 
-        Raises
-        ------
-        adbo.core.allowed.NothingAllowedError
-            If none was found.
-        """
-        for _ in range(DRAWS):
-            point = self.snap(rng.random((1, d)))
-            if self.test(point[0]):
-                return point
-        raise NothingAllowedError
 
-    def _anchor(self, point: FloatArray, known: FloatArray) -> FloatArray | None:
-        distance = squared_distances(point[None], known)[0]
-        nearest = known[np.argsort(distance, kind="stable")[:_ANCHORS]]
-        return next((anchor for anchor in nearest if self.test(anchor)), None)
+def _indices(points: FloatArray, allows: Allows, tested: Iterable[int]) -> list[int]:
+    """Return those of the indices whose points are allowed, at most `_MOST`."""
+    return list(itertools.islice((i for i in tested if allows(points[i])), _MOST))
 
-    def _towards(self, point: FloatArray, anchor: FloatArray) -> FloatArray:
-        """Return the farthest allowed point of the way from an anchor that was found."""
-        low, high, found = 0.0, 1.0, anchor
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            between = self.snap((anchor + middle * (point - anchor))[None])[0]
-            if self.test(between):
-                low, found = middle, between
-            else:
-                high = middle
-        return found
+
+def _anchor(point: FloatArray, known: FloatArray, allows: Allows) -> FloatArray | None:
+    distance = squared_distances(point[None], known)[0]
+    nearest = known[np.argsort(distance, kind="stable")[:_ANCHORS]]
+    return next((anchor for anchor in nearest if allows(anchor)), None)
+
+
+def _moved(point: FloatArray, anchor: FloatArray, allows: Allows, snap: Snap) -> FloatArray:
+    """Return the farthest allowed point of the way from an anchor that was found."""
+    low, high, found = 0.0, 1.0, anchor
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        between = snap((anchor + middle * (point - anchor))[None])[0]
+        if allows(between):
+            low, found = middle, between
+        else:
+            high = middle
+    return found

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from adbo.core.allowed import Predicate, is_allowed
 from adbo.core.history import History
 from adbo.core.origins import NO_ORIGIN, to_code
 from adbo.core.space import FloatArray, IntArray
-from adbo.optimizer.allowed import Allowed
+from adbo.optimizer.allowed import allowed_exploration, allowed_points, random_allowed
 from adbo.optimizer.branches import enter_branch, is_in_branch
 from adbo.optimizer.distances import squared_distances
 from adbo.optimizer.preference import is_plain
@@ -102,18 +103,17 @@ def propose(
     view = make_view(sample, geometry, kappa, check, rng, settings.candidates)
     preference = None if sample.parts is None else sample.parts.preference
     credits = learn_credits(history, settings.shares, preference)
-    allowed = None
     if predicate is not None:
 
-        def test(point: FloatArray) -> bool:
+        def allows(point: FloatArray) -> bool:
             params = space.decode(space.from_unit(view.mark_absent(point[None]))[0])
             return is_allowed(predicate, params)
 
-        allowed = Allowed(test, space.snap)
+        view = replace(view, geometry=replace(geometry, allows=allows))
     with one_thread():
-        point, origin = _propose_unit(view, credits, rng, settings, part, allowed)
+        point, origin = _propose_unit(view, credits, rng, settings, part)
     units = point[None]
-    if allowed is not None:  # as it was tested: what is expected to be absent may contradict it
+    if predicate is not None:  # as it was tested: what is expected to be absent may contradict it
         units = view.mark_absent(units)
     return Proposal(space.from_unit(units)[0], origin)
 
@@ -124,7 +124,6 @@ def _propose_unit(
     rng: np.random.Generator,
     settings: OptimizerSettings,
     part: tuple[int, int],
-    allowed: Allowed | None,
 ) -> tuple[FloatArray, int]:
     """Return a point of the unit cube ``(d,)`` and its origin."""
     strategies = {"exploration": Exploration(), **settings.strategies}
@@ -135,8 +134,7 @@ def _propose_unit(
         for i in credits.draw_order(_codes(names, kind), rng):
             points = strategies[names[i]].propose(inner, region, rng)
             points = _inside(points, view, inner)
-            if allowed is not None:
-                points = _allowed(points, view, region, names[i], allowed)
+            points = _allowed(points, view, region, names[i])
             if not len(points):
                 continue
             origin = to_code(names[i], region.kind)
@@ -148,20 +146,22 @@ def _propose_unit(
                 risky = risky or (new[_own(new, view.geometry, part)], origin)
             else:
                 known = known or (points[0], origin)
-    if allowed is not None and risky is known is None:
-        return allowed.random(rng, view.sample.X.shape[1])[0], NO_ORIGIN
+    if view.geometry.allows is not None and risky is known is None:
+        d = view.sample.X.shape[1]
+        return random_allowed(rng, d, view.geometry.allows, view.geometry.snap), NO_ORIGIN
     found = risky or known
     assert found is not None, "exploration always has a point"
     return found
 
 
-def _allowed(
-    points: FloatArray, view: View, region: Region, strategy: str, allowed: Allowed
-) -> FloatArray:
+def _allowed(points: FloatArray, view: View, region: Region, strategy: str) -> FloatArray:
     """Return allowed points ``(N, d)``, best first; of exploration, new ones first."""
+    allows, snap = view.geometry.allows, view.geometry.snap
+    if allows is None or not len(points):
+        return points
     if strategy != "exploration":
-        return allowed.moved(points, region.X)
-    return allowed.first(points[np.argsort(view.is_known(points), kind="stable")])
+        return allowed_points(points, region.X, allows, snap)
+    return allowed_exploration(points[np.argsort(view.is_known(points), kind="stable")], allows)
 
 
 def _draw_regions(

@@ -13,12 +13,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from adbo.core.space import FloatArray
+from adbo.optimizer.allowed import allowed_first
 from adbo.optimizer.candidates import BEST, UNKNOWN_SPREAD, reflect
-from adbo.optimizer.sample import Geometry
+from adbo.optimizer.sample import Allows, Geometry
 from adbo.optimizer.view import Range
 
 #: Range of U in the distance 10^U from a face of the cube of points whose minimum is on or behind
@@ -37,15 +39,22 @@ _ROUNDS, _SEARCH_POINTS = 6, 256
 #: Range of U in the length 10^U of the first round's steps, in spreads; each round halves them.
 _SEARCH_EXPONENTS = (-1.5, 0.3)
 
-#: Moves points ``(N, d)`` to the nearest feasible ones.
-Project = Callable[[FloatArray], FloatArray]
-
 #: Predicts values ``(N,)`` at points ``(N, d)``.
 Predict = Callable[[FloatArray], FloatArray]
 
+
+class Feasible(NamedTuple):
+    """What a minimization must keep to, in the coordinates ``z``."""
+
+    project: Callable[[FloatArray], FloatArray]
+    """Moves points ``(N, d)`` to the nearest ones of the cube, or of the region."""
+    allows: Allows | None = None
+    """See `Geometry`."""
+
+
 #: Minimizes a model of ``z (m, d)`` and ``y (m,)`` among feasible points; returns points
 #: ``(N, d)``.
-Minimize = Callable[[FloatArray, FloatArray, Project, np.random.Generator], FloatArray]
+Minimize = Callable[[FloatArray, FloatArray, Feasible, np.random.Generator], FloatArray]
 
 
 def minimize_locally(
@@ -84,8 +93,17 @@ def minimize_locally(
     project = _identity if reflects else axes.to_cube
     if is_near:
         project = partial(axes.to_ball, x[0], reach)
-    found = axes.points(minimize(axes.coordinates(x), y, project, rng))
-    points = np.tile(X[np.argmin(y)], (len(found), 1))
+    best = X[np.argmin(y)]
+
+    def allows(z: FloatArray) -> bool:
+        assert geometry.allows is not None
+        point = best.copy()
+        point[smooth] = reflect(axes.points(z))
+        return geometry.allows(geometry.snap(point[None])[0])
+
+    feasible = Feasible(project, allows if geometry.allows else None)
+    found = axes.points(minimize(axes.coordinates(x), y, feasible, rng))
+    points = np.tile(best, (len(found), 1))
     if reflects:
         points[:, smooth] = reflect(found)
     else:
@@ -173,7 +191,7 @@ def _identity(z: FloatArray) -> FloatArray:
 
 
 def search(
-    predict: Predict, z: FloatArray, project: Project, rng: np.random.Generator
+    predict: Predict, z: FloatArray, feasible: Feasible, rng: np.random.Generator
 ) -> FloatArray:
     """Return feasible points ``(N, d)`` where a model is lowest; start from rows ``z (m, d)``."""
     n = _SEARCH_POINTS
@@ -181,9 +199,10 @@ def search(
     step = 10.0 ** rng.uniform(*_SEARCH_EXPONENTS, size=(n, 1))
     points = np.empty((0, z.shape[1]))
     for _ in range(_ROUNDS):
-        moved = project(start + step * rng.standard_normal(start.shape))
+        moved = feasible.project(start + step * rng.standard_normal(start.shape))
         points = np.concatenate([moved, points[:BEST]])
         points = points[np.argsort(predict(points), kind="stable")]
+        points = allowed_first(points, feasible.allows)
         start = points[rng.integers(BEST, size=n)]
         step = step / 2
     return points[:N_POINTS]

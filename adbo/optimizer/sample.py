@@ -44,6 +44,13 @@ class SampleSettings:
     """What is learned from pruned trials; the others than the default are for comparison."""
 
 
+#: Moves rows ``(m, d)`` to the nearest points that the parameters can take.
+Snap = Callable[[FloatArray], FloatArray]
+
+#: Tells whether a point ``(d,)`` is allowed.
+Allows = Callable[[FloatArray], bool]
+
+
 @dataclass(frozen=True)
 class Geometry:
     """The kinds of the columns of the unit cube.
@@ -58,12 +65,16 @@ class Geometry:
         Moves rows ``(m, d)`` to the nearest points that the parameters can take.
     all_points
         Returns all points of the space ``(N, d)``; None if they are many.
+    allows
+        Tells whether the user's predicate allows a point ``(d,)``; None without a predicate. It
+        is slow, since it makes a dictionary of parameters of the point.
     """
 
     categories: IntArray
     levels: FloatArray
-    snap: Callable[[FloatArray], FloatArray]
+    snap: Snap
     all_points: Callable[[], FloatArray] | None = None
+    allows: Allows | None = None
 
     @property
     def smooth(self) -> NDArray[np.bool_]:

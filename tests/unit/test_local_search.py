@@ -9,18 +9,18 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from adbo.core.space import SearchSpace
 from adbo.optimizer import candidates, local_search
-from adbo.optimizer.local_search import minimize_locally
+from adbo.optimizer.local_search import Feasible, minimize_locally
 from adbo.optimizer.models.quadratic import fit_quadratic
 from adbo.optimizer.models.rbf import fit_rbf
 
 
-def quadratic(z, y, project, rng):
+def quadratic(z, y, feasible, rng):
     model = fit_quadratic(z, y, 55)
-    return local_search.search(model.predict, project(z), project, rng)
+    return local_search.search(model.predict, feasible.project(z), feasible, rng)
 
 
-def rbf(z, y, project, rng):
-    return local_search.search(fit_rbf(z, y, 0.1).predict, z, project, rng)
+def rbf(z, y, feasible, rng):
+    return local_search.search(fit_rbf(z, y, 0.1).predict, z, feasible, rng)
 
 
 MODELS = pytest.mark.parametrize("minimize", [quadratic, rbf])
@@ -141,7 +141,7 @@ class TestSearch:
         def predict(z):
             return np.sum((z - target) ** 2, axis=1)
 
-        points = local_search.search(predict, np.zeros((1, 2)), lambda z: z, rng)
+        points = local_search.search(predict, np.zeros((1, 2)), Feasible(lambda z: z), rng)
         assert (np.diff(predict(points)) >= 0).all()
         np.testing.assert_allclose(points[0], target, atol=0.01)
 
@@ -149,6 +149,18 @@ class TestSearch:
         def project(z):
             return np.minimum(z, 0.5)
 
-        points = local_search.search(lambda z: -z[:, 0], np.zeros((1, 2)), project, rng)
+        start = np.zeros((1, 2))
+        points = local_search.search(lambda z: -z[:, 0], start, Feasible(project), rng)
         assert points.max() <= 0.5
         assert points[0, 0] == 0.5
+
+    def test_the_boundary_of_what_is_allowed_is_followed(self, rng):
+        """From one end of a slope to the other, where the model is lowest."""
+
+        def predict(z):
+            return np.sum((z - [1.0, 0.8]) ** 2, axis=1)
+
+        feasible = Feasible(lambda z: z, lambda point: point.sum() <= 1)
+        points = local_search.search(predict, np.array([[0.0, 1.0]]), feasible, rng)
+        assert points[0].sum() <= 1
+        np.testing.assert_allclose(points[0], [0.6, 0.4], atol=0.05)

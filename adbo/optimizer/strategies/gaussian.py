@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adbo.core.space import FloatArray
+from adbo.optimizer.allowed import allowed_first
 from adbo.optimizer.candidates import generate, refine
 from adbo.optimizer.composition import Composition, Predict
 from adbo.optimizer.distances import embed, embedded_columns
@@ -64,7 +65,8 @@ class Gaussian:
             )
 
         def ranked(points: FloatArray) -> FloatArray:
-            return points[np.argsort(acquisition(points), kind="stable")]
+            order = np.argsort(acquisition(points), kind="stable")
+            return allowed_first(points[order], geometry.allows)
 
         settings = view.candidates
         points = ranked(generate(region, geometry, rng, self.n_candidates, settings))

@@ -52,9 +52,9 @@ class Local:
         def minimize(
             z: FloatArray,
             y: FloatArray,
-            project: local_search.Project,
+            feasible: local_search.Feasible,
             rng: np.random.Generator,
         ) -> FloatArray:
-            return local_search.search(fit(z, y), z, project, rng)
+            return local_search.search(fit(z, y), z, feasible, rng)
 
         return local_search.minimize_locally(X, y, view.geometry, rng, minimize, region.reach)

@@ -45,14 +45,16 @@ class Quadratic:
         def minimize(
             z: FloatArray,
             y: FloatArray,
-            project: local_search.Project,
+            feasible: local_search.Feasible,
             rng: np.random.Generator,
         ) -> FloatArray:
             model = fit_quadratic(z, y, self.most_coefficients)
             lowest = model.minimizer(self.reach)[None, :]
-            projected = project(lowest)
+            projected = feasible.project(lowest)
             if (projected != lowest).any():
-                return local_search.search(model.predict, projected, project, rng)
+                return local_search.search(model.predict, projected, feasible, rng)
+            if feasible.allows and not feasible.allows(lowest[0]):
+                return local_search.search(model.predict, z, feasible, rng)
             length = 10.0 ** rng.uniform(*self.step_exponents, size=(local_search.N_POINTS, 1))
             return lowest + length * rng.standard_normal((len(length), z.shape[1]))
 
