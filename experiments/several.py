@@ -6,7 +6,8 @@ Workers whose evaluations take equally long ask and tell in turn, so each ask mi
 the others that are running. `several.csv` has a row for each run: the hypervolume as a fraction of
 the box up to the problem's reference point (more is better), or the best feasible value (less is
 better), which is infinite if none was feasible. Runs that it has are not repeated. `adbo-penalty`
-is adbo with penalties in place of constraints. `adbo-limits` and `tpe-limits` are told the
+is adbo with penalties in place of constraints; `adbo-allowed` is given the constraints as what is
+allowed, and so evaluates feasible points only. `adbo-limits` and `tpe-limits` are told the
 reference point as a limit of each objective.
 """
 
@@ -34,6 +35,7 @@ from several_tuning import TUNING
 from versions import check_version, code_version
 
 import adbo
+from adbo.core.allowed import Predicate
 from adbo.core.front import Front
 from adbo.core.hypervolume import hypervolume
 from adbo.core.space import SearchSpace
@@ -62,9 +64,11 @@ class Adbo:
 
     waits = False
 
-    def __init__(self, problem: Problem, seed: int) -> None:
+    def __init__(self, problem: Problem, seed: int, allowed: Predicate | None = None) -> None:
         directions = ["minimize"] * max(len(problem.reference), 1)
-        self._optimizer = adbo.Optimizer(problem.space, directions=directions, seed=seed)
+        self._optimizer = adbo.Optimizer(
+            problem.space, directions=directions, seed=seed, allowed=allowed
+        )
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         """Return the parameters twice."""
@@ -154,8 +158,9 @@ SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
 }
 
 
-#: The method with penalties, and the end of the names of methods with limits.
-PENALTY, LIMITS = "adbo-penalty", "-limits"
+#: The method with penalties, the one with a predicate, and the end of the names of methods with
+#: limits.
+PENALTY, ALLOWED, LIMITS = "adbo-penalty", "adbo-allowed", "-limits"
 
 #: The package that a method needs, if adbo does not need it.
 NEEDS = {"gp": "torch", "pymoo-nsga2": "pymoo"}
@@ -166,7 +171,14 @@ def make_searcher(method: str, problem: Problem, workers: int, seed: int) -> Sea
     sampler = SAMPLERS.get(method.removesuffix(LIMITS))
     if sampler is not None:
         return OfOptuna(sampler, problem, seed)
-    return OfPymoo(problem, workers, seed) if method == "pymoo-nsga2" else Adbo(problem, seed)
+    if method == "pymoo-nsga2":
+        return OfPymoo(problem, workers, seed)
+
+    def allowed(params: Mapping[str, Any]) -> bool:
+        _, constraints = problem.evaluate(point_of(problem, params))
+        return max(constraints) <= 0
+
+    return Adbo(problem, seed, allowed if method == ALLOWED else None)
 
 
 def point_of(problem: Problem, params: Mapping[str, Any]) -> Point:
@@ -210,6 +222,8 @@ def seen_by(method: str, problem: Problem) -> Callable[[Point, Outcome], Outcome
             assert problem.penalized is not None
             return problem.penalized(point)
         values, constraints = outcome
+        if method == ALLOWED:
+            return values, []
         if method.endswith(LIMITS):
             return values, [*constraints, *np.subtract(values, problem.reference).tolist()]
         return outcome
@@ -232,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing, and print the medians."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
-    methods = ["adbo", PENALTY, f"adbo{LIMITS}", *SAMPLERS, f"tpe{LIMITS}", "pymoo-nsga2"]
+    methods = ["adbo", PENALTY, ALLOWED, f"adbo{LIMITS}", *SAMPLERS, f"tpe{LIMITS}", "pymoo-nsga2"]
     missing = {m for m, package in NEEDS.items() if importlib.util.find_spec(package) is None}
     installed = [method for method in methods if method not in missing]
     parser.add_argument("--methods", nargs="+", default=installed, choices=methods)
@@ -256,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for seed, name, method in itertools.product(options.seeds, options.problems, options.methods):
         if (name, method, options.workers, n, seed) in done:
             continue
-        if method == PENALTY and name not in CONSTRAINED:
+        if method in (PENALTY, ALLOWED) and name not in CONSTRAINED:
             continue
         if method.endswith(LIMITS) and name in CONSTRAINED:
             continue
