@@ -100,7 +100,7 @@ class TrialServer:
     def _serve(self, connection: Connection) -> None:
         """Answer one process, once it has shown the key; nothing is unpickled before."""
         assert self._address is not None
-        with connection, contextlib.suppress(EOFError, OSError):
+        try:
             key = connection.recv_bytes(len(self._address.key))
             if not hmac.compare_digest(key, self._address.key):
                 return
@@ -109,6 +109,13 @@ class TrialServer:
                 if self._is_closed:
                     return
                 connection.send(self._answer(request))
+        except (EOFError, OSError):
+            return
+        finally:
+            # Before it is closed: a child that is forked just after would close it again, and by
+            # then its number may be that of another file.
+            self._connections.discard(connection)
+            connection.close()
 
     def _answer(self, request: bytes) -> tuple[Exception | None, Any]:
         """Return what a method raised, or None and what it returned."""
