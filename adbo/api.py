@@ -97,8 +97,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     study_name
         None for the name of the objective, the present time, and a random suffix.
     resume
-        Continue the study of that name if it exists, and join other jobs that work on it; without
-        it, an existing name is an error.
+        Continue the study of that name, which must be given, if it exists, and join other jobs
+        that work on it; without it, an existing name is an error.
     seed
         Seed of all random streams; None for a random one.
     kappa
@@ -172,6 +172,8 @@ def optimize(  # noqa: PLR0913 - the choices of a run, all with defaults
     True
     """
     check_objective(objective, "objective")
+    if resume and study_name is None:
+        raise UsageError("resume needs the name of the study: give study_name")
     settings = Settings(
         n_trials=n_trials,
         timeout=timeout,

@@ -61,6 +61,8 @@ def check_run(options: argparse.Namespace) -> Settings:
         min_resource=options.min_resource,
     )
     check_isolation(options)
+    if options.resume and options.study_name is None:
+        raise UsageError("resume needs the name of the study: give --study-name")
     if is_study_file(options.objective) and len(settings.directions) > 1:
         raise UsageError(f"{options.objective} has one objective: give --direction once")
     if options.on_exit is not None and not options.on_exit.strip():

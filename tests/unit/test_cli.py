@@ -103,6 +103,7 @@ def test_report(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["run", "ackley", "--trials", "0"], "trials is 0: it must be a positive integer"),
         (["run", "akley"], "no objective 'akley'"),
+        (["run", "ackley", "--resume"], "resume needs the name of the study: give --study-name"),
         (["run", "gone.py:f"], "no file 'gone.py'"),
         (["run", "ackley", "--json", "gone/s.json"], "there is no directory gone"),
         (["run", "ackley", "--storage", "oracel://x"], "oracel"),

@@ -34,6 +34,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"allowed": 3}, "allowed is 3: it must be a function"),
     ({"study_name": ""}, "study name is '': it must be a text"),
     ({"study_name": 3}, "study name is 3: it must be a text"),
+    ({"resume": True}, "resume needs the name of the study: give study_name"),
     ({"storage": ""}, "storage is '': it must be a database URL"),
     ({"reduction_factor": "3"}, "reduction factor is '3': it must be an integer of at least 2"),
 ]
