@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import multiprocessing
 import os
 import select
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing.connection import Client, Connection
+from multiprocessing.connection import Client
 from typing import Any
 
 import numpy as np
@@ -166,38 +165,34 @@ def test_attributes_are_set_by_the_names_of_arguments_of_optuna() -> None:
     server.close()
 
 
-def test_a_child_that_is_forked_while_a_connection_closes_keeps_its_files(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    close, is_closed, goes_on = Connection._close, threading.Event(), threading.Event()
-    numbers: list[int] = []
-
-    def close_slowly(connection: Any) -> None:
-        if numbers or threading.current_thread() is threading.main_thread():
-            close(connection)
-            return
-        numbers.append(connection.fileno())
-        os.dup2(file.fileno(), numbers[0])  # closed, and at once the number of another file
-        is_closed.set()
-        goes_on.wait(60)
-
-    monkeypatch.setattr(Connection, "_close", close_slowly)
+def test_a_child_that_is_forked_while_a_connection_closes_keeps_its_files() -> None:
     _, server = served()
+    line, is_closed, goes_on = Line(server.address), threading.Event(), threading.Event()
+    assert line.call("storage", "get_trial", 5).number == 5
+    (connection,) = server._connections
+    number, parent = connection.fileno(), os.getpid()
     with open(os.devnull) as file:
+
+        def close_slowly() -> None:
+            if os.getpid() != parent:
+                os.close(number)
+                return
+            os.dup2(file.fileno(), number)  # closed, and at once the number of another file
+            is_closed.set()
+            goes_on.wait(60)
+
+        connection._close = close_slowly  # type: ignore[method-assign]
         try:
-            line = Line(server.address)
-            assert line.call("storage", "get_trial", 5).number == 5
             del line  # closes this end, and so the thread closes the other one
-            gc.collect()
             assert is_closed.wait(60)
             child = os.fork()
             if child == 0:
                 with contextlib.suppress(OSError):
-                    os.fstat(numbers[0])
+                    os.fstat(number)
                     os._exit(0)
                 os._exit(1)
             assert os.waitpid(child, 0)[1] == 0
-            os.close(numbers[0])
+            os.close(number)
         finally:
             goes_on.set()
             server.close()
