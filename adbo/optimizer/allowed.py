@@ -11,23 +11,20 @@ Notation: ``N`` points, ``d`` columns of the unit cube.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 
 import numpy as np
 
 from adbo.core.allowed import DRAWS, NothingAllowedError
 from adbo.core.space import FloatArray
+from adbo.optimizer.candidates import BEST
 from adbo.optimizer.distances import squared_distances
 from adbo.optimizer.sample import Allows, Snap
 
-#: The allowed points of a strategy, or of a round of a search, that are kept.
-_MOST = 8
-
-#: Points among which they are sought, the best first. More find the boundary of a narrow region
-#: sooner, and cost the time of the user's predicate.
+#: Points of a strategy, or of a round of a search, that are tested, the best first. More find the
+#: boundary of a narrow region sooner, and cost the time of the user's predicate.
 _TESTED = 64
 
-#: Points of exploration among which they are sought.
+#: Points of exploration that are tested.
 _TESTED_OF_EXPLORATION = 1000
 
 #: Evaluated points that are tried as the one to move to.
@@ -41,10 +38,10 @@ def allowed_first(points: FloatArray, allows: Allows | None) -> FloatArray:
     """Return points ``(N, d)``, the best first, with some that are allowed before the others."""
     if allows is None:
         return points
-    kept = _indices(points, allows, range(min(len(points), _TESTED)))
+    kept = _indices(points, allows, slice(_TESTED))
     if not kept:  # all good ones are beyond the boundary
-        others = range(_TESTED, len(points), max(1, len(points) // _TESTED))
-        kept = _indices(points, allows, others)
+        step = max(1, len(points) // _TESTED)
+        kept = _indices(points, allows, slice(_TESTED, None, step))
     return np.concatenate([points[kept], np.delete(points, kept, axis=0)])
 
 
@@ -63,11 +60,10 @@ def allowed_points(
     allows, snap
         Those of a `Geometry`.
     """
-    kept = _indices(points, allows, range(min(len(points), _TESTED)))
-    if kept:
+    if kept := _indices(points, allows, slice(_TESTED)):
         return points[kept]
     moved = []
-    for point in points[:_MOST]:
+    for point in points[:BEST]:
         if (anchor := _anchor(point, known, allows)) is not None:
             moved.append(_moved(point, anchor, allows, snap))
     return np.array(moved).reshape(-1, points.shape[1])
@@ -75,8 +71,7 @@ def allowed_points(
 
 def allowed_exploration(points: FloatArray, allows: Allows) -> FloatArray:
     """Return allowed ones of many points ``(N, d)``."""
-    tested = range(min(len(points), _TESTED_OF_EXPLORATION))
-    return points[_indices(points, allows, tested)]
+    return points[_indices(points, allows, slice(_TESTED_OF_EXPLORATION))]
 
 
 def random_allowed(rng: np.random.Generator, d: int, allows: Allows, snap: Snap) -> FloatArray:
@@ -94,9 +89,10 @@ def random_allowed(rng: np.random.Generator, d: int, allows: Allows, snap: Snap)
     raise NothingAllowedError
 
 
-def _indices(points: FloatArray, allows: Allows, tested: Iterable[int]) -> list[int]:
-    """Return those of the indices whose points are allowed, at most `_MOST`."""
-    return list(itertools.islice((i for i in tested if allows(points[i])), _MOST))
+def _indices(points: FloatArray, allows: Allows, tested: slice) -> list[int]:
+    """Return the indices of those tested that are allowed, at most as many as a search keeps."""
+    found = (i for i in range(len(points))[tested] if allows(points[i]))
+    return list(itertools.islice(found, BEST))
 
 
 def _anchor(point: FloatArray, known: FloatArray, allows: Allows) -> FloatArray | None:
