@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -62,6 +63,22 @@ def _parameters(item: pytest.Item) -> set[str]:
 def _position(item: pytest.Item) -> int:
     order = (*EXTENDED, "mpi")
     return next((i for i, name in enumerate(order) if item.get_closest_marker(name)), len(order))
+
+
+@pytest.fixture(autouse=True)
+def imports_of_one_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Forget what a test imported from files of its own.
+
+    A run keeps the folder of its objective in the path, and the module under its name. Another
+    test that imports a module of the same name, as `methods` of the experiments, would get it.
+    """
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    written = str(tmp_path_factory.getbasetemp())
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(written):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
