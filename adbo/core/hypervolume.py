@@ -11,11 +11,12 @@ Notation: ``n`` evaluations, ``q`` objectives, ``costs (n, q)`` to minimize.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adbo.core.front import dominated
+from adbo.core.front import Front, dominated
 
 FloatArray = NDArray[np.float64]
 
@@ -31,20 +32,43 @@ def hypervolume(costs: FloatArray, reference: FloatArray) -> float:
 
     It is infinite if it is larger than all floats.
     """
-    inside = costs[(costs < reference).all(axis=1)]
-    if not len(inside):
-        return 0.0
+    return float(_measures([costs], [costs], reference)[0])
+
+
+def hypervolumes(fronts: Sequence[Front], reference: FloatArray) -> FloatArray:
+    """Return the hypervolumes ``(k,)`` of a front as it grew.
+
+    Each front extends the one before it. Estimates are made with the same points, so that they
+    never decrease.
+    """
+    new, known = [], Front.empty(len(reference)).rows
+    for front in fronts:
+        new.append(front.costs[~np.isin(front.rows, known)])
+        known = front.rows
+    return _measures([front.costs for front in fronts], new, reference)
+
+
+def _measures(
+    fronts: Sequence[FloatArray], new: Sequence[FloatArray], reference: FloatArray
+) -> FloatArray:
+    """Return the hypervolumes ``(k,)`` of fronts, of which each adds new costs to the last one."""
     with np.errstate(over="ignore", invalid="ignore"):
-        measured = _measure(inside, reference)
-    return math.inf if math.isnan(measured) else measured  # 0 times infinity
+        measure = _EXACT.get(len(reference))
+        if measure is None:
+            measured = _estimates([_inside(costs, reference) for costs in new], reference)
+        else:
+            inside = [_inside(costs, reference) for costs in fronts]
+            measured = np.array([measure(costs, reference) for costs in inside])
+    return np.where(np.isnan(measured), math.inf, measured)  # 0 times infinity
 
 
-def _measure(costs: FloatArray, reference: FloatArray) -> float:
-    if costs.shape[1] == 2:
-        return _area(costs[np.lexsort(costs.T[::-1])], reference)
-    if costs.shape[1] == 3:
-        return _volume(costs, reference)
-    return _estimate(costs, reference)
+def _inside(costs: FloatArray, reference: FloatArray) -> FloatArray:
+    return costs[(costs < reference).all(axis=1)]
+
+
+def _plane(costs: FloatArray, reference: FloatArray) -> float:
+    """Return the area that costs ``(n, 2)`` in any order dominate."""
+    return _area(costs[np.lexsort(costs.T[::-1])], reference)
 
 
 def _area(costs: FloatArray, reference: FloatArray) -> float:
@@ -66,14 +90,26 @@ def _volume(costs: FloatArray, reference: FloatArray) -> float:
     return volume
 
 
-def _estimate(costs: FloatArray, reference: FloatArray) -> float:
-    low = costs.min(axis=0)
-    rng = np.random.default_rng(0)
-    n_dominated = 0
-    for _ in range(_DRAWS // _BLOCK):
-        points = low + rng.random((_BLOCK, costs.shape[1])) * (reference - low)
-        n_dominated += int(np.count_nonzero(dominated(points, costs)))
-    return float(np.prod(reference - low)) * n_dominated / _DRAWS
+def _estimates(new: Sequence[FloatArray], reference: FloatArray) -> FloatArray:
+    """Return the volumes ``(k,)`` that costs dominate to which others are added one after another.
+
+    All are the means of the same points, of which those that are dominated stay so.
+    """
+    inside = np.concatenate(new)
+    if not len(inside):
+        return np.zeros(len(new))
+    size = reference - inside.min(axis=0)
+    free = reference - np.random.default_rng(0).random((_DRAWS, len(reference))) * size
+    dominated_share = []
+    for costs in new:
+        blocks = [free[i : i + _BLOCK] for i in range(0, len(free), _BLOCK)]
+        free = np.concatenate([free[:0], *(b[~dominated(b, costs)] for b in blocks)])
+        dominated_share.append(1 - len(free) / _DRAWS)
+    return np.asarray(np.prod(size) * np.array(dominated_share))
+
+
+#: By the number of objectives; with more, the hypervolume is estimated.
+_EXACT = {2: _plane, 3: _volume}
 
 
 def worst(costs: FloatArray) -> FloatArray:

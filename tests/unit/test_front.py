@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 
 from adbo.core import front as front_module
 from adbo.core.front import Front, dominated, most_spread
-from adbo.core.hypervolume import hypervolume, worst
+from adbo.core.hypervolume import hypervolume, hypervolumes, worst
 
 #: Few different values, so that many are equal.
 COSTS = st.integers(2, 5).flatmap(
@@ -102,6 +102,18 @@ def test_the_hypervolume_is_the_number_of_cells_that_are_dominated(costs) -> Non
 def test_the_hypervolume_of_many_objectives_is_estimated(q) -> None:
     costs = np.eye(q)  # they dominate where some coordinate is at least 1
     assert hypervolume(costs, np.full(q, 2.0)) == pytest.approx(2**q - 1, rel=0.01)
+
+
+@pytest.mark.parametrize("q", [2, 3, 4, 5])
+def test_the_hypervolume_of_a_growing_front_never_decreases(q) -> None:
+    costs = np.random.default_rng(0).standard_normal((300, q))
+    fronts = [Front.empty(q)]
+    for i in range(0, 300, 10):
+        fronts.append(fronts[-1].extended(np.arange(i, i + 10), costs[i : i + 10]))
+    grown = hypervolumes(fronts, np.full(q, 2.0))
+    assert grown[0] == 0
+    assert (np.diff(grown) >= 0).all()
+    assert grown[-1] == pytest.approx(hypervolume(fronts[-1].costs, np.full(q, 2.0)), rel=0.01)
 
 
 @pytest.mark.parametrize("best", [-sys.float_info.max, -math.inf])

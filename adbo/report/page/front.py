@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adbo.core import front
-from adbo.core.hypervolume import hypervolume
+from adbo.core.hypervolume import hypervolumes
 from adbo.core.space import FloatArray, IntArray
 
 #: Numbers of evaluations at which the hypervolume is computed.
@@ -45,11 +45,9 @@ def front_of(costs: FloatArray) -> Front:
     n = len(costs)
     counts = np.unique(np.geomspace(1, n, _POINTS).round().astype(np.int64))
     reference = costs.max(axis=0)
-    found = front.Front.empty(costs.shape[1])
-    hypervolumes = []
+    fronts = [front.Front.empty(costs.shape[1])]
     for first, last in zip([0, *counts[:-1]], counts, strict=True):
-        found = found.extended(np.arange(first, last), costs[first:last])
-        hypervolumes.append(hypervolume(found.costs, reference))
-    indices = np.sort(found.rows)
+        fronts.append(fronts[-1].extended(np.arange(first, last), costs[first:last]))
+    indices = np.sort(fronts[-1].rows)
     is_thinned = len(indices) >= front.MOST
-    return Front(indices, counts, np.array(hypervolumes), reference, is_thinned)
+    return Front(indices, counts, hypervolumes(fronts[1:], reference), reference, is_thinned)
