@@ -17,11 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from adbo.core.history import ELITES
 from adbo.core.space import FloatArray
 from adbo.optimizer.allowed import allowed_first
 from adbo.optimizer.candidates import BEST, UNKNOWN_SPREAD, reflect
 from adbo.optimizer.sample import Allows, Geometry
-from adbo.optimizer.view import Range
+from adbo.optimizer.view import Range, View
 
 #: Range of U in the distance 10^U from a face of the cube of points whose minimum is on or behind
 #: it, in spreads.
@@ -36,8 +37,15 @@ N_POINTS = 64
 #: Rounds of a search, and points of each.
 _ROUNDS, _SEARCH_POINTS = 6, 256
 
-#: Range of U in the length 10^U of the first round's steps, in spreads; each round halves them.
-_SEARCH_EXPONENTS = (-1.5, 0.3)
+#: Longest step of a search among rows that are the best of many, in spreads: beyond all of them.
+_LONGEST = 2.0
+
+#: Range of U in the longest step 10^U before, when the rows are spread over all that is known.
+_EARLY_LONGEST_EXPONENTS = (-1.0, 0.3)
+
+#: Range of U in the steps of a search's first round, as a part 10^U of the longest; each round
+#: halves them.
+_STEP_EXPONENTS = (-2.0, 0.0)
 
 #: Predicts values ``(N,)`` at points ``(N, d)``.
 Predict = Callable[[FloatArray], FloatArray]
@@ -190,13 +198,42 @@ def _identity(z: FloatArray) -> FloatArray:
     return z
 
 
+def draw_longest(view: View, rng: np.random.Generator) -> float:
+    """Return the longest step of a `search`, in spreads.
+
+    While all evaluations are elites, each ask draws its own. Later, the elites are close to each
+    other, and with short steps they would come to rest in a curved valley.
+    """
+    if len(view.sample.cost) > ELITES:
+        return _LONGEST
+    return float(10.0 ** rng.uniform(*_EARLY_LONGEST_EXPONENTS))
+
+
 def search(
-    predict: Predict, z: FloatArray, feasible: Feasible, rng: np.random.Generator
+    predict: Predict,
+    z: FloatArray,
+    feasible: Feasible,
+    longest: float,
+    rng: np.random.Generator,
 ) -> FloatArray:
-    """Return feasible points ``(N, d)`` where a model is lowest; start from rows ``z (m, d)``."""
+    """Return feasible points ``(N, d)`` where a model is lowest, lowest first.
+
+    Parameters
+    ----------
+    predict
+        The model.
+    z
+        Rows ``(m, d)`` that the search starts from.
+    feasible
+        What the points must keep to.
+    longest
+        Longest step of the first round, in spreads.
+    rng
+        Source of the steps.
+    """
     n = _SEARCH_POINTS
     start = z[rng.integers(len(z), size=n)]
-    step = 10.0 ** rng.uniform(*_SEARCH_EXPONENTS, size=(n, 1))
+    step = longest * 10.0 ** rng.uniform(*_STEP_EXPONENTS, size=(n, 1))
     points = np.empty((0, z.shape[1]))
     for _ in range(_ROUNDS):
         moved = feasible.project(start + step * rng.standard_normal(start.shape))

@@ -16,11 +16,11 @@ from adbo.optimizer.models.rbf import fit_rbf
 
 def quadratic(z, y, feasible, rng):
     model = fit_quadratic(z, y, 55)
-    return local_search.search(model.predict, feasible.project(z), feasible, rng)
+    return local_search.search(model.predict, feasible.project(z), feasible, 2.0, rng)
 
 
 def rbf(z, y, feasible, rng):
-    return local_search.search(fit_rbf(z, y, 0.1).predict, z, feasible, rng)
+    return local_search.search(fit_rbf(z, y, 0.1).predict, z, feasible, 2.0, rng)
 
 
 MODELS = pytest.mark.parametrize("minimize", [quadratic, rbf])
@@ -141,7 +141,7 @@ class TestSearch:
         def predict(z):
             return np.sum((z - target) ** 2, axis=1)
 
-        points = local_search.search(predict, np.zeros((1, 2)), Feasible(lambda z: z), rng)
+        points = local_search.search(predict, np.zeros((1, 2)), Feasible(lambda z: z), 2.0, rng)
         assert (np.diff(predict(points)) >= 0).all()
         np.testing.assert_allclose(points[0], target, atol=0.01)
 
@@ -150,7 +150,7 @@ class TestSearch:
             return np.minimum(z, 0.5)
 
         start = np.zeros((1, 2))
-        points = local_search.search(lambda z: -z[:, 0], start, Feasible(project), rng)
+        points = local_search.search(lambda z: -z[:, 0], start, Feasible(project), 2.0, rng)
         assert points.max() <= 0.5
         assert points[0, 0] == 0.5
 
@@ -161,6 +161,6 @@ class TestSearch:
             return np.sum((z - [1.0, 0.8]) ** 2, axis=1)
 
         feasible = Feasible(lambda z: z, lambda point: point.sum() <= 1)
-        points = local_search.search(predict, np.array([[0.0, 1.0]]), feasible, rng)
+        points = local_search.search(predict, np.array([[0.0, 1.0]]), feasible, 2.0, rng)
         assert points[0].sum() <= 1
         np.testing.assert_allclose(points[0], [0.6, 0.4], atol=0.05)

@@ -15,7 +15,7 @@ from adbo.core.origins import STRATEGIES
 from adbo.core.space import SearchSpace
 from adbo.optimizer.regions import Region, RegionSettings, make_region
 from adbo.optimizer.sample import Geometry
-from adbo.optimizer.strategies import DEFAULT_STRATEGIES, GLOBAL, forest
+from adbo.optimizer.strategies import DEFAULT_STRATEGIES, GLOBAL, forest, gaussian
 from adbo.optimizer.strategies.exploration import Exploration
 from adbo.optimizer.strategies.forest import Forest
 from adbo.optimizer.strategies.gaussian import Gaussian
@@ -165,6 +165,18 @@ def test_a_few_rows_suffice_for_a_gaussian_process(rng):
         points = points_of(Gaussian(), seen(X, square(X, 0.4), kappa=0.0), rng, 1)
         distances.append(np.linalg.norm(points[0] - 0.4))
     assert np.median(distances) < 0.05
+
+
+def test_half_of_the_gaussian_processes_follow_a_slanted_valley(rng, monkeypatch):
+    X = rng.random((50, 3))
+    X[:, 1] = X[:, 0] + 0.01 * (X[:, 1] - 0.5)
+    cost = square(X[:, [0, 2]], 0.4) + 1000 * (X[:, 1] - X[:, 0]) ** 2
+    off = []
+    for rows in (gaussian._AXES_ROWS, math.inf):
+        monkeypatch.setattr(gaussian, "_AXES_ROWS", rows)
+        points = points_of(Gaussian(), seen(X, cost, kappa=0.0), rng)
+        off.append(np.quantile(np.abs(points[:, 1] - points[:, 0]), 0.25))
+    assert off[0] < off[1] / 4
 
 
 @pytest.mark.parametrize("costs", [[1.0] * 30, [np.inf] * 30, [1.0] + [np.nan] * 29])

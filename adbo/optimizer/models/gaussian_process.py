@@ -31,7 +31,7 @@ _LOG_NOISE = np.log(1e-4)
 _LEAST_LOG_NOISE = np.log(1e-8)
 
 #: Standard deviation in each column of rows that are uniform in the unit cube.
-_CUBE_SPREAD = 12**-0.5
+CUBE_SPREAD = 12**-0.5
 
 #: Least spread of rows that differ, as a fraction of that: less is rounding.
 _LEAST_SIZE = 1e-12
@@ -134,7 +134,7 @@ def _sizes(Z: FloatArray, groups: IntArray) -> FloatArray:
 
     It is 1 where all rows are equal, because they do not tell the length scale.
     """
-    size = np.bincount(groups, weights=Z.std(axis=0)) / np.bincount(groups) / _CUBE_SPREAD
+    size = np.bincount(groups, weights=Z.std(axis=0)) / np.bincount(groups) / CUBE_SPREAD
     return np.where(size > _LEAST_SIZE, np.minimum(size, 1.0), 1.0)
 
 

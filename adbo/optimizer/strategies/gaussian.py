@@ -8,19 +8,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from adbo.core.space import FloatArray
+from adbo.optimizer import local_search
 from adbo.optimizer.allowed import allowed_first
 from adbo.optimizer.candidates import generate, refine
 from adbo.optimizer.composition import Composition, Predict
 from adbo.optimizer.distances import embed, embedded_columns
-from adbo.optimizer.models.gaussian_process import fit_gaussian_process
+from adbo.optimizer.models.gaussian_process import CUBE_SPREAD, fit_gaussian_process
 from adbo.optimizer.models.targets import scale_targets
 from adbo.optimizer.regions import Region
 from adbo.optimizer.view import View
 
+#: Least rows for each column of which principal axes are worth it.
+_AXES_ROWS = 6
+
 
 @dataclass(frozen=True)
 class Gaussian:
-    """The lowest confidence bound of a Gaussian process of the region's first rows."""
+    """The lowest confidence bound of a Gaussian process of the region's first rows.
+
+    Half of the processes of a continuous space have length scales along the principal axes of
+    the rows instead of the columns: the best rows are spread out along a valley.
+    """
 
     most_rows: int = 80
     """Rows of the model, the most relevant; time grows with the third power."""
@@ -35,6 +43,15 @@ class Gaussian:
 
     def propose(self, view: View, region: Region, rng: np.random.Generator) -> FloatArray:
         """Return points; see `Strategy`."""
+        m, d = region.X[: self.most_rows].shape
+        is_smooth = d > 1 and region.parts is None and bool(view.geometry.smooth.all())
+        if is_smooth and m >= _AXES_ROWS * d and rng.random() < 0.5:
+            return self._propose_along_axes(view, region, rng)
+        return self._propose_along_columns(view, region, rng)
+
+    def _propose_along_columns(
+        self, view: View, region: Region, rng: np.random.Generator
+    ) -> FloatArray:
         geometry = view.geometry
         X, cost = region.X[: self.most_rows], region.cost[: self.most_rows]
         kappa = self.kappa_factor * view.kappa
@@ -76,3 +93,31 @@ class Gaussian:
         refined = refine(points, ranked, geometry, rng, self.rounds, exponents)
         # In a finite space, the refined points are few and may all be known.
         return np.concatenate([refined, points])
+
+    def _propose_along_axes(
+        self, view: View, region: Region, rng: np.random.Generator
+    ) -> FloatArray:
+        X, cost = region.X[: self.most_rows], region.cost[: self.most_rows]
+        y = scale_targets(cost, len(cost))
+        if not y.std() > 0:
+            return X[:0]
+        kappa = self.kappa_factor * view.kappa
+        longest = local_search.draw_longest(view, rng)
+
+        def minimize(
+            z: FloatArray,
+            y: FloatArray,
+            feasible: local_search.Feasible,
+            rng: np.random.Generator,
+        ) -> FloatArray:
+            # The prior of the length scales is one for rows of the unit cube.
+            scaled, groups = z * CUBE_SPREAD, np.arange(z.shape[1])
+            model = fit_gaussian_process(scaled, y, groups, self.iterations)
+
+            def bound(points: FloatArray) -> FloatArray:
+                mean, std = model.predict(points * CUBE_SPREAD)
+                return mean - kappa * std
+
+            return local_search.search(bound, z, feasible, longest, rng)
+
+        return local_search.minimize_locally(X, y, view.geometry, rng, minimize, region.reach)

@@ -36,6 +36,7 @@ class Local:
         m = log_uniform(least, max(least, ELITES), rng)
         X, cost = region.X[:m], region.cost[:m]
         smoothing = 10.0 ** rng.uniform(*self.smoothing_exponents)
+        longest = local_search.draw_longest(view, rng)
         composition = None
         if region.parts is None:
             y = draw_targets(cost, rng)
@@ -55,6 +56,6 @@ class Local:
             feasible: local_search.Feasible,
             rng: np.random.Generator,
         ) -> FloatArray:
-            return local_search.search(fit(z, y), z, feasible, rng)
+            return local_search.search(fit(z, y), z, feasible, longest, rng)
 
         return local_search.minimize_locally(X, y, view.geometry, rng, minimize, region.reach)

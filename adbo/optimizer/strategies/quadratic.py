@@ -27,8 +27,9 @@ class Quadratic:
     terms, at most so many for each coefficient of the largest."""
     most_coefficients: int = 55
     """A quadratic has mixed terms if these are not more; time grows with the square."""
-    reach: float = 4.0
-    """Distance from the mean within which the minimum is sought, in spreads of the rows."""
+    reach_exponents: Range = (0.0, 0.6)
+    """Range of U in the distance 10^U from the mean within which the minimum is sought, in spreads
+    of the rows."""
     step_exponents: Range = (-5.0, -0.3)
     """Range of U in the distance 10^U of points from the minimum, in spreads."""
 
@@ -41,6 +42,8 @@ class Quadratic:
         most = self.rows[1] * most_coefficients(d, self.most_coefficients)
         m = log_uniform(least, most, rng)
         X, cost = region.X[:m], region.cost[:m]
+        reach = 10.0 ** rng.uniform(*self.reach_exponents)
+        longest = reach / 2
 
         def minimize(
             z: FloatArray,
@@ -49,12 +52,12 @@ class Quadratic:
             rng: np.random.Generator,
         ) -> FloatArray:
             model = fit_quadratic(z, y, self.most_coefficients)
-            lowest = model.minimizer(self.reach)[None, :]
+            lowest = model.minimizer(reach)[None, :]
             projected = feasible.project(lowest)
             if (projected != lowest).any():
-                return local_search.search(model.predict, projected, feasible, rng)
+                return local_search.search(model.predict, projected, feasible, longest, rng)
             if feasible.allows and not feasible.allows(lowest[0]):
-                return local_search.search(model.predict, z, feasible, rng)
+                return local_search.search(model.predict, z, feasible, longest, rng)
             length = 10.0 ** rng.uniform(*self.step_exponents, size=(local_search.N_POINTS, 1))
             return lowest + length * rng.standard_normal((len(length), z.shape[1]))
 
