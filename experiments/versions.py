@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: The commit that last changed which points the optimizer proposes for a given seed and history.
 #: Update it with every such change; all tables that name another version are then out of date.
-METHOD_VERSION = "4a0fb73"
+METHOD_VERSION = "1a6c8f4"
 
 
 def code_version() -> str:
