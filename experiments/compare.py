@@ -7,13 +7,14 @@
 
 A suite is a module with `NAMES`, its problems, and `make_case(name, seed)`: `cases`, test
 functions of all kinds of parameters; `bbob`; `real`; `tuning`. `methods.py` has the methods, and
-says which are asynchronous; `virtual_clock.py` has their workers. Methods that are not installed,
-sequential ones with more than one worker, and ones of the unit cube on conditional spaces are left
-out.
+says which are asynchronous; `virtual_clock.py` has their workers. Sequential methods with more
+than one worker, and ones of the unit cube on conditional spaces are left out. Of methods that are
+not installed, only the runs in the folder are compared.
 
 The folder has a file for each method with a row for each run: the regret after each of
 `rows.CHECKPOINTS` and at the end, and the seconds of CPU time. A run that exists is not
-repeated. The tables compare the methods that were named, see `comparison.py`.
+repeated, so a copy of `peer_runs` saves the runs of other optimizers. The tables compare the
+methods that were named, see `comparison.py`.
 """
 
 from __future__ import annotations
@@ -73,17 +74,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def plan(options: argparse.Namespace, names: Sequence[str]) -> Iterator[Part]:
     """Yield all runs; name the methods that are left out."""
-    methods = [method for method in options.methods if _is_possible(method, options.workers)]
+    methods = [method for method in options.methods if _is_possible(method, options)]
     # Seeds come first, so that an interrupted comparison has all problems.
     for seed, method, name in product(options.seeds, methods, options.problems or names):
         yield Part(options.suite, name, method, options.workers, options.evaluations, seed)
 
 
-def _is_possible(method: str, workers: int) -> bool:
+def _is_possible(method: str, options: argparse.Namespace) -> bool:
     missing = METHODS[method].missing
-    if missing:
+    if missing and not _file(method, options.output).exists():
         print(f"{method} is left out: {', '.join(missing)} is not installed", file=sys.stderr)
-    elif METHODS[method].sequential and workers > 1:
+    elif METHODS[method].sequential and options.workers > 1:
         print(f"{method} is left out: it is sequential", file=sys.stderr)
     else:
         return True
@@ -91,8 +92,9 @@ def _is_possible(method: str, workers: int) -> bool:
 
 
 def measure(parts: Sequence[Part], suite: Suite, folder: Path) -> None:
-    """Make the runs that are not in the folder."""
-    files = _files(parts, folder)
+    """Make the runs of installed methods that are not in the folder."""
+    parts = [part for part in parts if not METHODS[part.method].missing]
+    files = {part.method: _file(part.method, folder) for part in parts}
     done = {
         part
         for method, path in files.items()
@@ -120,8 +122,8 @@ def measure(parts: Sequence[Part], suite: Suite, folder: Path) -> None:
         )
 
 
-def _files(parts: Sequence[Part], folder: Path) -> dict[str, Path]:
-    return {method: folder / f"{method}.csv" for method in sorted({p.method for p in parts})}
+def _file(method: str, folder: Path) -> Path:
+    return folder / f"{method}.csv"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -67,6 +67,11 @@ def test_compare(tmp_path: Path) -> None:
     written = (tmp_path / "o" / "adbo.csv").read_bytes()
     assert _run(tmp_path, "compare.py", *arguments) == out
     assert (tmp_path / "o" / "adbo.csv").read_bytes() == written
+    # Of a method that is not installed, the runs in the folder are compared.
+    stored = rows[rows["method"] == "random"].assign(method="turbo", version="turbo 0.0.1")
+    stored.to_csv(tmp_path / "o" / "turbo.csv", index=False)
+    assert "turbo" not in out
+    assert "turbo" in _run(tmp_path, "compare.py", *arguments, "--methods", "adbo", "turbo")
 
 
 def test_ablation(tmp_path: Path) -> None:
