@@ -21,6 +21,7 @@ from adbo.optimizer.strategies.forest import Forest
 from adbo.optimizer.strategies.gaussian import Gaussian
 from adbo.optimizer.strategies.local import Local
 from adbo.optimizer.strategies.quadratic import Quadratic
+from adbo.optimizer.threads import one_thread
 
 BOUNDED = [Forest(), Gaussian(), Local(), Quadratic()]
 
@@ -35,6 +36,13 @@ SPACES = st.lists(
     min_size=1,
     max_size=4,
 ).map(lambda ds: SearchSpace({f"p{i}": d for i, d in enumerate(ds)}))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """As in every ask: on busy cores, several threads take many times as long."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture
