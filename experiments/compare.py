@@ -74,27 +74,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def plan(options: argparse.Namespace, names: Sequence[str]) -> Iterator[Part]:
     """Yield all runs; name the methods that are left out."""
-    methods = [method for method in options.methods if _is_possible(method, options)]
+    methods = []
+    for method in options.methods:
+        if METHODS[method].sequential and options.workers > 1:
+            print(f"{method} is left out: it is sequential", file=sys.stderr)
+            continue
+        if missing := ", ".join(METHODS[method].missing):
+            print(
+                f"{method}: {missing} is not installed; only its runs in {options.output} count",
+                file=sys.stderr,
+            )
+        methods.append(method)
     # Seeds come first, so that an interrupted comparison has all problems.
     for seed, method, name in product(options.seeds, methods, options.problems or names):
         yield Part(options.suite, name, method, options.workers, options.evaluations, seed)
 
 
-def _is_possible(method: str, options: argparse.Namespace) -> bool:
-    missing = METHODS[method].missing
-    if missing and not _file(method, options.output).exists():
-        print(f"{method} is left out: {', '.join(missing)} is not installed", file=sys.stderr)
-    elif METHODS[method].sequential and options.workers > 1:
-        print(f"{method} is left out: it is sequential", file=sys.stderr)
-    else:
-        return True
-    return False
-
-
 def measure(parts: Sequence[Part], suite: Suite, folder: Path) -> None:
     """Make the runs of installed methods that are not in the folder."""
-    parts = [part for part in parts if not METHODS[part.method].missing]
-    files = {part.method: _file(part.method, folder) for part in parts}
+    installed = [m for m in sorted({p.method for p in parts}) if not METHODS[m].missing]
+    files = {method: folder / f"{method}.csv" for method in installed}
     done = {
         part
         for method, path in files.items()
@@ -102,7 +101,8 @@ def measure(parts: Sequence[Part], suite: Suite, folder: Path) -> None:
     }
     left_out: set[tuple[str, str]] = set()
     for part in parts:
-        if part in done or (part.problem, part.method) in left_out:
+        is_possible = part.method in files and (part.problem, part.method) not in left_out
+        if part in done or not is_possible:
             continue
         case = suite.make_case(part.problem, part.seed)
         start = time.process_time()
@@ -120,10 +120,6 @@ def measure(parts: Sequence[Part], suite: Suite, folder: Path) -> None:
             f"{part.method} {part.problem} seed {part.seed}: {regrets[-1]:.3g} in {seconds:.1f} s",
             file=sys.stderr,
         )
-
-
-def _file(method: str, folder: Path) -> Path:
-    return folder / f"{method}.csv"
 
 
 def _parser() -> argparse.ArgumentParser:

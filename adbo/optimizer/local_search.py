@@ -60,9 +60,8 @@ class Feasible(NamedTuple):
     """See `Geometry`."""
 
 
-#: Minimizes a model of ``z (m, d)`` and ``y (m,)`` among feasible points; returns points
-#: ``(N, d)``.
-Minimize = Callable[[FloatArray, FloatArray, Feasible, np.random.Generator], FloatArray]
+#: Minimizes a model of rows at ``z (m, d)`` among feasible points; returns points ``(N, d)``.
+Minimize = Callable[[FloatArray, Feasible], FloatArray]
 
 
 def minimize_locally(
@@ -86,7 +85,7 @@ def minimize_locally(
     geometry
         Kinds of the columns.
     rng
-        Source of all choices.
+        Source of the choice to reflect, and of distances from faces.
     minimize
         Minimizes the model.
     reach
@@ -110,7 +109,7 @@ def minimize_locally(
         return geometry.allows(geometry.snap(point[None])[0])
 
     feasible = Feasible(project, allows if geometry.allows else None)
-    found = axes.points(minimize(axes.coordinates(x), y, feasible, rng))
+    found = axes.points(minimize(axes.coordinates(x), feasible))
     points = np.tile(best, (len(found), 1))
     if reflects:
         points[:, smooth] = reflect(found)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from optimizer_views import best_first, continuous, geometry_of
+from optimizer_views import best_first, continuous, geometry_of, sample_of, view_of
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from adbo.core.history import ELITES
 from adbo.core.space import SearchSpace
 from adbo.optimizer import candidates, local_search
-from adbo.optimizer.local_search import Feasible, minimize_locally
+from adbo.optimizer.local_search import Feasible
 from adbo.optimizer.models.quadratic import fit_quadratic
 from adbo.optimizer.models.rbf import fit_rbf
 
@@ -24,6 +25,13 @@ def rbf(z, y, feasible, rng):
 
 
 MODELS = pytest.mark.parametrize("minimize", [quadratic, rbf])
+
+
+def minimize_locally(X, y, geometry, rng, minimize, reach=np.inf):
+    def of_rows(z, feasible):
+        return minimize(z, y, feasible, rng)
+
+    return local_search.minimize_locally(X, y, geometry, rng, of_rows, reach)
 
 
 def firsts(X, y, minimize, rng, n=40):
@@ -135,6 +143,14 @@ def test_while_rows_are_spread_out_points_do_not_gather_in_corners(rng, monkeypa
 
 
 class TestSearch:
+    @pytest.mark.parametrize(("n", "shortest"), [(ELITES, 0.1), (ELITES + 1, 2.0)])
+    def test_the_longest_step_is_drawn_while_all_evaluations_are_elites(self, rng, n, shortest):
+        X = rng.random((n, 2))
+        view = view_of(sample_of(X, rng.random(n), ELITES), continuous(2))
+        drawn = [local_search.draw_longest(view, rng) for _ in range(200)]
+        assert min(drawn) == pytest.approx(shortest, rel=0.2)
+        assert max(drawn) == pytest.approx(2.0, rel=0.1)
+
     def test_the_lowest_points_come_first(self, rng):
         target = np.array([0.7, -0.4])
 

@@ -104,12 +104,7 @@ class Gaussian:
         kappa = self.kappa_factor * view.kappa
         longest = local_search.draw_longest(view, rng)
 
-        def minimize(
-            z: FloatArray,
-            y: FloatArray,
-            feasible: local_search.Feasible,
-            rng: np.random.Generator,
-        ) -> FloatArray:
+        def minimize(z: FloatArray, feasible: local_search.Feasible) -> FloatArray:
             # The prior of the length scales is one for rows of the unit cube.
             scaled, groups = z * CUBE_SPREAD, np.arange(z.shape[1])
             model = fit_gaussian_process(scaled, y, groups, self.iterations)

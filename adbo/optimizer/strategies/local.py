@@ -50,12 +50,7 @@ class Local:
             models = fit_several_rbfs(z, composition.targets, smoothing)
             return composition.predictor(models.predict)
 
-        def minimize(
-            z: FloatArray,
-            y: FloatArray,
-            feasible: local_search.Feasible,
-            rng: np.random.Generator,
-        ) -> FloatArray:
+        def minimize(z: FloatArray, feasible: local_search.Feasible) -> FloatArray:
             return local_search.search(fit(z, y), z, feasible, longest, rng)
 
         return local_search.minimize_locally(X, y, view.geometry, rng, minimize, region.reach)

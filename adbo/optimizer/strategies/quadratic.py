@@ -41,16 +41,11 @@ class Quadratic:
             return region.X[:0]
         most = self.rows[1] * most_coefficients(d, self.most_coefficients)
         m = log_uniform(least, most, rng)
-        X, cost = region.X[:m], region.cost[:m]
+        X, y = region.X[:m], plain_targets(region.cost[:m])
         reach = 10.0 ** rng.uniform(*self.reach_exponents)
         longest = reach / 2
 
-        def minimize(
-            z: FloatArray,
-            y: FloatArray,
-            feasible: local_search.Feasible,
-            rng: np.random.Generator,
-        ) -> FloatArray:
+        def minimize(z: FloatArray, feasible: local_search.Feasible) -> FloatArray:
             model = fit_quadratic(z, y, self.most_coefficients)
             lowest = model.minimizer(reach)[None, :]
             projected = feasible.project(lowest)
@@ -61,5 +56,4 @@ class Quadratic:
             length = 10.0 ** rng.uniform(*self.step_exponents, size=(local_search.N_POINTS, 1))
             return lowest + length * rng.standard_normal((len(length), z.shape[1]))
 
-        y = plain_targets(cost)
         return local_search.minimize_locally(X, y, view.geometry, rng, minimize, region.reach)
